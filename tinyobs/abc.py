@@ -1,0 +1,246 @@
+"""The contracts between the agent and its parts.  The docstrings are the specification.
+
+Each contract has an executable checker in `tinyobs.testing`.  Synchronous contracts (`Storage`, `Querier`,
+`Processor`) never see trio; asynchronous ones (`Component` and its kinds) run under the supervisor, which owns every
+nursery.  A part gets everything it may use from the `Services` of its agent.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+from attrs import frozen
+
+from .model.batch import AppendResult, Batch
+from .model.columns import SeriesColumns
+from .model.families import MetricFamily
+from .model.labels import Labels
+from .model.matchers import Matcher
+from .model.metadata import MetricMetadata
+from .model.registry import SeriesRegistry
+
+if TYPE_CHECKING:
+    import trio
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+class Selection(abc.ABC):
+    """The series that fulfil matchers within a time range, before any sample is read.
+
+    Series are sorted by label set and unique.  A series may turn out to have no sample in the range.
+    """
+
+    labels: Sequence[Labels]
+
+    @abc.abstractmethod
+    def read(self, first: int, last: int) -> SeriesColumns:
+        """Return the samples of series `first` .. `last - 1` in the selection's time range, both ends included.
+
+        Staleness markers are included.  Reading blocks in ascending order is the fast way.  Thread-safe.
+        """
+
+
+class Querier(abc.ABC):
+    """A consistent view of stored samples within `[mint_ms, maxt_ms]`: all of a batch or none of it.
+
+    A context manager; nothing may be used after exit.  All methods are synchronous, thread-safe and may raise
+    `StorageError`.  `check` is called between pieces of long work and may raise to stop it.
+    """
+
+    mint_ms: int
+    maxt_ms: int
+
+    @abc.abstractmethod
+    def select(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+    ) -> Selection:
+        """Return the series for which every matcher holds, with samples from `mint_ms` to `maxt_ms` (inclusive)."""
+
+    @abc.abstractmethod
+    def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
+        """Return the sorted names of labels on series that fulfil the matchers."""
+
+    @abc.abstractmethod
+    def label_values(self, name: str, matchers: Sequence[Matcher] = ()) -> list[str]:
+        """Return the sorted values of one label on series that fulfil the matchers."""
+
+    def series(self, matchers: Sequence[Matcher]) -> Sequence[Labels]:
+        """Return the label sets that fulfil the matchers and have data near the querier's range, sorted."""
+        return self.select(matchers, self.mint_ms, self.maxt_ms).labels
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Release what the view holds; idempotent."""
+
+    def __enter__(self) -> Querier:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Queryable(Protocol):
+    """Something that can be asked for a view: all that `promql` and the query API need."""
+
+    def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
+        """Return a view; the caller closes it."""
+
+
+# -- storing ---------------------------------------------------------------------------------------------------
+
+
+class Storage(abc.ABC):
+    """Where samples are kept.  Synchronous; one writer thread calls `append` and `maintain`, any thread reads."""
+
+    registry: SeriesRegistry
+
+    @abc.abstractmethod
+    def append(self, batches: Sequence[Batch]) -> list[AppendResult]:
+        """Store batches, in order, durably: on return every sample counted as stored survives power loss.
+
+        Batches given together share one fsync.  Raises `DiskFullError` (nothing of these batches was stored; later
+        calls may succeed) or `ReadOnlyError` / `StorageError` (nothing was acknowledged).
+        """
+
+    @abc.abstractmethod
+    def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
+        """Return a consistent view."""
+
+    @abc.abstractmethod
+    def metadata(self) -> Mapping[str, MetricMetadata]:
+        """Return what is known of metric families, by family name."""
+
+    @abc.abstractmethod
+    def maintain(self, now_ms: int) -> bool:
+        """Do one bounded slice of background work (cutting, compacting, dropping); tell whether more is waiting."""
+
+    @abc.abstractmethod
+    def statistics(self) -> Any:
+        """Return a frozen attrs object of statistics (see `tinyobs.runtime.statistics`)."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Make everything durable and release the lock; idempotent."""
+
+
+class Processor(abc.ABC):
+    """A step between sources and storage.
+
+    Synchronous and vectorised: decide per series once, remember, and apply by indexing with `batch.refs`.
+    """
+
+    @abc.abstractmethod
+    def process(self, batch: Batch) -> Batch:
+        """Return the batch that goes on; may be the same object.  Must not modify arrays in place."""
+
+
+# -- running ---------------------------------------------------------------------------------------------------
+
+
+class Component(abc.ABC):
+    """Something that runs: a source, a listener, a maintenance loop.
+
+    `run` is called once, by the supervisor.  It calls `task_status.started()` when the component works, returns when
+    it is done for good, and cleans up before it returns or raises.  A crash is logged, counted, shown in the status,
+    and `run` is called again on a fresh object from `restart()` after a back-off.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Do the work until cancelled."""
+
+    def reconfigure(self, config: Any) -> bool:
+        """Take over a new configuration while running; False asks for a restart instead."""
+        return False
+
+    def statistics(self) -> Any:
+        """Return a frozen attrs object of statistics, or None."""
+        return None
+
+
+class Source(Component):
+    """A component that makes batches and gives them to `Services.append`."""
+
+
+class Exporter(abc.ABC):
+    """An in-process exporter: its families are collected like a scrape target's."""
+
+    name: str
+    """The value of the `job` label."""
+
+    @abc.abstractmethod
+    def collect(self) -> Sequence[MetricFamily]:
+        """Return the families as of now.  Runs in a worker thread; may take a second, not a minute."""
+
+
+@frozen
+class TargetGroup:
+    """Targets found by discovery that share labels; `source` names the group and replaces its earlier version."""
+
+    source: str
+    targets: tuple[Mapping[str, str], ...]
+    """For each target its own labels, `__address__` at least."""
+    labels: Mapping[str, str] = attrs.Factory(dict)
+
+
+class Discoverer(abc.ABC):
+    """One configured discovery, e.g. one entry of `file_sd_configs`."""
+
+    @abc.abstractmethod
+    async def run(
+        self, publish: Callable[[Sequence[TargetGroup]], Awaitable[None]], *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Publish changed groups until cancelled; a group without targets removes it.
+
+        Publishes at least once, then calls `task_status.started()`.  Errors of the outside world are logged, counted
+        and retried here; the last good groups stand meanwhile.
+        """
+
+
+# -- what parts are given ----------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Wall time; tests give a virtual one."""
+
+    def now_ms(self) -> int:
+        """Return milliseconds since 1970."""
+
+
+class Services(Protocol):
+    """What an agent gives to its parts."""
+
+    registry: SeriesRegistry
+    clock: Clock
+
+    @property
+    def config(self) -> Any:
+        """The running `tinyobs.config.schema.Config`."""
+
+    async def append(self, batch: Batch) -> AppendResult:
+        """Pass a batch through the processors into storage; returns when it is durable.
+
+        Raises `Unavailable` when the queue is full or the disk is, `StorageError` when storage failed.
+        """
+
+    def append_nowait(self, batch: Batch) -> bool:
+        """Hand a batch over without waiting for durability; False (and counted) when the queue is full."""
+
+    def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
+        """Return a view of the storage."""
+
+    def gather(self) -> list[MetricFamily]:
+        """Return the agent's own metrics."""
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """Time a piece of work for the debug log."""
+
+
+Families = Iterator[MetricFamily]

@@ -1,0 +1,66 @@
+"""A batch of samples on its way into storage: three columns over the shared numbering of series.
+
+`refs[i]` is the number that the agent's `SeriesRegistry` gave to the series of sample `i`.  A batch is immutable: its
+arrays are never written to after construction.  A batch is atomic: readers see all of it or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import numpy as np
+from attrs import Factory, frozen
+from numpy.typing import NDArray
+
+from .metadata import MetricMetadata
+
+
+class Refused(StrEnum):
+    """Why a sample was not stored; the values are the `reason` labels of the counters."""
+
+    OUT_OF_ORDER = "out_of_order"
+    TOO_OLD = "too_old"
+    OUT_OF_BOUNDS = "out_of_bounds"
+    DUPLICATE = "duplicate_timestamp"
+    LIMIT = "limit"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@frozen(eq=False)
+class Batch:
+    """Samples of float series.
+
+    refs: uint32[n].  timestamps_ms: int64[n], milliseconds since 1970.  values: float64[n] (NaN payloads matter:
+    the staleness marker is one).  origin: who made it, for logs ("scrape", "remote_write", ...).
+    metadata: family name -> metadata, only what is new or changed since the origin's last batch.
+    """
+
+    refs: NDArray[np.uint32]
+    timestamps_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    origin: str = ""
+    metadata: Mapping[str, MetricMetadata] = Factory(dict)
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+
+@frozen(eq=False)
+class AppendResult:
+    """What became of a batch: samples stored, and samples refused by reason.
+
+    example: for each reason the position in the batch of one refused sample, so that a message can name its series.
+    Samples that repeat a stored one exactly (same series, time and value) count as stored.
+    """
+
+    stored: int
+    refused: Mapping[Refused, int] = Factory(dict)
+    example: Mapping[Refused, int] = Factory(dict)
+
+    @property
+    def refused_total(self) -> int:
+        """The number of refused samples."""
+        return sum(self.refused.values())

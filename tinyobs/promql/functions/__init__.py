@@ -1,0 +1,1 @@
+"""The functions of PromQL, one module per family, registered declaratively."""

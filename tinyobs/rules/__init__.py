@@ -1,0 +1,1 @@
+"""L3: recording and alerting rules as pure state machines."""

@@ -1,0 +1,1 @@
+"""L2: the storage engine.  Synchronous, single writer, reaches the OS through `disk.Disk` only; enter by `engine.Engine`."""

@@ -1,0 +1,1 @@
+"""The Prometheus HTTP API, version 1: one module per group of endpoints."""
