@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Union
+from typing import TypeAlias
 
 from attrs import field, frozen
 
@@ -37,7 +37,7 @@ class Expr:
     end: int = field(default=0, eq=False, repr=False, kw_only=True)
 
 
-Duration = Union[int, Expr]
+Duration: TypeAlias = int | Expr
 """Milliseconds, or an expression that yields seconds."""
 
 
