@@ -8,8 +8,7 @@ nursery.  A part gets everything it may use from the `Services` of its agent.
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -156,9 +155,12 @@ class Component(abc.ABC):
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Do the work until cancelled."""
 
-    def reconfigure(self, config: Any) -> bool:
-        """Take over a new configuration while running; False asks for a restart instead."""
-        return False
+    def restart(self) -> Component:
+        """Return what to run after a crash; `self` where `run` builds all of its state anew."""
+        return self
+
+    async def reconfigure(self, config: Any) -> None:
+        """Take over a new configuration while running; only what changed may be disturbed."""
 
     def statistics(self) -> Any:
         """Return a frozen attrs object of statistics, or None."""
@@ -204,6 +206,44 @@ class Discoverer(abc.ABC):
         """
 
 
+@frozen
+class DiscovererContext:
+    """What a discoverer is told of its place: the scrape pool and the folder that relative paths start from."""
+
+    job: str
+    index: int
+    """The position of its entry in the list, from 0."""
+    folder: str
+    clock: Clock
+
+
+@frozen
+class DiscovererKind:
+    """A kind of discovery: `key` in a scrape config holds a list of `schema` values, each made into a `Discoverer`."""
+
+    key: str
+    schema: type
+    """A frozen attrs class; the configuration decoder reads it."""
+    make: Callable[[Any, DiscovererContext], Discoverer]
+
+
+@frozen
+class ConfigSection:
+    """A plugin's section `name` below `tinyobs:`; `schema` is a frozen attrs class whose fields all have defaults."""
+
+    name: str
+    schema: type
+
+
+@frozen
+class Route:
+    """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`."""
+
+    path: str
+    handler: Callable[[Any], Awaitable[Any]]
+    methods: tuple[str, ...] = ("GET",)
+
+
 # -- what parts are given ----------------------------------------------------------------------------------------
 
 
@@ -230,17 +270,17 @@ class Services(Protocol):
         Raises `Unavailable` when the queue is full or the disk is, `StorageError` when storage failed.
         """
 
-    def append_nowait(self, batch: Batch) -> bool:
-        """Hand a batch over without waiting for durability; False (and counted) when the queue is full."""
-
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
         """Return a view of the storage."""
 
     def gather(self) -> list[MetricFamily]:
         """Return the agent's own metrics."""
 
-    def span(self, name: str) -> AbstractContextManager[None]:
-        """Time a piece of work for the debug log."""
+    def discoverer_kinds(self) -> Mapping[str, DiscovererKind]:
+        """Return the kinds of discovery that plugins offer, by their key in a scrape config."""
 
+    def exporters(self) -> Sequence[Exporter]:
+        """Return the in-process exporters of all plugins."""
 
-Families = Iterator[MetricFamily]
+    def component(self, name: str) -> Component | None:
+        """Return the running component of that name, for pages that show its state."""

@@ -1,0 +1,167 @@
+"""The one way into storage: a bounded queue in front of the single writer.
+
+Batches that arrive while the writer is at the disk are stored together and share its next fsync (group commit).
+`append` returns when its batch is durable.  A full queue or disk raises `Unavailable`: the caller says so to whoever
+pushed, or skips its tick.  Between batches the writer lets the storage do slices of background work.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+import trio
+from attrs import define, frozen
+
+from ..abc import Clock, Processor, Storage
+from ..errors import DiskFullError, StorageError, Unavailable
+from ..model.batch import AppendResult, Batch
+
+SAMPLES_QUEUED_MAX: Final = 2_000_000
+"""Samples that may wait for the writer."""
+SAMPLES_PER_COMMIT_MAX: Final = 500_000
+"""Samples stored with one fsync, so that a commit stays short."""
+MAINTAIN_EVERY_SECONDS: Final = 1.0
+
+log = structlog.get_logger("ingest")
+
+
+@frozen
+class IngestStatistics:
+    """How the way into storage fares."""
+
+    samples_queued: int
+    """Samples that wait for the writer."""
+    queue_full_total: int
+    """Batches turned away because the queue was full."""
+    commits_total: int
+    """Group commits."""
+    batches_total: int
+    """Batches stored."""
+    disk_full_total: int
+    """Commits that failed because the disk was full."""
+    failures_total: int
+    """Commits that failed for another reason."""
+
+
+@define
+class _Waiting:
+    batch: Batch
+    done: trio.Event
+    result: AppendResult | None = None
+    error: StorageError | None = None
+
+
+class Ingest:
+    """The queue and the writer's loop; `run` is a task of the agent."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        on_committed: Callable[[Batch, AppendResult], None],
+        samples_queued_max: int = SAMPLES_QUEUED_MAX,
+    ) -> None:
+        self.processors: list[Processor] = []
+        self._clock = clock
+        self._on_committed = on_committed
+        self._samples_queued_max = samples_queued_max
+        self._storage: Storage | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._samples = 0
+        self._arrived = trio.Event()
+        self._closing = False
+        self._queue_full = self._commits = self._batches = self._disk_full = self._failures = 0
+
+    async def append(self, batch: Batch) -> AppendResult:
+        """Pass a batch through the processors into storage; return what became of it when it is durable."""
+        for processor in self.processors:
+            batch = processor.process(batch)
+        if self._storage is None or self._closing:
+            raise Unavailable("the storage is not open yet" if not self._closing else "the daemon is stopping")
+        if self._samples + len(batch) > self._samples_queued_max and self._queue:
+            self._queue_full += 1
+            raise Unavailable(f"too many samples wait for the disk (ingest queue of {self._samples_queued_max})")
+        waiting = _Waiting(batch, trio.Event())
+        self._queue.append(waiting)
+        self._samples += len(batch)
+        self._arrived.set()
+        await waiting.done.wait()
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.result is not None
+        return waiting.result
+
+    async def run(self, storage: Storage, *, task_status: trio.TaskStatus[None]) -> None:
+        """Store what arrives until cancelled, then store what is left."""
+        self._storage = storage
+        task_status.started()
+        try:
+            busy = False
+            while True:
+                with trio.move_on_after(0 if busy else MAINTAIN_EVERY_SECONDS):
+                    await self._arrived.wait()
+                await self._commit_waiting(storage)
+                busy = await self._maintain(storage)
+        finally:
+            self._closing = True
+            with trio.CancelScope(shield=True):
+                while self._queue:
+                    await self._commit_waiting(storage)
+
+    def statistics(self) -> IngestStatistics:
+        """Return the counters."""
+        return IngestStatistics(
+            self._samples, self._queue_full, self._commits, self._batches, self._disk_full, self._failures
+        )
+
+    async def _commit_waiting(self, storage: Storage) -> None:
+        """Store what waits now with one fsync and wake those who wait for it."""
+        self._arrived = trio.Event()
+        group: list[_Waiting] = []
+        samples = 0
+        while self._queue and (not group or samples + len(self._queue[0].batch) <= SAMPLES_PER_COMMIT_MAX):
+            group.append(self._queue.popleft())
+            samples += len(group[-1].batch)
+        if self._queue:
+            self._arrived.set()
+        if not group:
+            return
+        batches = [w.batch for w in group]
+        try:
+            # A commit is never abandoned half-way: whoever waits is told what became of it.
+            results = await trio.to_thread.run_sync(storage.append, batches, abandon_on_cancel=False)
+        except StorageError as e:
+            self._failed(group, e)
+        else:
+            self._succeeded(group, results)
+        finally:
+            self._samples -= samples
+            for waiting in group:
+                waiting.done.set()
+
+    def _succeeded(self, group: Sequence[_Waiting], results: Sequence[AppendResult]) -> None:
+        self._commits += 1
+        self._batches += len(group)
+        for waiting, result in zip(group, results, strict=True):
+            waiting.result = result
+            self._on_committed(waiting.batch, result)
+
+    def _failed(self, group: Sequence[_Waiting], error: StorageError) -> None:
+        if isinstance(error, DiskFullError):
+            self._disk_full += 1
+        else:
+            self._failures += 1
+        log.error("samples were not stored", batches=len(group), error=str(error))
+        for waiting in group:
+            waiting.error = error
+
+    async def _maintain(self, storage: Storage) -> bool:
+        try:
+            return await trio.to_thread.run_sync(storage.maintain, self._clock.now_ms(), abandon_on_cancel=False)
+        except StorageError as e:
+            self._failures += 1
+            log.error("background work of the storage failed", error=str(e))
+            await trio.sleep(MAINTAIN_EVERY_SECONDS)
+            return False

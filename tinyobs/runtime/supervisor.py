@@ -1,0 +1,89 @@
+"""Runs components: restarts those that crash, with back-off, and tells everyone how they are.
+
+Only the supervisor and the agent own nurseries for components.  A component that returns is done and is not started
+again.  `except*` stands here so that no component needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+import trio
+
+from ..abc import Clock, Component
+from .component import ComponentState, Status
+
+BACKOFF_FIRST_SECONDS: Final = 1.0
+BACKOFF_MAX_SECONDS: Final = 60.0
+HEALTHY_AFTER_SECONDS: Final = 120.0
+"""A component that ran this long before it crashed starts with the first back-off again."""
+
+log = structlog.get_logger("supervisor")
+
+
+class Supervisor:
+    """The components of one agent and their states, by name."""
+
+    def __init__(self, clock: Clock, on_status: Callable[[str, str, str], None]) -> None:
+        self._clock = clock
+        self._on_status = on_status
+        self.states: dict[str, ComponentState] = {}
+        self.components: dict[str, Component] = {}
+
+    async def supervise(
+        self, component: Component, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run a component until it returns or is cancelled; start it again after each crash.
+
+        `task_status.started()` is called as soon as the component works or has crashed for the first time: one
+        broken source does not keep the others from starting.
+        """
+        state = self.states[component.name] = ComponentState(component.name, since_ms=self._clock.now_ms())
+        backoff = BACKOFF_FIRST_SECONDS
+        announced = False
+        try:
+            while True:
+                self.components[component.name] = component
+                began = trio.current_time()
+                crash = await self._run_once(component, state, None if announced else task_status)
+                announced = True
+                if crash is None:
+                    return
+                if trio.current_time() - began > HEALTHY_AFTER_SECONDS:
+                    backoff = BACKOFF_FIRST_SECONDS
+                self._move(state, Status.BACKING_OFF, f"{type(crash).__name__}: {crash}")
+                log.error("component crashed", component=component.name, retry_in_s=backoff, exc_info=crash)
+                await trio.sleep(backoff)
+                backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
+                component = component.restart()
+                self._move(state, Status.STARTING)
+        finally:
+            self._move(state, Status.STOPPED)
+            self.components.pop(component.name, None)
+
+    async def _run_once(
+        self, component: Component, state: ComponentState, task_status: trio.TaskStatus[None] | None
+    ) -> BaseException | None:
+        """Run the component once; return what it crashed with, None when it ended well."""
+        crash: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._start, component)
+                self._move(state, Status.RUNNING)
+                if task_status is not None:
+                    task_status.started()
+                    task_status = None
+        except* Exception as group:
+            crash = group.exceptions[0] if len(group.exceptions) == 1 else group
+        if task_status is not None:
+            task_status.started()
+        return crash
+
+    async def _start(self, component: Component, *, task_status: trio.TaskStatus[None]) -> None:
+        await component.run(task_status=task_status)
+
+    def _move(self, state: ComponentState, status: Status, reason: str = "") -> None:
+        state.move(status, self._clock.now_ms(), reason)
+        self._on_status(state.name, status.value, reason)
