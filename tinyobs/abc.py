@@ -159,7 +159,7 @@ class Component(abc.ABC):
         """Return what to run after a crash; `self` where `run` builds all of its state anew."""
         return self
 
-    async def reconfigure(self, config: Any) -> None:
+    async def reconfigure(self, config: Any) -> None:  # noqa: B027 - most components have nothing to take over
         """Take over a new configuration while running; only what changed may be disturbed."""
 
     def statistics(self) -> Any:

@@ -97,7 +97,8 @@ class PluginHost:
         items: list[Any] = []
         for impl in self._implementations(hook):
             try:
-                items.extend(impl.function(*(arguments[a] for a in impl.argnames)))
+                found: Any = impl.function(*(arguments[a] for a in impl.argnames))
+                items.extend(found)
             except Exception as e:
                 raise PluginError(f"plugin {impl.plugin_name!r} failed in {hook}: {type(e).__name__}: {e}") from e
         return items

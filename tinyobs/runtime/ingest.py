@@ -98,12 +98,14 @@ class Ingest:
         self._storage = storage
         task_status.started()
         try:
-            busy = False
+            maintain_at = trio.current_time()
             while True:
-                with trio.move_on_after(0 if busy else MAINTAIN_EVERY_SECONDS):
+                with trio.move_on_at(maintain_at):
                     await self._arrived.wait()
                 await self._commit_waiting(storage)
-                busy = await self._maintain(storage)
+                if trio.current_time() >= maintain_at:
+                    more = await self._maintain(storage)
+                    maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
         finally:
             self._closing = True
             with trio.CancelScope(shield=True):

@@ -75,7 +75,7 @@ class Supervisor:
                 if task_status is not None:
                     task_status.started()
                     task_status = None
-        except* Exception as group:
+        except* Exception as group:  # noqa: BLE001 - whatever a component raises, the others go on
             crash = group.exceptions[0] if len(group.exceptions) == 1 else group
         if task_status is not None:
             task_status.started()

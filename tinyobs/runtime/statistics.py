@@ -1,0 +1,86 @@
+"""Turns `statistics()` objects into metric families by one naming rule.
+
+A field of a frozen attrs object becomes `tinyobs_<part>_<field>`; a field that ends in `_total` is a counter, any other
+a gauge; its docstring is the help text.  A mapping has one point a key, under the label that the field's metadata
+names (`attrs.field(metadata={"label": "reason"})`, else `kind`; a tuple of names for tuple keys).  A field whose
+metadata has `metric` gets that name instead.  A value that is a `MetricFamily`, or a sequence of them, passes as it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+import attrs
+
+from ..model.families import MetricFamily, Point
+from ..model.labels import from_mapping
+from ..model.metadata import MetricType
+
+METRIC: Final = "metric"
+LABEL: Final = "label"
+
+
+def families(part: str, statistics: Any, names: Mapping[str, str] | None = None) -> list[MetricFamily]:
+    """Return the families of one statistics object.
+
+    names: field -> metric name, for those that carry a name that dashboards know.
+    """
+    names = names or {}
+    return [f for field in attrs.fields(type(statistics)) for f in _of_field(part, statistics, field, names)]
+
+
+def _of_field(
+    part: str, statistics: Any, field: attrs.Attribute[Any], names: Mapping[str, str]
+) -> Iterator[MetricFamily]:
+    value = getattr(statistics, field.name)
+    if value is None:
+        return
+    if isinstance(value, MetricFamily):
+        yield value
+        return
+    if isinstance(value, Sequence) and value and isinstance(value[0], MetricFamily):
+        yield from value
+        return
+    name = names.get(field.name) or field.metadata.get(METRIC) or f"tinyobs_{part}_{field.name}"
+    kind = MetricType.COUNTER if name.endswith("_total") else MetricType.GAUGE
+    help = field_docs(type(statistics)).get(field.name, "")
+    if isinstance(value, Mapping):
+        label = field.metadata.get(LABEL, "kind")
+        yield MetricFamily(name, kind, help, tuple(_labelled(value, label)))
+    elif isinstance(value, (int, float)):
+        yield MetricFamily(name, kind, help, (Point(float(value)),))
+
+
+def _labelled(values: Mapping[Any, Any], label: str | tuple[str, ...]) -> Iterator[Point]:
+    for key, value in values.items():
+        if isinstance(label, tuple):
+            labels = {n: str(k) for n, k in zip(label, key, strict=True)}
+        else:
+            labels = {label: str(key)}
+        yield Point(float(value), from_mapping(labels))
+
+
+@cache
+def field_docs(cls: type) -> dict[str, str]:
+    """Return the docstrings that stand below the fields of a class, by field; {} where there is no source."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, SyntaxError):
+        return {}
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    docs = {}
+    for statement, following in zip(body, body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(following, ast.Expr)
+            and isinstance(following.value, ast.Constant)
+            and isinstance(following.value.value, str)
+        ):
+            docs[statement.target.id] = " ".join(inspect.cleandoc(following.value.value).split())
+    return docs
