@@ -1,0 +1,147 @@
+"""Rows of float64 as rows of int64 and back, every bit kept.
+
+Most measurements are decimal numbers with few digits: a row whose values are all `m / 10^scale` for integers `m` is
+stored as those integers, with the least `scale` that does.  It is taken only when decoding gives the very same bits.
+Single values that do not fit (the staleness marker at the end of a series, NaN, -0.0) are *patched*: their bits are
+stored beside the row.  A row of anything else is stored as its bits, read as int64: neighbouring floats of one sign
+are neighbouring integers, so prediction works there as well.
+
+A division is used because m / 10^scale, both exact (scale <= 22), is by IEEE 754 the float nearest to that decimal,
+the same that a parser of the decimal text returns.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from .ragged import spread
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+BITS: Final = 255
+"""The scale of a row that is stored as the bits of its values."""
+SCALE_MAX: Final = 15
+"""Largest power of ten tried; 10^22 is the largest that float64 holds exactly."""
+PATCHES_PER_ROW: Final = 1 / 16
+"""Part of a row that may be patched before the row is stored as bits."""
+_SAMPLED: Final = 8
+_POWERS: Final = np.array([10.0**e for e in range(SCALE_MAX + 1)])
+
+
+@frozen(eq=False)
+class ScaledRows:
+    """Float rows as integers.
+
+    integers: int64[N].  scales: uint8[R].  patched: int64[P], ascending positions in `integers` whose value is not
+    said by the integer; patches: uint64[P], the bits of those values.
+    """
+
+    integers: I64
+    scales: NDArray[np.uint8]
+    patched: I64
+    patches: NDArray[np.uint64]
+
+
+def to_integers(values: F64, offsets: I64) -> ScaledRows:
+    """Return the rows `values[offsets[i]:offsets[i+1]]` as integers; offsets: int64[R+1] from 0 to N."""
+    counts = np.diff(offsets)
+    scales = np.zeros(len(counts), np.uint8)
+    filled = np.flatnonzero(counts)
+    if not len(filled):
+        return ScaledRows(np.empty(0, np.int64), scales, np.empty(0, np.int64), np.empty(0, np.uint64))
+    with np.errstate(invalid="ignore", over="ignore"):
+        scales[filled] = _guess(values, offsets[:-1][filled], counts[filled])
+        integers, exact = _scale(values, scales, counts)
+        if not exact.all():
+            _widen(values, offsets, scales, integers, exact)
+    wrong = np.zeros(len(counts), np.int64)
+    wrong[filled] = np.add.reduceat(~exact, offsets[:-1][filled], dtype=np.int64)
+    scales[wrong > counts * PATCHES_PER_ROW] = BITS
+    as_bits = np.repeat(scales == BITS, counts)
+    np.copyto(integers, values.view(np.int64), where=as_bits)
+    patched = np.flatnonzero(~(exact | as_bits))
+    if len(patched):
+        _fill(integers, exact | as_bits)
+    return ScaledRows(integers, scales, patched, values.view(np.uint64)[patched])
+
+
+def to_floats(integers: I64, scales: NDArray[np.uint8], counts: I64) -> F64:
+    """Return the values of integer rows, patches not yet applied."""
+    as_bits = scales == BITS
+    powers = _POWERS[np.where(as_bits, 0, scales)]
+    values = integers.astype(np.float64)
+    if (powers == powers[:1]).all():
+        if len(powers) and powers[0] != 1.0:
+            values /= powers[0]
+    else:
+        values /= np.repeat(powers, counts)
+    if as_bits.any():
+        np.copyto(values, integers.view(np.float64), where=np.repeat(as_bits, counts))
+    return values
+
+
+def _scale(values: F64, scales: NDArray[np.uint8], counts: I64) -> tuple[I64, NDArray[np.bool_]]:
+    """Return values * 10^scale as integers, and where decoding gives the same bits."""
+    same = bool((scales == scales[0]).all())
+    powers = _POWERS[scales[0]] if same else np.repeat(_POWERS[scales], counts)
+    scaled = values * powers
+    integers = np.rint(scaled, out=scaled).astype(np.int64)
+    back = integers.astype(np.float64)
+    back /= powers
+    return integers, back.view(np.int64) == values.view(np.int64)
+
+
+def _guess(values: F64, starts: I64, counts: I64) -> NDArray[np.uint8]:
+    """Return per non-empty row the least scale that fits a sample of its finite values; 0 where none does."""
+    at = starts[:, None] + (counts - 1)[:, None] * np.arange(_SAMPLED) // (_SAMPLED - 1)
+    sample = values[at]
+    least = _least_scales(sample.ravel()).reshape(sample.shape)
+    least[least > SCALE_MAX] = 0
+    out: NDArray[np.uint8] = least.max(axis=1)
+    return out
+
+
+def _least_scales(values: F64) -> NDArray[np.uint8]:
+    """Return for each value the least scale that holds it exactly; `BITS` where there is none."""
+    least = np.full(len(values), BITS, np.uint8)
+    open_ = np.arange(len(values))
+    for scale in range(SCALE_MAX + 1):
+        rest = values[open_]
+        integers = np.rint(rest * _POWERS[scale]).astype(np.int64)
+        fits = (integers / _POWERS[scale]).view(np.int64) == rest.view(np.int64)
+        least[open_[fits]] = scale
+        open_ = open_[~fits]
+        if not len(open_):
+            break
+        if scale == 0:
+            open_ = open_[np.isfinite(values[open_])]
+    return least
+
+
+def _widen(values: F64, offsets: I64, scales: NDArray[np.uint8], integers: I64, exact: NDArray[np.bool_]) -> None:
+    """Raise the scale of rows where the sample did not show all digits, in place."""
+    wrong = np.flatnonzero(~exact)
+    rows = np.searchsorted(offsets, wrong, side="right") - 1
+    least = _least_scales(values[wrong])
+    decimal = least != BITS
+    wanted = scales.copy()
+    np.maximum.at(wanted, rows[decimal], least[decimal])
+    changed = np.flatnonzero(wanted > scales)
+    if not len(changed):
+        return
+    counts = np.diff(offsets)[changed]
+    at = spread(offsets[:-1][changed], counts)
+    scales[changed] = wanted[changed]
+    integers[at], exact[at] = _scale(values[at], scales[changed], counts)
+
+
+def _fill(integers: I64, good: NDArray[np.bool_]) -> None:
+    """Overwrite what is patched with the integer before it, which costs least to store."""
+    at = np.where(good, np.arange(len(integers)), 0)
+    np.maximum.accumulate(at, out=at)
+    integers[~good] = integers[at[~good]]

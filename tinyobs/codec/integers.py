@@ -1,0 +1,249 @@
+"""Rows of int64, compressed: the one codec under values, timestamps, postings and series tables.
+
+Each row is predicted in one of two ways, chosen per row by cost: order 0 expects `base` everywhere, order 1 expects
+each integer to be the one before plus `base`, beginning at `first`.  What the prediction misses, the residuals, are
+zigzag-coded and stored as byte planes (`planes.py`), rows of like magnitude beside each other.  A row that is
+predicted exactly (a constant, a regular timestamp column) takes no byte per integer.
+
+All arithmetic is modulo 2^64, so every int64 is exact whatever was chosen.  Encoding and decoding work on all rows
+at once, rows of different lengths included.  Format: `docs/format/page.md`, "Integer rows".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from .compression import compress, decompress
+from .planes import WIDTH_MAX, Planes, decode_planes, encode_planes, widths_of
+from .ragged import offsets_of, spread, take_rows
+from .shuffle import shuffle, unshuffle
+
+I64 = NDArray[np.int64]
+U64 = NDArray[np.uint64]
+
+ROWS_MAX: Final = 1 << 20
+"""Most rows in one block."""
+INTEGERS_MAX: Final = 1 << 26
+"""Most integers in one block."""
+SAMPLED: Final = (16, 32)
+"""Positions of a row on which order, base and magnitude are decided: in blocks of short rows, of long ones."""
+LONG_ROW: Final = 100
+"""Rows of so many integers are long."""
+_ROW_BYTES: Final = 22  # key u16, count u32, base i64, first i64
+_ORDERS: Final = 2
+
+
+def encode_rows(values: I64, offsets: I64, level: int) -> bytes:
+    """Return the block of rows `values[offsets[i]:offsets[i+1]]`; offsets: int64[R+1] from 0 to N."""
+    counts = np.diff(offsets)
+    assert len(counts) <= ROWS_MAX
+    assert len(values) <= INTEGERS_MAX
+    filled = np.flatnonzero(counts)
+    starts = offsets[:-1][filled]
+    order, base, magnitude = _choose(values, starts, counts[filled])
+    keys = np.zeros(len(counts), np.uint16)
+    bases = np.zeros(len(counts), np.int64)
+    firsts = np.zeros(len(counts), np.int64)
+    bases[filled] = base
+    firsts[filled] = np.where(order == 0, 0, values[starts])
+    parts = []
+    for o in range(_ORDERS):
+        mine = filled[order == o]
+        if len(mine):
+            z = _zigzag(_residuals(o, values, offsets, mine, bases[mine]))
+            key, part = _encode_group(o, z, counts[mine], magnitude[order == o], level)
+            keys[mine] = key
+            parts.append(part)
+    columns = [keys.astype("<u2"), counts.astype("<u4"), bases.astype("<i8"), firsts.astype("<i8")]
+    meta = b"".join(shuffle(c) for c in columns)
+    packed = compress(meta, level)
+    head = np.array([len(counts), len(packed)], "<u4").tobytes()
+    return head + packed + b"".join(parts)
+
+
+@frozen(eq=False)
+class _Group:
+    """Rows of one order.  rows: their numbers in stored order; offsets: of their integers within the planes."""
+
+    order: int
+    rows: I64
+    offsets: I64
+    planes: Planes
+
+
+@frozen(eq=False)
+class IntegerRows:
+    """A parsed block, planes decompressed.  counts: int64[R], integers per row."""
+
+    counts: I64
+    bases: I64
+    firsts: I64
+    groups: tuple[_Group, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return 32 * len(self.counts) + sum(g.planes.nbytes for g in self.groups)
+
+    def decode(self, rows: I64 | None = None) -> tuple[I64, I64]:
+        """Return (values, offsets) of ascending `rows`, all of them by default."""
+        counts = self.counts if rows is None else self.counts[rows]
+        offsets = offsets_of(counts)
+        out = np.empty(int(offsets[-1]), np.int64)
+        place = None
+        if rows is not None:
+            place = np.full(len(self.counts), -1, np.int64)
+            place[rows] = np.arange(len(rows))
+        for g in self.groups:
+            self._decode_group(g, place, offsets, out)
+        return out, offsets
+
+    def _decode_group(self, g: _Group, place: I64 | None, offsets: I64, out: I64) -> None:
+        """Write the rows of a group to their places in `out`; `place[row]` is where a wanted row goes, else -1."""
+        if place is None:
+            rows, to = g.rows, g.rows
+            r = _unzigzag(g.planes.all(int(g.offsets[-1])))
+        else:
+            chosen = np.flatnonzero(place[g.rows] >= 0)
+            if not len(chosen):
+                return
+            rows = g.rows[chosen]
+            to = place[rows]
+            r = _unzigzag(g.planes.at(spread(g.offsets[chosen], self.counts[rows])))
+        counts = self.counts[rows]
+        starts = offsets_of(counts)[:-1]
+        r += np.repeat(self.bases[rows], counts)
+        if g.order:
+            r[starts] = self.firsts[rows]
+            _sum_rows(r, starts, counts)
+        if len(rows) == len(offsets) - 1 and (np.diff(to) == 1).all():
+            out[:] = r
+        else:
+            out[spread(offsets[to], counts)] = r
+
+
+def decode_rows(data: memoryview) -> tuple[IntegerRows, int]:
+    """Return the block at the beginning of `data`, and how many bytes it took; `ValueError` on damage."""
+    if len(data) < 8:
+        raise ValueError("integer rows cut short")
+    count, packed = (int(n) for n in np.frombuffer(data, "<u4", 2))
+    at = 8 + packed
+    if count > ROWS_MAX or at > len(data):
+        raise ValueError("too many rows, or rows cut short")
+    meta = np.frombuffer(decompress(data[8:at], _ROW_BYTES * count), np.uint8)
+    keys = unshuffle(meta[: 2 * count], "<u2").astype(np.int64)
+    counts = unshuffle(meta[2 * count : 6 * count], "<u4").astype(np.int64)
+    bases = unshuffle(meta[6 * count : 14 * count], "<i8").astype(np.int64)
+    firsts = unshuffle(meta[14 * count :], "<i8").astype(np.int64)
+    if int(counts.sum()) > INTEGERS_MAX:
+        raise ValueError("too many integers")
+    orders, widths = keys >> 12, keys >> 8 & 15
+    if count and (int(orders.max()) >= _ORDERS or int(widths.max()) > WIDTH_MAX):
+        raise ValueError("unknown kind of row")
+    groups = []
+    sequence = np.argsort(keys, kind="stable")
+    sequence = sequence[counts[sequence] > 0]
+    for o in range(_ORDERS):
+        rows = sequence[orders[sequence] == o]
+        if len(rows):
+            offsets = offsets_of(counts[rows])
+            planes, used = decode_planes(data[at:], offsets, widths[rows])
+            at += used
+            groups.append(_Group(o, rows, offsets, planes))
+    return IntegerRows(counts, bases, firsts, tuple(groups)), at
+
+
+# -- encoding --------------------------------------------------------------------------------------------------
+
+
+def _choose(values: I64, starts: I64, counts: I64) -> tuple[I64, I64, I64]:
+    """Return (order, base, magnitude) per non-empty row, judged on a sample of its positions."""
+    if not len(starts):
+        return counts, counts, counts
+    sampled = SAMPLED[int(counts.max()) >= LONG_ROW]
+    at = np.maximum(counts - 1, 1)[:, None] * np.arange(sampled) // sampled + 1
+    at = np.minimum(at, counts[:, None] - 1)
+    at += starts[:, None]
+    x = values[at]
+    d = x - values[np.maximum(at - 1, starts[:, None])]
+    base0, base1 = _median(x), _median(d)
+    cost0, cost1 = _cost(x - base0[:, None]), _cost(d - base1[:, None])
+    order = (cost1 < cost0).astype(np.int64)
+    magnitude = np.ceil(np.minimum(cost0, cost1)).astype(np.int64)
+    return order, np.where(order, base1, base0), magnitude
+
+
+def _median(x: I64) -> I64:
+    """Return a value near the middle of each row."""
+    few = x[:, :: x.shape[1] // 8]
+    out: I64 = np.sort(few, axis=1)[:, 4]
+    return out
+
+
+def _cost(residuals: I64) -> NDArray[np.float64]:
+    """Return the mean of log2(|r| + 1) per row, by the exponent and mantissa bits of float32 (linear in between)."""
+    near = np.abs(residuals.astype(np.float32))
+    near += np.float32(1)
+    bits = near.view(np.int32) - np.int32(127 << 23)
+    out: NDArray[np.float64] = bits.mean(axis=1) * 2.0**-23
+    return out
+
+
+def _residuals(order: int, values: I64, offsets: I64, rows: I64, bases: I64) -> I64:
+    """Return what the prediction misses, row after row; 0 for the first of a row of order 1."""
+    counts = np.diff(offsets)[rows]
+    x = values if len(rows) == len(offsets) - 1 else take_rows(values, offsets, rows)
+    if order == 0:
+        return x - np.repeat(bases, counts)
+    r = np.empty_like(x)
+    np.subtract(x[1:], x[:-1], out=r[1:])
+    r -= np.repeat(bases, counts)
+    r[offsets_of(counts)[:-1]] = 0
+    return r
+
+
+def _encode_group(order: int, z: U64, counts: I64, magnitude: I64, level: int) -> tuple[NDArray[np.uint16], bytes]:
+    """Return (key per row, planes) of rows of one order, stored by ascending key."""
+    offsets = offsets_of(counts)
+    widths = widths_of(np.maximum.reduceat(z, offsets[:-1]))
+    classes = np.minimum(np.where(widths, magnitude, 0), 255)
+    key = (order << 12 | widths << 8 | classes).astype(np.uint16)
+    sequence = np.argsort(key, kind="stable")
+    if (np.diff(sequence) != 1).any():
+        z = take_rows(z, offsets, sequence)
+    return key, encode_planes(z, offsets_of(counts[sequence]), widths[sequence], classes[sequence], level)
+
+
+# -- arithmetic ------------------------------------------------------------------------------------------------
+
+
+def _zigzag(r: I64) -> U64:
+    sign = r >> 63
+    r <<= 1
+    r ^= sign
+    return r.view(np.uint64)
+
+
+def _unzigzag(z: U64) -> I64:
+    sign = (z & np.uint64(1)).view(np.int64)
+    z >>= np.uint64(1)
+    r = z.view(np.int64)
+    r ^= np.negative(sign, out=sign)
+    return r
+
+
+def _sum_rows(r: I64, starts: I64, counts: I64) -> None:
+    """Replace each row by its running sum, modulo 2^64."""
+    n = int(counts[0])
+    if (counts == n).all():
+        rows = r.reshape(-1, n)
+        np.cumsum(rows, axis=1, out=rows)
+        return
+    np.cumsum(r, out=r)
+    before = np.zeros_like(starts)
+    before[1:] = r[starts[1:] - 1]
+    r -= np.repeat(before, counts)

@@ -1,0 +1,148 @@
+"""A page: the samples of neighbouring float series, compressed, checked and self-contained.
+
+A page is what a segment reads and a query decodes; the head keeps its sealed rows in the same form.  It holds rows of
+samples (CSR, empty rows allowed): the distinct timestamp columns (`timestamps.py`), which row uses which, and the
+values as scaled integers (`floats.py`), both as integer rows (`integers.py`).  Parsing decompresses; reading then
+touches only the rows that are wanted.  Format: `docs/format/page.md`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from .compression import FAST, compress, decompress
+from .floats import BITS, SCALE_MAX, to_floats, to_integers
+from .integers import ROWS_MAX, IntegerRows, decode_rows, encode_rows
+from .ragged import take_rows
+from .shuffle import shuffle, unshuffle
+from .timestamps import share
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+MAGIC: Final = 0x50
+VERSION: Final = 1
+FLOATS: Final = 1
+"""The kind of a page of float64 samples; other kinds (native histograms) are for later versions."""
+HEADER: Final = struct.Struct("<BBBxIIIII")
+"""magic, version, kind, zero, checksum of the rest, body bytes, rows, patches, bytes of the row table."""
+
+
+def encode_page(offsets: I64, timestamps_ms: I64, values: F64, level: int = FAST) -> bytes:
+    """Return the page of rows `[offsets[i]:offsets[i+1]]`.
+
+    offsets: int64[R+1] from 0 to N.  timestamps_ms: int64[N].  values: float64[N].  level: zstd level (see
+    `compression`).  At most `integers.ROWS_MAX` rows and `integers.INTEGERS_MAX` samples.
+    """
+    columns, times, times_offsets = share(timestamps_ms, offsets)
+    scaled = to_integers(values, offsets)
+    table = scaled.scales.tobytes() + shuffle(columns.astype("<u4"))
+    table += shuffle(scaled.patched.astype("<u4")) + shuffle(scaled.patches.astype("<u8"))
+    packed = compress(table, level)
+    body = packed + encode_rows(times, times_offsets, level) + encode_rows(scaled.integers, offsets, level)
+    sizes = (len(body), len(columns), len(scaled.patched), len(packed))
+    checksum = zlib.crc32(body, zlib.crc32(struct.pack("<BBBxIIII", MAGIC, VERSION, FLOATS, *sizes)))
+    return HEADER.pack(MAGIC, VERSION, FLOATS, checksum, *sizes) + body
+
+
+def encode_block(timestamps_ms: NDArray[np.integer], values: F64, level: int = FAST) -> bytes:
+    """Return the page of rows of equal length: timestamps_ms, values of shape [R, K]; uint32 offsets do as well."""
+    rows, k = values.shape
+    times = np.ascontiguousarray(timestamps_ms, dtype=np.int64).reshape(-1)
+    flat = np.ascontiguousarray(values, dtype=np.float64).reshape(-1)
+    return encode_page(np.arange(rows + 1, dtype=np.int64) * k, times, flat, level)
+
+
+@frozen(eq=False)
+class Page:
+    """A parsed page, decompressed but not decoded.  counts: int64[R], samples per row."""
+
+    counts: I64
+    nbytes: int
+    """Bytes of memory that the page occupies."""
+    _columns: I64
+    _scales: NDArray[np.uint8]
+    _patched: I64
+    _patches: NDArray[np.uint64]
+    _times: IntegerRows
+    _integers: IntegerRows
+
+    def read(self, rows: I64 | None = None) -> tuple[I64, I64, F64]:
+        """Return (offsets, timestamps_ms, values) of ascending `rows`, all of them by default."""
+        integers, offsets = self._integers.decode(rows)
+        counts = self.counts if rows is None else self.counts[rows]
+        values = to_floats(integers, self._scales if rows is None else self._scales[rows], counts)
+        if len(self._patched):
+            self._patch(values, rows, offsets)
+        return offsets, self._read_times(rows), values
+
+    def _read_times(self, rows: I64 | None) -> I64:
+        if rows is None:
+            times, offsets = self._times.decode()
+            return take_rows(times, offsets, self._columns)
+        wanted, columns = np.unique(self._columns[rows], return_inverse=True)
+        times, offsets = self._times.decode(wanted)
+        return take_rows(times, offsets, columns)
+
+    def _patch(self, values: F64, rows: I64 | None, offsets: I64) -> None:
+        bits = values.view(np.uint64)
+        if rows is None:
+            bits[self._patched] = self._patches
+            return
+        starts = np.cumsum(self.counts) - self.counts
+        at = np.searchsorted(starts, self._patched, side="right") - 1
+        place = np.full(len(self.counts), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        mine = np.flatnonzero(place[at] >= 0)
+        bits[offsets[place[at[mine]]] + self._patched[mine] - starts[at[mine]]] = self._patches[mine]
+
+
+def decode_page(data: memoryview | bytes) -> Page:
+    """Return the page that `data` holds; `ValueError` when it is damaged or of an unknown version or kind."""
+    view = memoryview(data)
+    if len(view) < HEADER.size:
+        raise ValueError("page cut short")
+    magic, version, kind, checksum, body, rows, patches, packed = HEADER.unpack_from(view)
+    if magic != MAGIC or body != len(view) - HEADER.size:
+        raise ValueError("not a page, or of another length")
+    if zlib.crc32(view[HEADER.size :], zlib.crc32(view[8 : HEADER.size], zlib.crc32(view[:4]))) != checksum:
+        raise ValueError("checksum does not fit")
+    if version != VERSION or kind != FLOATS:
+        raise ValueError(f"page of version {version}, kind {kind} is not known to this release")
+    at = HEADER.size + packed
+    if rows > ROWS_MAX or at > len(view):
+        raise ValueError("too many rows, or row table cut short")
+    times, used = decode_rows(view[at:])
+    integers, used_too = decode_rows(view[at + used :])
+    if at + used + used_too != len(view):
+        raise ValueError("bytes left over")
+    total = int(integers.counts.sum())
+    if patches > total:
+        raise ValueError("more patches than samples")
+    table = np.frombuffer(decompress(view[HEADER.size : at], 5 * rows + 12 * patches), np.uint8)
+    scales = table[:rows]
+    columns = unshuffle(table[rows : 5 * rows], "<u4").astype(np.int64)
+    patched = unshuffle(table[5 * rows : 5 * rows + 4 * patches], "<u4").astype(np.int64)
+    bits = unshuffle(table[5 * rows + 4 * patches :], "<u8").astype(np.uint64)
+    _validate(rows, scales, columns, patched, times, integers)
+    memory = times.nbytes + integers.nbytes + 9 * rows + 16 * patches
+    return Page(integers.counts, memory, columns, scales, patched, bits, times, integers)
+
+
+def _validate(
+    rows: int, scales: NDArray[np.uint8], columns: I64, patched: I64, times: IntegerRows, integers: IntegerRows
+) -> None:
+    if len(integers.counts) != rows:
+        raise ValueError("row table and values differ in length")
+    if rows and (int(columns.max()) >= len(times.counts) or (times.counts[columns] != integers.counts).any()):
+        raise ValueError("a row and its timestamps differ in length")
+    if ((scales > SCALE_MAX) & (scales != BITS)).any():
+        raise ValueError("unknown scale")
+    if len(patched) and (int(patched[-1]) >= int(integers.counts.sum()) or (np.diff(patched) <= 0).any()):
+        raise ValueError("patches out of order")

@@ -1,0 +1,35 @@
+"""Arithmetic of rows of different length that lie one after another in one array (compressed-row form)."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T", bound=np.generic)
+I64 = NDArray[np.int64]
+
+
+def offsets_of(counts: I64) -> I64:
+    """Return int64[R+1], the running sum of `counts` from 0."""
+    out = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=out[1:])
+    return out
+
+
+def spread(starts: I64, counts: I64) -> I64:
+    """Return the positions `starts[i] .. starts[i] + counts[i] - 1` of all rows, one row after another."""
+    offsets = offsets_of(counts)
+    out = np.arange(int(offsets[-1]))
+    out += np.repeat(starts - offsets[:-1], counts)
+    return out
+
+
+def take_rows(values: NDArray[T], offsets: I64, rows: I64) -> NDArray[T]:
+    """Return the rows `values[offsets[r]:offsets[r+1]]` for r in `rows`, one after another."""
+    counts = np.diff(offsets)
+    n = int(counts[0]) if len(counts) else 0
+    if n and (counts == n).all():
+        return values.reshape(-1, n)[rows].reshape(-1)
+    return values[spread(offsets[:-1][rows], counts[rows])]
