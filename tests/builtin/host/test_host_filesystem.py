@@ -1,0 +1,117 @@
+"""File systems: the mount table, exclusions, and mounts that never answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from tinyobs.builtin.host.filesystem import FilesystemCollector
+
+MOUNTS = r"""/dev/sda1 / ext4 rw,relatime 0 0
+/dev/sdb1 /a\040b xfs ro,relatime 0 0
+proc /proc proc rw 0 0
+tmpfs /run/credentials/x.service tmpfs ro 0 0
+overlay /merged overlay rw 0 0
+/dev/sda1 / ext4 rw,relatime 0 0
+nfs:/x /dead nfs4 rw 0 0
+broken
+"""
+
+
+@pytest.fixture
+def root(tree):
+    """A root file system in the tree, with its places prefixed as a container sees its host."""
+    base = f"{tree.base}/root"
+    for place in ("a b", "dead"):
+        (tree.base / "root" / place).mkdir()
+    text = "".join(
+        " ".join([w[0], base + w[1] if w[1] != "/" else base, *w[2:]]) + "\n"
+        for w in (line.split(" ") for line in MOUNTS.splitlines())
+        if len(w) > 1
+    )
+    tree.write("proc/1/mounts", text + "broken\n")
+    return base
+
+
+def test_mounts_lose_the_prefix_of_the_root(tree, root):
+    """Mount points are the host's; excluded types and places are left out; a mount listed twice counts once."""
+    found = tree.series(FilesystemCollector())
+    points = {k.split('mountpoint="')[1].split('"')[0] for k in found}
+    assert points == {"/", "/a b", "/dead"}
+    st = os.statvfs(root)
+    size = found['node_filesystem_size_bytes{device="/dev/sda1", fstype="ext4", mountpoint="/"}']
+    assert size == st.f_blocks * st.f_frsize
+    readonly = 'node_filesystem_readonly{device="/dev/sdb1", fstype="xfs", mountpoint="/a b"}'
+    assert found[readonly] == 1
+    assert set(tree.series(FilesystemCollector(), filesystem_mount_points_exclude="^/(a b|dead|run/.*)$")) == {
+        k for k in found if 'mountpoint="/"' in k
+    }
+
+
+def test_a_mount_that_fails_has_only_its_error(tree, root):
+    """The error is a series; sizes are absent rather than zero."""
+    (tree.base / "root" / "dead").rmdir()
+    found = {k: v for k, v in tree.series(FilesystemCollector()).items() if "/dead" in k}
+    labels = 'device="nfs:/x", fstype="nfs4", mountpoint="/dead"'
+    assert found == {
+        f"node_filesystem_device_error{{{labels}}}": 1,
+        f"node_filesystem_readonly{{{labels}}}": 0,
+    }
+
+
+def test_a_hanging_mount_does_not_hold_up_the_others(tree, root):
+    """The dead mount is reported, not asked again while it hangs, and asked again after it came back."""
+    release, asked = threading.Event(), []
+    done = threading.Event()
+
+    def ask(path):
+        asked.append(path)
+        if path.endswith("a b") and not release.is_set():
+            release.wait(30)
+            done.set()
+        return os.statvfs(path)
+
+    collector = FilesystemCollector(ask)
+    dead = 'node_filesystem_device_error{device="/dev/sdb1", fstype="xfs", mountpoint="/a b"}'
+    after = 'node_filesystem_size_bytes{device="nfs:/x", fstype="nfs4", mountpoint="/dead"}'
+    found = tree.series(collector, filesystem_mount_timeout_seconds=0.05)
+    assert found[dead] == 1
+    assert found[after] > 0
+    asked.clear()
+    found = tree.series(collector, filesystem_mount_timeout_seconds=0.05)
+    assert found[dead] == 1
+    assert not any(p.endswith("a b") for p in asked)
+    release.set()
+    assert done.wait(5)
+    for thread in threading.enumerate():
+        if thread.name.startswith("statvfs"):
+            thread.join(5)
+    assert tree.series(collector)[dead] == 0
+
+
+def test_many_hanging_mounts_cost_two_timeouts_together(tree):
+    """Each gets a thread once the first has been found to hang; the answer comes all the same."""
+    release = threading.Event()
+    base = f"{tree.base}/root"
+    lines = [f"nfs:/{i} {base}/m{i} nfs4 rw 0 0" for i in range(20)] + [f"/dev/sda {base} ext4 rw 0 0"]
+    tree.write("proc/1/mounts", "\n".join(lines))
+
+    def ask(path):
+        if path != f"{base}/":
+            release.wait(30)
+        return os.statvfs(base)
+
+    found = tree.series(FilesystemCollector(ask), filesystem_mount_timeout_seconds=0.05)
+    release.set()
+    assert sum(v for k, v in found.items() if "device_error" in k) == 20
+    assert found['node_filesystem_files{device="/dev/sda", fstype="ext4", mountpoint="/"}'] > 0
+
+
+def test_the_own_mount_table_serves_where_that_of_process_1_is_hidden(tree):
+    """In a container /proc/1 may be unreadable; without any table the collector fails."""
+    with pytest.raises(FileNotFoundError):
+        tree.series(FilesystemCollector())
+    tree.write("proc/self/mounts", f"/dev/sda {tree.base}/root ext4 rw 0 0\n")
+    assert len(tree.series(FilesystemCollector())) == 7
