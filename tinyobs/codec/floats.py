@@ -98,12 +98,23 @@ def _scale(values: F64, scales: NDArray[np.uint8], counts: I64) -> tuple[I64, ND
 
 def _guess(values: F64, starts: I64, counts: I64) -> NDArray[np.uint8]:
     """Return per non-empty row the least scale that fits a sample of its finite values; 0 where none does."""
-    at = starts[:, None] + (counts - 1)[:, None] * np.arange(_SAMPLED) // (_SAMPLED - 1)
+    at = (counts - 1) * np.arange(_SAMPLED)[:, None] // (_SAMPLED - 1)
+    at += starts
     sample = values[at]
-    least = _least_scales(sample.ravel()).reshape(sample.shape)
-    least[least > SCALE_MAX] = 0
-    out: NDArray[np.uint8] = least.max(axis=1)
-    return out
+    scales = np.zeros(len(starts), np.uint8)
+    open_ = np.arange(len(starts))
+    for scale, power in enumerate(_POWERS):
+        integers = np.rint(sample * power)
+        integers /= power
+        fits = integers == sample
+        if not fits.all():
+            fits |= ~np.isfinite(sample)
+        fitting = fits.all(axis=0)
+        scales[open_[fitting]] = scale
+        open_, sample = open_[~fitting], sample[:, ~fitting]
+        if not len(open_):
+            break
+    return scales
 
 
 def _least_scales(values: F64) -> NDArray[np.uint8]:
