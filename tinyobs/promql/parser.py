@@ -112,7 +112,7 @@ def _settled(cursor: Cursor, op: str, left: Expr, right: Expr, matching: Matchin
     if value_type(left, cursor.functions) is not vector or value_type(right, cursor.functions) is not vector:
         return matching if filled or (matching and matching.labels) else None  # the check rejects what is left
     if op not in SET_OPERATORS or (matching and matching.cardinality is not Cardinality.ONE_TO_ONE):
-        return matching
+        return None if matching == Matching() else matching  # `ignoring ()` says nothing
     if matching is None:
         return Matching(Cardinality.MANY_TO_MANY)
     many = Cardinality.MANY_TO_MANY

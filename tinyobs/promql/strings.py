@@ -108,7 +108,7 @@ def is_broken(char: str) -> bool:
 
 
 def quote(text: str) -> str:
-    """Return the text in double quotes as Go's `%q` prints it."""
+    """Return the text in double quotes as Go's `%q` prints it, but U+FFFD as an escape, so that it can be read back."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return '"' + "".join('\\"' if c == '"' else _printable(c) for c in text) + '"'
@@ -116,14 +116,16 @@ def quote(text: str) -> str:
 
 def quote_char(char: str) -> str:
     """Return one character in single quotes as Go's `%q` prints a rune; "" (the end of input) is U+FFFD."""
-    return "'" + ("\\'" if char == "'" else _printable(char or "\ufffd")) + "'"
+    if char in ("", "\ufffd"):
+        return "'\ufffd'"
+    return "'" + ("\\'" if char == "'" else _printable(char)) + "'"
 
 
 def _printable(char: str) -> str:
     short = _SHORT.get(char)
     if short is not None:
         return short
-    if char.isprintable():
+    if char.isprintable() and char != "\ufffd":
         return char
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:  # a byte kept by surrogateescape
