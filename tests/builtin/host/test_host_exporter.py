@@ -85,7 +85,7 @@ def test_collectors_can_be_chosen(tree, settings, expected):
     ("settings", "message"),
     [
         ({"netdev_device_exclude": "a("}, "netdev_device_exclude: error parsing regexp: missing"),
-        ({"filesystem_mount_timeout_seconds": 0}, "filesystem_mount_timeout_seconds: must be above 0"),
+        ({"filesystem_mount_timeout": 0}, "filesystem_mount_timeout: must be above 0"),
         ({"collectors": ["lodavg"]}, "collectors: there is no collector 'lodavg'; did you mean 'loadavg'?"),
         ({"exclude_collectors": ["zzz"]}, "exclude_collectors: there is no collector 'zzz'"),
     ],
@@ -95,6 +95,7 @@ def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ValueError) as e:
         HostSettings(**settings)
     assert message in str(e.value)
+    assert e.value.key == next(iter(settings))
 
 
 def test_the_plugin_declares_section_and_exporter():

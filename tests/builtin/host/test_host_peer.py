@@ -87,6 +87,7 @@ def upstream(tmp_path_factory):
         # Debian's defaults are its own; these are upstream's.
         f"--collector.filesystem.mount-points-exclude={defaults.filesystem_mount_points_exclude}",
         f"--collector.filesystem.fs-types-exclude={defaults.filesystem_fs_types_exclude}",
+        "--collector.netdev.device-exclude=^$",
         f"--collector.netstat.fields={defaults.netstat_fields}",
         f"--collector.diskstats.device-exclude={defaults.diskstats_device_exclude}",
     ]

@@ -36,7 +36,7 @@ class HostExporter(Exporter):
     name = JOB
 
     def __init__(self, settings: HostSettings, collectors: Mapping[str, Collector] | None = None) -> None:
-        self.scrape_interval_seconds = settings.scrape_interval_seconds
+        self.interval_ms = settings.interval
         self._host = Host(settings.files(), settings)
         self._collectors = _chosen(settings, available_collectors(settings) if collectors is None else collectors)
         self._failures: dict[str, str] = {}

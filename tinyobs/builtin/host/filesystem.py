@@ -52,7 +52,7 @@ class FilesystemCollector:
         root = host.settings.path_rootfs
         mounts = [m for m in read_mounts(host)[:MOUNTS_MAX] if not _is_excluded(host, m)]
         answers = self._ask_all(
-            [(root + m.point) or "/" for m in mounts], host.settings.filesystem_mount_timeout_seconds
+            [(root + m.point) or "/" for m in mounts], host.settings.filesystem_mount_timeout / 1000
         )
         for mount, answer in zip(mounts, answers, strict=True):
             _add(mount, answer, out)

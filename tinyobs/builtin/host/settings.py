@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
+from ...model.durations import DurationMs
 from ...model.regex import compile_re2
 from .files import HostFiles
 
@@ -80,16 +81,24 @@ DECISIONS_MAX: Final = 8192
 """Remembered decisions of patterns over names: a host has some 600 fields and devices."""
 
 
+class SettingError(ValueError):
+    """A setting that cannot be; `key` names it, so that its position in the file can be shown."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        self.key = key
+        super().__init__(f"{key}: {reason}")
+
+
 def _is_pattern(_: Any, attribute: Attribute[str], value: str) -> None:
     try:
         compile_re2(value)
     except ValueError as e:
-        raise ValueError(f"{attribute.name}: {e}") from None
+        raise SettingError(attribute.name, str(e)) from None
 
 
-def _is_positive(_: Any, attribute: Attribute[float], value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name}: must be above 0, not {value}")
+def _is_positive(_: Any, attribute: Attribute[DurationMs], value: DurationMs) -> None:
+    if value <= 0:
+        raise SettingError(attribute.name, "must be above 0")
 
 
 def _are_collectors(_: Any, attribute: Attribute[tuple[str, ...]], value: tuple[str, ...]) -> None:
@@ -97,7 +106,7 @@ def _are_collectors(_: Any, attribute: Attribute[tuple[str, ...]], value: tuple[
         if name not in COLLECTOR_NAMES:
             near = difflib.get_close_matches(name, COLLECTOR_NAMES, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{attribute.name}: there is no collector {name!r}{hint}")
+            raise SettingError(attribute.name, f"there is no collector {name!r}{hint}")
 
 
 def _without_slash(path: str) -> str:
@@ -114,8 +123,8 @@ class HostSettings:
 
     enabled: bool = True
     """Whether host metrics are collected at all."""
-    scrape_interval_seconds: float = field(default=15.0, validator=_is_positive)
-    """Seconds between two collections."""
+    interval: DurationMs = field(default=DurationMs(15_000), validator=_is_positive)
+    """Time between two collections."""
     collectors: tuple[str, ...] = field(default=(), converter=tuple, validator=_are_collectors)
     """Names of the collectors to run; none means the default set."""
     exclude_collectors: tuple[str, ...] = field(default=(), converter=tuple, validator=_are_collectors)
@@ -130,8 +139,8 @@ class HostSettings:
     """Mount points without metrics."""
     filesystem_fs_types_exclude: str = _pattern(FS_TYPES_EXCLUDE)
     """File system types without metrics."""
-    filesystem_mount_timeout_seconds: float = field(default=1.0, validator=_is_positive)
-    """Seconds after which a mount point counts as hanging; it is asked again only when the old answer has come."""
+    filesystem_mount_timeout: DurationMs = field(default=DurationMs(1_000), validator=_is_positive)
+    """Time after which a mount point counts as hanging; it is asked again only when the old answer has come."""
     diskstats_device_exclude: str = _pattern(DISK_EXCLUDE)
     """Block devices without metrics."""
     netdev_device_exclude: str = _pattern("^$")
@@ -142,8 +151,6 @@ class HostSettings:
     """Fields of the network statistics that become metrics, as `<protocol>_<field>`."""
     vmstat_fields: str = _pattern(VMSTAT_FIELDS)
     """Fields of /proc/vmstat that become metrics."""
-    textfile_directory: str = ""
-    """A directory whose `*.prom` files are exposed as well; empty for none."""
 
     def files(self) -> HostFiles:
         """Return the trees to read."""
