@@ -1,0 +1,83 @@
+"""Where targets come from, as configured: `static_configs`, `file_sd_configs`, and the names of all other kinds.
+
+A kind of discovery is a key with a list below.  Two are built in here, plugins bring more
+(`tinyobs.abc.DiscovererKind`), and the kinds of Prometheus that nobody brings are refused by name.  How targets are
+found is in `tinyobs.builtin.static_sd` and `file_sd`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from ..model.durations import DurationMs
+from .fields import Fault, FilePath, setting
+
+STATIC: Final = "static_configs"
+FILE: Final = "file_sd_configs"
+REFRESH_MS_DEFAULT: Final = 5 * 60_000
+
+_FILE_NAME: Final = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YAML)\Z")
+
+FOREIGN_KINDS: Final = frozenset(
+    f"{name}_sd_configs"
+    for name in """aws azure consul digitalocean dns docker dockerswarm ec2 elasticache eureka gce hetzner http ionos
+    kubernetes kuma lightsail linode marathon msk nerve nomad oci openstack outscale ovhcloud puppetdb rds scaleway
+    serverset stackit triton uyuni vultr xds ecs""".split()
+)
+"""Kinds of Prometheus that this version knows by name only."""
+
+
+@frozen(kw_only=True)
+class StaticConfig:
+    """Targets written into the configuration, with labels for all of them."""
+
+    targets: tuple[str, ...] = setting(default=(), always=True)
+    labels: tuple[tuple[str, str], ...] = setting(default=())
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield names that cannot be labels."""
+        if any(not name for name, _ in self.labels):
+            yield Fault('"" is not a valid label name', "labels")
+
+
+@frozen(kw_only=True)
+class FileSdConfig:
+    """Files with target groups; the last part of a path may hold `*`."""
+
+    files: tuple[FilePath, ...] = setting(default=(), always=True)
+    refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(REFRESH_MS_DEFAULT), low=1000)
+    """How often the files are read even when nothing seems changed, in ms; default 5 min, at least 1 s."""
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what upstream refuses."""
+        if not self.files:
+            yield Fault("file service discovery config must contain at least one path name")
+        for i, name in enumerate(self.files):
+            if not _FILE_NAME.match(name):
+                yield Fault(f'path name "{name}" is not valid for file discovery', f"files[{i}]")
+
+
+def discovery_group(kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Return key -> type of value for all kinds, `kinds` being key -> schema of plugins; None marks a refused one."""
+    known: dict[str, type | None] = dict.fromkeys(sorted(FOREIGN_KINDS))
+    known.update({STATIC: StaticConfig, FILE: FileSdConfig})
+    known.update(kinds)
+    # The built-in kinds come last in print, as with Prometheus.
+    order = sorted(known, key=lambda k: (k == STATIC, k == FILE, k))
+    types = {k: known[k] for k in order}
+    return {k: None if schema is None else tuple[schema, ...] for k, schema in types.items()}  # type: ignore[valid-type]
+
+
+def url_faults(discovery: tuple[tuple[str, Any], ...]) -> Iterator[Fault]:
+    """Yield static targets that look like URLs; asked where no relabelling could turn them into addresses."""
+    for name, configs in discovery:
+        if name != STATIC:
+            continue
+        for i, config in enumerate(configs):
+            for j, target in enumerate(config.targets):
+                if "/" in target:
+                    yield Fault(f'"{target}" is not a valid hostname', f"{STATIC}[{i}].targets[{j}]")

@@ -1,0 +1,285 @@
+"""A configuration file -> a `Config`, or a `ConfigError` with every problem of that file and the files it names.
+
+`parse` works on text alone; `load` also reads the files of `scrape_config_files` and `rule_files`.  Nothing is
+started or contacted.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ..abc import ConfigSection, DiscovererKind
+from ..errors import ConfigError, PluginError, Problem
+from .decoder import BROKEN, Decoder, in_order
+from .discovery import discovery_group
+from .environment import expand_label
+from .fields import Fault, known_keys
+from .inheritance import inherit, inherited_faults, rule_faults, with_names
+from .rule_file import CheckExpression, RuleFile, parse_rules, unreadable
+from .schema import Config
+from .scraping import GlobalConfig, ScrapeConfig, ScrapeConfigFile, ValidationScheme
+from .settings import Settings
+from .yaml_tree import ListNode, MappingNode, Node, Scalar, parse_tree
+
+FILES_MAX: Final = 10_000
+"""Most files that the globs of a configuration may name."""
+
+_GLOB: Final = re.compile(r"[^*]*(?:\*[^/]*)?\Z")
+_Jobs = dict[str, str]
+"""Job name -> where it was first found."""
+
+
+def parse(
+    text: str | bytes,
+    filename: str = "tinyobs.yml",
+    sections: Sequence[ConfigSection] = (),
+    discoverers: Sequence[DiscovererKind] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """Return the configuration in a text; raises `ConfigError` with all its problems.
+
+    sections, discoverers: what plugins add.  environment: variables, by default those of the process.
+    """
+    reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
+    config = reading.main(text)
+    if config is None or reading.problems:
+        raise ConfigError(in_order(reading.problems))
+    return config
+
+
+def load(
+    path: str | os.PathLike[str],
+    sections: Sequence[ConfigSection] = (),
+    discoverers: Sequence[DiscovererKind] = (),
+    environment: Mapping[str, str] | None = None,
+    check_expression: CheckExpression | None = None,
+) -> Config:
+    """Return the configuration in a file and in the files that it names; raises `ConfigError`.
+
+    check_expression: called with each expression of the rule files; raises `QueryParseError` for a bad one.
+    """
+    filename = os.fspath(path)
+    try:
+        text = Path(filename).read_bytes()
+    except OSError as e:
+        raise ConfigError([unreadable(filename, e)]) from None
+    reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
+    config = reading.main(text)
+    included = reading.included_scrape_configs()
+    rules = reading.rule_files(check_expression)
+    if config is None or reading.problems:
+        raise ConfigError(in_order(reading.problems))
+    return attrs.evolve(config, included_scrape_configs=included, rules=rules)
+
+
+class _Reading:
+    """One run over a configuration: the problems and what later steps need of earlier ones."""
+
+    def __init__(
+        self,
+        filename: str,
+        sections: Sequence[ConfigSection],
+        discoverers: Sequence[DiscovererKind],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.filename = filename
+        self.folder = os.path.dirname(filename)
+        self.environment = environment
+        self.sections = {s.name: s.schema for s in sections}
+        taken = set(known_keys(Settings, {})) & set(self.sections)
+        if taken or len(self.sections) < len(sections):
+            raise PluginError(f"configuration section registered twice: {', '.join(sorted(taken or self.sections))}")
+        kinds = {k.key: k.schema for k in discoverers}
+        self.groups = {"discovery": discovery_group(kinds), "sections": dict[str, Any](self.sections)}
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.expands = False
+        self._globals = GlobalConfig().normalized()
+        self._jobs: _Jobs = {}
+        self._patterns: dict[str, tuple[str, ...]] = {}
+
+    # -- the main file -------------------------------------------------------------------------------------------
+
+    def main(self, text: str | bytes) -> Config | None:
+        """Return the configuration of the main file, None when there are problems in it."""
+        root, problems = parse_tree(text, self.filename)
+        self.problems += problems
+        if root is None and problems:
+            return None
+        root = root or MappingNode(1, 1)
+        self.expands = _asks_for_expansion(root)
+        decoder = self._decoder(self.filename, self.folder)
+        values = decoder.fields(root, Config, "")
+        if values["global_config"] is not BROKEN:
+            self._globals = values["global_config"] = self._with_environment(values["global_config"], decoder)
+        for key, what in (("rule_files", "rule"), ("scrape_config_files", "scrape config")):
+            self._patterns[key] = _checked_patterns(values[key], key, what, decoder)
+        values["scrape_configs"] = self._finish(values["scrape_configs"], root, decoder, "main config file")
+        self._finish_others(values, decoder)
+        self.problems += decoder.problems
+        if self.problems:
+            return None
+        settings: Settings = values["tinyobs"]
+        given = dict(settings.sections)
+        complete = tuple((name, given[name] if name in given else schema()) for name, schema in self.sections.items())
+        values["tinyobs"] = attrs.evolve(settings, sections=complete)
+        return Config(**values, file=self.filename, warnings=tuple(self.warnings), positions=decoder.positions)
+
+    def _decoder(self, file: str, folder: str) -> Decoder:
+        return Decoder(file, folder, self.groups, self.environment if self.expands else None)
+
+    def _with_environment(self, config: GlobalConfig, decoder: Decoder) -> GlobalConfig:
+        """Return the global section with the environment variables in its external labels replaced."""
+        labels = []
+        for name, text in config.external_labels:
+            value, missing = expand_label(text, self.environment)
+            labels.append((name, value))
+            for variable in missing:
+                path = f".global.external_labels.{name}"
+                message = f"the environment variable '{variable}' is empty"
+                self.warnings.append(Problem(decoder.file, *decoder.position(path), message, path))
+        return attrs.evolve(config, external_labels=tuple(labels))
+
+    def _finish(self, found: Any, root: Node, decoder: Decoder, where: str) -> Any:
+        """Return scrape configs that have inherited; those with problems stay as they are."""
+        self._check_job_names(root, decoder, where)
+        if found is BROKEN:
+            return found
+        out: list[Any] = []
+        for i, scrape in enumerate(found):
+            if isinstance(scrape, ScrapeConfig):
+                scrape = inherit(scrape, self._globals)
+                _note(inherited_faults(scrape), f".scrape_configs[{i}]", decoder)
+            out.append(scrape)
+        return tuple(out)
+
+    def _check_job_names(self, root: Node, decoder: Decoder, where: str) -> None:
+        """Note names that were there before; looks at the tree, so that a broken scrape config counts too."""
+        listed = root.pairs.get("scrape_configs") if isinstance(root, MappingNode) else None
+        for i, item in enumerate(listed.items if isinstance(listed, ListNode) else ()):
+            name = item.pairs.get("job_name") if isinstance(item, MappingNode) else None
+            if not isinstance(name, Scalar) or not name.text:
+                continue
+            first = self._jobs.setdefault(name.text, f"{where} {i}")
+            if first != f"{where} {i}":
+                found_in = first.rpartition(" ")[0]
+                rest = "" if found_in == where else f", first found in {found_in}"
+                message = f'found multiple scrape configs with job name "{name.text}"{rest}'
+                decoder.report(message, f".scrape_configs[{i}].job_name", name)
+
+    def _finish_others(self, values: dict[str, Any], decoder: Decoder) -> None:
+        """Check what depends on the global section or on neighbours, and give rules the scheme of names."""
+        legacy = self._globals.metric_name_validation_scheme is ValidationScheme.LEGACY
+        for key, what in (("remote_write", "write"), ("remote_read", "read")):
+            names: set[str] = set()
+            for i, remote in enumerate(values[key] if values[key] is not BROKEN else ()):
+                name = "" if remote is BROKEN else remote.name
+                if name and name in names:
+                    decoder.report(f'found multiple remote {what} configs with job name "{name}"', f".{key}[{i}].name")
+                names.add(name)
+        if not legacy:
+            return
+        if decoder.is_clean(".remote_write"):
+            values["remote_write"] = tuple(
+                _with_legacy_rules(r, f".remote_write[{i}]", decoder) for i, r in enumerate(values["remote_write"])
+            )
+        if decoder.is_clean(".alerting"):
+            alerting = _with_legacy_rules(values["alerting"], ".alerting", decoder)
+            managers = tuple(
+                _with_legacy_rules(m, f".alerting.alertmanagers[{i}]", decoder)
+                for i, m in enumerate(alerting.alertmanagers)
+            )
+            values["alerting"] = attrs.evolve(alerting, alertmanagers=managers)
+
+    # -- the files that it names ---------------------------------------------------------------------------------
+
+    def included_scrape_configs(self) -> tuple[ScrapeConfig, ...]:
+        """Return the scrape configs of all files of `scrape_config_files`."""
+        out: list[ScrapeConfig] = []
+        for file, text in self._files("scrape_config_files"):
+            root, problems = parse_tree(text, file)
+            self.problems += problems
+            if root is None:
+                continue
+            decoder = self._decoder(file, os.path.dirname(file))
+            values = decoder.fields(root, ScrapeConfigFile, "")
+            found = self._finish(values["scrape_configs"], root, decoder, f'"{os.path.abspath(file)}"')
+            self.problems += decoder.problems
+            if found is not BROKEN:
+                out.extend(found)
+        return tuple(out)
+
+    def rule_files(self, check_expression: CheckExpression | None) -> tuple[RuleFile, ...]:
+        """Return all rule files."""
+        legacy = self._globals.metric_name_validation_scheme is ValidationScheme.LEGACY
+        out = []
+        for file, text in self._files("rule_files"):
+            try:
+                out.append(parse_rules(text, file, check_expression, legacy_names=legacy))
+            except ConfigError as e:
+                self.problems += e.problems
+        return tuple(out)
+
+    def _files(self, key: str) -> Iterator[tuple[str, bytes]]:
+        """Yield (name, content) of the files that a key's globs match; a name without `*` must exist."""
+        names: dict[str, None] = {}
+        for pattern in self._patterns.get(key, ()):
+            found = sorted(glob.glob(pattern))
+            if not found and not glob.has_magic(pattern) and key == "rule_files":
+                self.warnings.append(Problem(self.filename, 0, 0, f"no file matches '{pattern}'", f".{key}"))
+            names.update(dict.fromkeys(found))
+        if len(names) > FILES_MAX:
+            self.problems.append(Problem(self.filename, 0, 0, f"{key} names more than {FILES_MAX} files", f".{key}"))
+            return
+        for name in names:
+            try:
+                yield name, Path(name).read_bytes()
+            except OSError as e:
+                self.problems.append(unreadable(name, e))
+
+
+def _asks_for_expansion(root: Node) -> bool:
+    """Tell whether the file says `tinyobs: {expand_env: true}`."""
+    settings = root.pairs.get("tinyobs") if isinstance(root, MappingNode) else None
+    wish = settings.pairs.get("expand_env") if isinstance(settings, MappingNode) else None
+    return isinstance(wish, Scalar) and wish.plain and wish.text.lower() in ("true", "yes", "on", "y")
+
+
+def _checked_patterns(found: Any, key: str, what: str, decoder: Decoder) -> tuple[str, ...]:
+    if found is BROKEN:
+        return ()
+    good = []
+    for i, pattern in enumerate(found):
+        if isinstance(pattern, str) and _GLOB.match(pattern):
+            good.append(pattern)
+        elif isinstance(pattern, str):
+            decoder.report(f'invalid {what} file path "{pattern}"', f".{key}[{i}]")
+    return tuple(good)
+
+
+def _note(faults: Iterable[Fault], path: str, decoder: Decoder) -> None:
+    for fault in faults:
+        decoder.report(str(fault), f"{path}.{fault.key}" if fault.key else path)
+
+
+_RULE_FIELDS: Final = ("relabel_configs", "alert_relabel_configs", "write_relabel_configs")
+_Evolve = Callable[..., Any]
+
+
+def _with_legacy_rules(value: Any, path: str, decoder: Decoder) -> Any:
+    """Return a section whose relabelling rules hold to legacy names, noting those that do not."""
+    changed = {}
+    for key in _RULE_FIELDS:
+        rules = getattr(value, key, ())
+        if rules:
+            changed[key] = with_names(rules, legacy=True)
+            _note(rule_faults(changed[key], key), path, decoder)
+    evolve: _Evolve = attrs.evolve
+    return evolve(value, **changed)

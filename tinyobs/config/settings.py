@@ -1,0 +1,149 @@
+"""The top-level key `tinyobs`: what TinyObs has and Prometheus has not, or sets by flags only.
+
+Every field has its unit, default and limits here and in docs/configuration.md (a test compares the two).  A plugin's
+section stands beside these, under the plugin's own name.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, ClassVar, Final
+
+from attrs import frozen
+
+from ..model.durations import DurationMs
+from ..model.sizes import SizeBytes
+from .fields import group, setting
+
+_SECOND: Final = 1000
+_HOUR: Final = 3600 * _SECOND
+_YEAR: Final = 366 * 24 * _HOUR
+_KIB: Final = 1 << 10
+_MIB: Final = 1 << 20
+_TIB: Final = 1 << 40
+
+
+def _duration(default_ms: int, *, name: str, low: int = 0, high: int = 1000 * _YEAR) -> Any:
+    return setting(name, default=DurationMs(default_ms), low=low, high=high)
+
+
+def _size(default_bytes: int, *, name: str, low: int = 0, high: int = _TIB) -> Any:
+    return setting(name, default=SizeBytes(default_bytes), low=low, high=high)
+
+
+class SyncMode(StrEnum):
+    """When the log is made durable."""
+
+    ALWAYS = "always"
+    INTERVAL = "interval"
+    NEVER = "never"
+
+
+@frozen(kw_only=True)
+class StorageSettings:
+    """The local storage, beside `storage.tsdb` which holds the retention."""
+
+    out_of_order_window_ms: DurationMs = _duration(_HOUR, name="out_of_order_window")
+    """How much older than the newest sample of its series a sample may be; default 1h, 0s refuses all."""
+    last_write_wins: bool = setting(default=False)
+    """Whether another value for a stored series and time replaces it; default false, it is refused."""
+    future_ms: DurationMs = _duration(600 * _SECOND, name="future")
+    """How far ahead of the clock a sample may be; default 10m."""
+    sync: SyncMode = setting(default=SyncMode.ALWAYS)
+    """When the log is fsynced: before every acknowledgement (`always`), each `sync_interval`, or `never`."""
+    sync_interval_ms: DurationMs = _duration(_SECOND, name="sync_interval", low=1, high=_HOUR)
+    """Longest time without fsync where `sync` is `interval`; default 1s."""
+    wal_file_size_bytes: SizeBytes = _size(32 * _MIB, name="wal_file_size", low=_MIB, high=1024 * _MIB)
+    """Size at which a log file is followed by the next; default 32MiB."""
+    block_range_ms: DurationMs = _duration(2 * _HOUR, name="block_range", low=60 * _SECOND, high=24 * _HOUR)
+    """Time range of a fresh segment; default 2h."""
+    head_size_bytes: SizeBytes = _size(256 * _MIB, name="head_size", low=_MIB)
+    """Compressed samples held in memory before they are cut into segments early; default 256MiB."""
+    page_cache_size_bytes: SizeBytes = _size(64 * _MIB, name="page_cache_size")
+    """Decoded pages kept for queries; default 64MiB."""
+
+
+@frozen(kw_only=True)
+class IngestSettings:
+    """The queue between the sources and the storage."""
+
+    samples_queued_max: int = setting(default=2_000_000, low=1000, high=1_000_000_000)
+    """Samples that may wait for the disk; beyond that, pushes are answered 503 and scrapes skipped."""
+    samples_per_commit_max: int = setting(default=500_000, low=1000, high=100_000_000)
+    """Samples that share one fsync."""
+
+
+@frozen(kw_only=True)
+class QuerySettings:
+    """Limits of queries; each holds for one query except `concurrency_max`."""
+
+    timeout_ms: DurationMs = _duration(120 * _SECOND, name="timeout", low=1, high=24 * _HOUR)
+    """Longest run; default 2m."""
+    concurrency_max: int = setting(default=20, low=1, high=1000)
+    """Queries that run at the same time; more wait."""
+    samples_max: int = setting(default=50_000_000, low=1000, high=10_000_000_000)
+    """Samples that a query may load into memory."""
+    lookback_delta_ms: DurationMs = _duration(300 * _SECOND, name="lookback_delta", low=1, high=24 * _HOUR)
+    """How far back an instant selector looks for the newest sample; default 5m."""
+
+
+@frozen(kw_only=True)
+class WebSettings:
+    """Bounds of the HTTP server."""
+
+    connections_max: int = setting(default=512, low=1, high=100_000)
+    """Open connections; more wait to be accepted."""
+    requests_max: int = setting(default=256, low=1, high=100_000)
+    """Requests in work; more are answered 503."""
+    body_size_max_bytes: SizeBytes = _size(32 * _MIB, name="body_size_max", low=_KIB, high=4096 * _MIB)
+    """Longest request body, before decompression; default 32MiB."""
+    read_timeout_ms: DurationMs = _duration(300 * _SECOND, name="read_timeout", low=1, high=24 * _HOUR)
+    """Longest time for a request to arrive whole; default 5m."""
+
+
+@frozen(kw_only=True)
+class LimitSettings:
+    """Limits on what may be stored, whichever way it comes in.  0 means no limit."""
+
+    labels_per_series_max: int = setting(default=64, low=0, high=100_000)
+    """Labels of one series, with the metric name."""
+    label_name_bytes_max: int = setting(default=1024, low=0, high=_MIB)
+    """Longest label name, in bytes."""
+    label_value_bytes_max: int = setting(default=4096, low=0, high=_MIB)
+    """Longest label value, in bytes."""
+    series_max: int = setting(default=0, low=0, high=1 << 31)
+    """Series with recent samples."""
+
+
+@frozen(kw_only=True)
+class SelfMetricsSettings:
+    """The agent's own metrics, stored like any other."""
+
+    enabled: bool = setting(default=True)
+    """Whether they are stored; `/metrics` shows them in any case."""
+    interval_ms: DurationMs = _duration(15 * _SECOND, name="interval", low=_SECOND, high=24 * _HOUR)
+    """How often; default 15s."""
+    job: str = setting(default="tinyobs")
+    """Their `job` label."""
+
+
+@frozen(kw_only=True)
+class Settings:
+    """The section `tinyobs`."""
+
+    UNKNOWN_KEY_HINT: ClassVar[str] = " (the plugin that owns a section of this name may be missing)"
+
+    expand_env: bool = setting(default=False)
+    """Whether `${NAME}` in values of this file stands for an environment variable; default false."""
+    storage: StorageSettings = setting(factory=StorageSettings)
+    ingest: IngestSettings = setting(factory=IngestSettings)
+    query: QuerySettings = setting(factory=QuerySettings)
+    web: WebSettings = setting(factory=WebSettings)
+    limits: LimitSettings = setting(factory=LimitSettings)
+    self_metrics: SelfMetricsSettings = setting(factory=SelfMetricsSettings)
+    sections: tuple[tuple[str, Any], ...] = group("sections")
+    """Sections of plugins, name and value; every registered one is there, with its defaults if need be."""
+
+    def section(self, name: str) -> Any:
+        """Return a plugin's section; `KeyError` when no plugin registered it."""
+        return dict(self.sections)[name]
