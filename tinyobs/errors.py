@@ -100,7 +100,8 @@ class QueryParseError(QueryError):
         before = text[: max(start, 0)]
         self.line = before.count("\n") + 1
         self.column = start - (before.rfind("\n") + 1) + 1
-        super().__init__(f"{self.line}:{self.column}: parse error: {message}")
+        where = f"{self.line}:{self.column}" if text else "unknown position"
+        super().__init__(f"{where}: parse error: {message}")
 
 
 class QueryExecutionError(QueryError):

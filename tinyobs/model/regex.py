@@ -24,10 +24,19 @@ _OPTIONS = re2.Options()
 _OPTIONS.dot_nl = True
 _OPTIONS.log_errors = False
 _OPTIONS.never_capture = False
+_GO_WORDS: Final = {
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid named capture group": "invalid named capture",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+}
 
 
 class Regex:
-    """A compiled pattern.  Raises `ValueError` with RE2's own words when it is invalid.
+    """A compiled pattern.  Raises `ValueError` with the words of Prometheus when it is invalid.
 
     literals: the finite set of strings that match, where the pattern is a literal or an alternation of literals;
     else None.  prefix: a literal that every match begins with ("" where there is none known).
@@ -60,13 +69,22 @@ class Regex:
 def compile_re2(pattern: str) -> Any:
     """Return the RE2 object of a pattern with TinyObs's options (use `fullmatch`); `ValueError` when invalid."""
     if r"\C" in pattern and re.search(r"(?<!\\)(?:\\\\)*\\C", pattern):
-        raise ValueError(f"error parsing regexp: invalid escape sequence: `\\C` in {pattern!r}")
+        raise ValueError("error parsing regexp: invalid escape sequence: `\\C`")
     try:
         return re2.compile(pattern, _OPTIONS)
     except re2.error as e:
         text = e.args[0] if e.args else b""
         reason = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        raise ValueError(f"error parsing regexp: {reason}: `{pattern}`") from None
+        raise ValueError(_upstream_words(reason)) from None
+
+
+def _upstream_words(reason: str) -> str:
+    """Return a complaint of RE2 ("what: where") as Go's regexp package, and so Prometheus, puts it."""
+    if reason.startswith("trailing \\"):
+        return "error parsing regexp: trailing backslash at end of expression: ``"
+    what, colon, where = reason.partition(": ")
+    what = _GO_WORDS.get(what, what)
+    return f"error parsing regexp: {what}" + (f": `{where}`" if colon else "")
 
 
 def _shape(pattern: str, compiled: Any) -> tuple[frozenset[str] | None, str, Callable[[str], bool]]:

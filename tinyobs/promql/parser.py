@@ -134,7 +134,8 @@ def _clauses(cursor: Cursor) -> tuple[bool, Matching | None]:
         if cursor.kind in _SIDES:
             cardinality = _SIDES[cursor.kind]
             cursor.advance()
-            include = label_list(cursor) if cursor.kind == "(" else ()
+            if cursor.kind == "(" or cursor.kind not in _EXPRESSION_STARTS:  # a parenthesis opens labels, not a side
+                include = label_list(cursor)
     fill_left, fill_right = _fills(cursor)
     if word not in ("on", "ignoring") and fill_left is None and fill_right is None:
         return bool_modifier, None
@@ -257,6 +258,8 @@ def _aggregate(cursor: Cursor) -> Aggregate:
     arguments = _arguments(cursor)
     if not clause:
         clause, grouping = _grouping(cursor)
+        if cursor.kind == ERROR:
+            raise cursor.unexpected()
     cursor.aggregations -= 1
     if not arguments:
         raise cursor.fail("no arguments for aggregate expression provided", start, cursor.end)

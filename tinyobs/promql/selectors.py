@@ -17,7 +17,7 @@ from .duration_syntax import bracket, number_literal, offset
 from .lexer import CONTEXT_NAMES, DURATION, FILLS, IDENTIFIER, METRIC_IDENTIFIER, NUMBER, SET_OPERATORS, STRING
 from .nodes import At, AtKind, Duration, Expr, MatrixSelector, Subquery, VectorSelector
 from .signatures import AGGREGATORS
-from .strings import quote, unquote
+from .strings import is_broken, quote, unquote
 
 METRIC_NAMES: Final = (
     AGGREGATORS
@@ -27,7 +27,7 @@ METRIC_NAMES: Final = (
     | {IDENTIFIER, METRIC_IDENTIFIER, "by", "without", "offset", "anchored", "smoothed"}
 )
 """Kinds of tokens that may be the name of a metric."""
-LABEL_NAMES: Final = METRIC_NAMES | {"on", "ignoring", "group_left", "group_right", "bool", "atan2"} - {"without"}
+LABEL_NAMES: Final = (METRIC_NAMES - {"without"}) | {"on", "ignoring", "group_left", "group_right", "bool", "atan2"}
 """Kinds of tokens that may be a label in `by (...)` and its like."""
 POSTFIXES: Final = frozenset(("[", "offset", "@", "anchored", "smoothed"))
 """Kinds of tokens that go on with the expression in front of them."""
@@ -102,9 +102,9 @@ def label_list(cursor: Cursor) -> tuple[str, ...]:
         label = cursor.lexeme
         if cursor.kind == STRING:
             label = unquote(label)
-            if not label or (not label.isprintable() and _is_broken(label)):
-                shown = f"invalid label name for grouping: {quote(label)}"
-                raise cursor.fail(shown, cursor.start, cursor.start + len(cursor.lexeme))
+            if not label or any(map(is_broken, label)):
+                message = f"invalid label name for grouping: {quote(label)}"
+                raise cursor.fail(message, cursor.start, cursor.start + len(cursor.lexeme))
         elif cursor.kind not in LABEL_NAMES:
             raise cursor.unexpected(context, "label")
         labels.append(label)
@@ -115,11 +115,6 @@ def label_list(cursor: Cursor) -> tuple[str, ...]:
             raise cursor.unexpected(context, '"," or ")"')
     cursor.advance()
     return tuple(labels)
-
-
-def _is_broken(text: str) -> bool:
-    """Tell whether a text holds bytes that are not UTF-8."""
-    return any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def postfix(cursor: Cursor, expr: Expr) -> Expr:
