@@ -151,7 +151,7 @@ def _encode_frame(piece: NDArray[np.uint8], level: int) -> bytes:
 
 def _decode_frame(stored: memoryview, raw: int) -> NDArray[np.uint8]:
     if len(stored) == raw:
-        return np.frombuffer(stored, np.uint8)
+        return np.frombuffer(bytes(stored), np.uint8)  # a copy: pages outlive the mapped file
     if len(stored) == 1:
         return np.full(raw, stored[0], np.uint8)
     return np.frombuffer(decompress(stored, raw), np.uint8)
