@@ -1,1 +1,1 @@
-"""The Prometheus HTTP API, version 1: one module per group of endpoints."""
+"""The HTTP API of Prometheus, version 1: one file per group of endpoints, `routes.py` is the list of them all."""

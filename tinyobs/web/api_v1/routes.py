@@ -1,0 +1,58 @@
+"""The list of all endpoints below `/api/v1`."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ...abc import Route
+from ..options import WebOptions
+from ..services import ApiServices
+from . import rules
+from .expressions import ExpressionsApi
+from .metadata import MetadataApi
+from .query import QueryApi
+from .series import SeriesApi
+from .status import StatusApi
+from .targets import TargetsApi
+from .write import WriteApi
+
+PREFIX = "/api/v1"
+_GET = ("GET",)
+_FORM = ("GET", "POST")
+
+
+def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
+    """Return the routes of the API."""
+    query, series = QueryApi(services, options), SeriesApi(services, options.queries_max)
+    status, targets = StatusApi(services), TargetsApi(services)
+    table = [
+        ("/query", query.instant, _FORM),
+        ("/query_range", query.range, _FORM),
+        ("/labels", series.names, _FORM),
+        ("/label/{name}/values", series.values, _GET),
+        ("/series", series.series, _FORM),
+        ("/metadata", MetadataApi(services).metadata, _GET),
+        ("/targets", targets.targets, _GET),
+        ("/scrape_pools", targets.pools, _GET),
+        ("/rules", rules.rules, _GET),
+        ("/alerts", rules.alerts, _GET),
+        ("/alertmanagers", rules.alertmanagers, _GET),
+        ("/status/buildinfo", status.build, _GET),
+        ("/status/config", status.config, _GET),
+        ("/status/flags", status.flags, _GET),
+        ("/status/runtimeinfo", status.runtime, _GET),
+        ("/status/tsdb", status.tsdb, _GET),
+        ("/status/walreplay", status.replay, _GET),
+        ("/write", WriteApi(services).write, ("POST",)),
+    ]
+    if services.format is not None:
+        table.append(("/format_query", ExpressionsApi(services.parse, services.format).format, _FORM))
+    routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
+    # Browsers ask before they send a request across origins; the headers are the application's.
+    return [*routes, *(Route(path, _allow, ("OPTIONS",)) for path in dict.fromkeys(r.path for r in routes))]
+
+
+async def _allow(request: Request) -> Response:
+    """Answer OPTIONS."""
+    return Response(status_code=204)

@@ -1,0 +1,134 @@
+"""`/labels`, `/label/<name>/values` and `/series`: what is stored, without samples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
+
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ...abc import Querier
+from ...exposition.json import dump, dump_labels
+from ...model.labels import Labels
+from ...model.matchers import Matcher
+from ..form import Form, read_form
+from ..problem import ApiError
+from ..services import ApiServices
+from . import parameters
+from .envelope import TRUNCATED, stream
+
+PIECE_SERIES: Final = 1000
+"""Label sets written per piece of an answer."""
+
+_ESCAPED = re.compile(r"_(?:(_)|([0-9a-fA-F]{1,6})_)")
+Selectors = Sequence[tuple[Matcher, ...]]
+_Item = TypeVar("_Item", str, Labels)
+
+
+class SeriesApi:
+    """The handlers; each reads in a worker thread."""
+
+    def __init__(self, services: ApiServices, concurrent_max: int) -> None:
+        self._services = services
+        self._limiter = trio.CapacityLimiter(concurrent_max)
+
+    async def names(self, request: Request) -> Response:
+        """Answer `/labels`."""
+        return await self._texts(await read_form(request), lambda querier, m: querier.label_names(m))
+
+    async def values(self, request: Request) -> Response:
+        """Answer `/label/{name}/values`."""
+        name = unescape_name(request.path_params["name"])
+        if not is_label_name(name):
+            shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise ApiError("bad_data", f'invalid label name: "{shown}"')
+        return await self._texts(await read_form(request), lambda querier, m: querier.label_values(name, m))
+
+    async def series(self, request: Request) -> Response:
+        """Answer `/series`."""
+        form = await read_form(request)
+        if not form.all("match[]"):
+            raise ApiError("bad_data", "no match[] parameter provided")
+        limit = parameters.limit(form)
+        start_ms, end_ms = _span(form)
+        chosen = parameters.selectors(form.all("match[]"), self._services.parse)
+
+        def read() -> Response:
+            if end_ms < start_ms:
+                return stream(iter(["[]"]))
+            with self._services.queryable.querier(start_ms, end_ms) as querier:
+                found = _union([querier.series(m) for m in chosen])
+            cut = 0 < limit < len(found)
+            return stream(_array(found[:limit] if cut else found, dump_labels), (TRUNCATED,) if cut else ())
+
+        return await trio.to_thread.run_sync(read, limiter=self._limiter)
+
+    async def _texts(self, form: Form, read_one: Callable[[Querier, Sequence[Matcher]], list[str]]) -> Response:
+        limit = parameters.limit(form)
+        start_ms, end_ms = _span(form)
+        chosen: Selectors = parameters.selectors(form.all("match[]"), self._services.parse) or [()]
+
+        def read() -> Response:
+            if end_ms < start_ms:
+                return stream(iter(["[]"]))
+            with self._services.queryable.querier(start_ms, end_ms) as querier:
+                found = _union([read_one(querier, m) for m in chosen])
+            cut = 0 < limit < len(found)
+            return stream(_array(found[:limit] if cut else found, dump), (TRUNCATED,) if cut else ())
+
+        return await trio.to_thread.run_sync(read, limiter=self._limiter)
+
+
+def unescape_name(name: str) -> str:
+    """Return a label name from its `U__` form (`U__my_2e_name` is `my.name`), or as it is.
+
+    Source: prometheus/common model/metric.go `UnescapeName`; a text that is not well escaped stays as it is.
+    """
+    if not name.startswith("U__"):
+        return name
+    escaped = name.removeprefix("U__")
+    out, at = [], 0
+    while at < len(escaped):
+        if escaped[at] != "_":
+            out.append(escaped[at])
+            at += 1
+            continue
+        found = _ESCAPED.match(escaped, at)
+        code = int(found.group(2), 16) if found and found.group(2) else ord("_")
+        if found is None or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+            return name
+        out.append(chr(code))
+        at = found.end()
+    return "".join(out)
+
+
+def is_label_name(name: str) -> bool:
+    """Tell whether a text can be a label's name: not empty and valid UTF-8."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _span(form: Form) -> tuple[int, int]:
+    return (
+        parameters.time_or(form, "start", parameters.TIME_MS_MIN),
+        parameters.time_or(form, "end", parameters.TIME_MS_MAX),
+    )
+
+
+def _union(parts: Sequence[Sequence[_Item]]) -> list[_Item]:
+    if len(parts) == 1:
+        return list(parts[0])
+    return sorted({item for part in parts for item in part})
+
+
+def _array(items: Sequence[_Item], write: Callable[[_Item], str]) -> Iterator[str]:
+    yield "["
+    for first in range(0, len(items), PIECE_SERIES):
+        text = ",".join(map(write, items[first : first + PIECE_SERIES]))
+        yield f",{text}" if first else text
+    yield "]"

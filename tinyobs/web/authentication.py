@@ -1,0 +1,87 @@
+"""HTTP basic authentication against the bcrypt hashes of the web config file.
+
+bcrypt is slow on purpose (about 50 ms and more), so it runs in a worker thread, one at a time, and its outcome is
+remembered for a short while, for wrong passwords as well.  What is remembered is a digest, never a password.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import bcrypt
+import trio
+
+from .problem import HttpError
+
+REMEMBER_SECONDS: Final = 60.0
+"""How long an outcome counts without asking bcrypt again."""
+REMEMBERED_MAX: Final = 1000
+"""Outcomes remembered; the oldest go first."""
+PASSWORD_BYTES_MAX: Final = 72
+"""bcrypt reads no more; a longer password is refused rather than cut."""
+
+_NOBODY: Final = b"$2b$10$" + b"." * 53
+"""The hash checked for an unknown user, so that its answer takes as long as that of a known one."""
+
+
+class Authenticator:
+    """Checks credentials; raises `ValueError` for a user whose hash is none of bcrypt's."""
+
+    def __init__(self, users: Mapping[str, str], now: Callable[[], float] = trio.current_time) -> None:
+        for user, hashed in users.items():
+            if not hashed.startswith(("$2a$", "$2b$", "$2x$", "$2y$")) or len(hashed) != 60:
+                raise ValueError(f'the password of user "{user}" is not a bcrypt hash')
+        self._users = {user: hashed.encode() for user, hashed in users.items()}
+        self._now = now
+        self._outcomes: OrderedDict[bytes, tuple[float, bool]] = OrderedDict()
+        self._limiter = trio.CapacityLimiter(1)
+        self._secret = os.urandom(16)
+
+    async def check(self, header: str) -> str:
+        """Return the user of an `Authorization` header; raises `HttpError` 401."""
+        user, password = _credentials(header)
+        hashed = self._users.get(user, _NOBODY)
+        key = hashlib.blake2b(b"\0".join((user.encode(), hashed, password)), key=self._secret).digest()
+        known = self._outcomes.get(key)
+        if known is None or known[0] < self._now():
+            good = await trio.to_thread.run_sync(_matches, password, hashed, limiter=self._limiter)
+            self._outcomes[key] = (self._now() + REMEMBER_SECONDS, good)
+            self._outcomes.move_to_end(key)
+            if len(self._outcomes) > REMEMBERED_MAX:
+                self._outcomes.popitem(last=False)
+        else:
+            good = known[1]
+        if not good or user not in self._users:
+            raise _unauthorized()
+        return user
+
+
+def _credentials(header: str) -> tuple[str, bytes]:
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise _unauthorized()
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        name = user.decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise _unauthorized() from None
+    if not colon or len(password) > PASSWORD_BYTES_MAX:
+        raise _unauthorized()
+    return name, password
+
+
+def _matches(password: bytes, hashed: bytes) -> bool:
+    try:
+        return bcrypt.checkpw(password, hashed)
+    except ValueError:
+        return False
+
+
+def _unauthorized() -> HttpError:
+    return HttpError(401, "Unauthorized", {"www-authenticate": "Basic"})

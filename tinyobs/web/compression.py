@@ -1,0 +1,91 @@
+"""Compressed answers: gzip and zstd, whole or piece by piece.
+
+A stream is flushed at the end of each piece, since a piece is large (megabytes) or, for live data, wanted at once.
+Large pieces are compressed in a worker thread.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final, Protocol
+
+import trio
+import zstandard
+
+GZIP_LEVEL: Final = 1
+"""Level 1 makes 2 to 3 times the speed of the usual 6 for about a tenth more bytes on JSON."""
+ZSTD_LEVEL: Final = 3
+THREAD_BYTES_MIN: Final = 128 << 10
+"""Pieces from this size on are compressed in a worker thread, in bytes; a smaller one takes about a millisecond."""
+_KINDS: Final = ("text/", "application/json", "application/openmetrics-text", "application/javascript", "image/svg")
+
+
+class Compressor(Protocol):
+    """One compressed stream."""
+
+    def piece(self, data: bytes, last: bool) -> bytes:
+        """Return what to send for the next piece."""
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._z = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+
+    def piece(self, data: bytes, last: bool) -> bytes:
+        return self._z.compress(data) + self._z.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._z = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compressobj()
+
+    def piece(self, data: bytes, last: bool) -> bytes:
+        kind = zstandard.COMPRESSOBJ_FLUSH_FINISH if last else zstandard.COMPRESSOBJ_FLUSH_BLOCK
+        return self._z.compress(data) + self._z.flush(kind)
+
+
+_COMPRESSORS: Final[dict[str, type[_Gzip] | type[_Zstd]]] = {"gzip": _Gzip, "zstd": _Zstd}
+
+
+def choose(accept_encoding: str) -> str | None:
+    """Return "gzip" or "zstd", or None when the client takes neither; of equal weights gzip comes first.
+
+    accept_encoding: the header (RFC 9110 section 12.5.3); a `*` is read as gzip.
+    """
+    if not accept_encoding:
+        return None
+    best: tuple[float, str] | None = None
+    for part in accept_encoding.lower().split(","):
+        name, _, parameters = part.partition(";")
+        name = {"*": "gzip", "x-gzip": "gzip"}.get(name.strip(), name.strip())
+        weight = _weight(parameters)
+        if name in _COMPRESSORS and weight > 0 and (best is None or (-weight, name) < best):
+            best = (-weight, name)
+    return best[1] if best else None
+
+
+def start(encoding: str) -> Compressor:
+    """Return a new stream of "gzip" or "zstd"."""
+    return _COMPRESSORS[encoding]()
+
+
+def is_compressible(content_type: str) -> bool:
+    """Tell whether compressing a body of this type is worth it."""
+    return content_type.startswith(_KINDS)
+
+
+async def compress_piece(compressor: Compressor, data: bytes, last: bool) -> bytes:
+    """Return the compressed piece, made in a thread when it is large."""
+    if len(data) < THREAD_BYTES_MIN:
+        return compressor.piece(data, last)
+    return await trio.to_thread.run_sync(compressor.piece, data, last)
+
+
+def _weight(parameters: str) -> float:
+    name, _, value = parameters.partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,116 @@
+"""One connection: Hypercorn speaks HTTP/1.1 and HTTP/2 on it, we bound it and add the client's certificate.
+
+Hypercorn's `TCPServer` is driven directly, without its own server loop, which has neither a limit of connections nor
+access to the certificate.  It is not documented API, so the version is pinned and tests/web/test_server.py holds the
+behaviour that we rely on.  This is the only file that imports Hypercorn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+
+from .application import Application
+from .options import ServerOptions
+from .tls import TlsContexts, has_allowed_name
+
+log = structlog.get_logger("web")
+
+REQUESTS_PER_CONNECTION_MAX = 1 << 30
+"""Hypercorn closes a connection after so many requests; a sender that pushes for weeks must not notice."""
+
+
+class BoundedStream:
+    """A stream whose client cannot hold up a sender for ever: `send_all` has a deadline.
+
+    Everything else is the stream's own, attributes by which Hypercorn tells TLS from plain included.
+    """
+
+    def __init__(self, stream: Any, send_seconds: float) -> None:
+        self._stream = stream
+        self._send_seconds = send_seconds
+
+    async def send_all(self, data: bytes) -> None:
+        """Send, or raise `trio.BrokenResourceError` when the client takes too long."""
+        with trio.move_on_after(self._send_seconds) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            await trio.aclose_forcefully(self._stream)
+            raise trio.BrokenResourceError("the client did not take the answer in time")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class ConnectionServer:
+    """Serves connections of one application."""
+
+    def __init__(self, app: Application, options: ServerOptions, tls: TlsContexts | None) -> None:
+        asgi: Any = app  # Hypercorn types every message of ASGI; ours are mappings
+        self._app = ASGIWrapper(asgi)
+        self._options = options
+        self._tls = tls
+        self._config = _hypercorn_config(options)
+        self._context = WorkerContext(None)
+        self._open: set[trio.SocketStream] = set()
+
+    @property
+    def open_count(self) -> int:
+        """The number of open connections."""
+        return len(self._open)
+
+    async def serve(self, plain: trio.SocketStream) -> None:
+        """Serve one connection until it ends.  Errors of a connection stay within it."""
+        self._open.add(plain)
+        try:
+            stream, state = await self._secure(plain)
+            bounded: Any = BoundedStream(stream, self._options.send_seconds)
+            await TCPServer(self._app, self._config, self._context, state, bounded).run()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as e:
+            log.debug("connection lost", reason=str(e))
+        except Exception as e:
+            log.warning("connection failed", exc_info=e)
+        finally:
+            self._open.discard(plain)
+            plain.socket.close()
+
+    async def finish(self) -> None:
+        """Close idle connections now, and the others after the request that they are at."""
+        await self._context.terminated.set()
+
+    def cut(self) -> None:
+        """Close every connection at once."""
+        for stream in self._open:
+            stream.socket.close()
+
+    async def _secure(self, plain: trio.SocketStream) -> tuple[Any, dict[str, Any]]:
+        """Return the stream to speak HTTP on and the state that requests of the connection share."""
+        if self._tls is None:
+            return plain, {}
+        stream: Any = trio.SSLStream(plain, self._tls.current(), server_side=True, https_compatible=True)
+        with trio.fail_after(self._options.handshake_seconds):
+            await stream.do_handshake()
+        certificate = stream.getpeercert() or {}
+        if not has_allowed_name(certificate, self._tls.options.client_allowed_sans):
+            log.info("client certificate refused: no allowed subject alternative name")
+            raise trio.BrokenResourceError("client certificate refused")
+        return stream, {"peer_certificate": certificate} if certificate else {}
+
+
+def _hypercorn_config(options: ServerOptions) -> Config:
+    config = Config()
+    config.errorlog = None
+    config.accesslog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = options.keep_alive_seconds
+    config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX
+    config.h11_max_incomplete_size = options.head_bytes_max
+    config.h2_max_header_list_size = options.head_bytes_max
+    config.ssl_handshake_timeout = options.handshake_seconds
+    return config

@@ -1,0 +1,75 @@
+"""The receiving half of a request: a bounded body with a deadline, and notice of a client that goes away.
+
+A task of its own reads what the server delivers, because only so can a handler that is busy with a query be cancelled
+when its client disconnects.  It holds at most one message that the handler has not asked for, so an unwanted body
+stays in the network; once the answer is on its way it discards the rest, so that the connection never gets stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import trio
+
+from .problem import HttpError
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+_DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+class Inbox:
+    """Wraps the `receive` of ASGI.  `watch` runs beside the handler, which calls `receive`."""
+
+    def __init__(self, receive: Receive, bytes_max: int, seconds: float) -> None:
+        self.disconnected = False
+        self._receive = receive
+        self._bytes_max = bytes_max
+        self._seconds = seconds
+        self._deadline: float | None = None
+        self._complete = False
+        self._discarding = False
+        self._put, self._take = trio.open_memory_channel[Message](1)
+
+    async def watch(self, cancel_scope: trio.CancelScope) -> None:
+        """Take in messages until the client is gone; then cancel the handler, unless it has answered."""
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                self.disconnected = True
+                if not self._discarding:
+                    cancel_scope.cancel()
+                return
+            size += len(message.get("body", b""))
+            if self._discarding:
+                continue
+            if size > self._bytes_max:
+                message = {"type": "too large"}
+            try:
+                await self._put.send(message)
+            except trio.BrokenResourceError:
+                continue
+
+    async def receive(self) -> Message:
+        """Return the next message of ASGI; raises `HttpError` 413 for a large body, 408 for a slow one."""
+        if self._complete:
+            await trio.sleep_forever()  # there is nothing more to hear; `watch` cancels when the client goes
+        now = trio.current_time()
+        if self._deadline is None:
+            self._deadline = now + self._seconds
+        with trio.move_on_at(self._deadline):
+            message = await self._take.receive()
+            if message["type"] == "too large":
+                self._complete = True
+                raise HttpError(413, f"the body is larger than {self._bytes_max} bytes")
+            self._complete = not message.get("more_body", False)
+            return message
+        raise HttpError(408, f"the body did not arrive within {self._seconds:g} seconds")
+
+    def discard(self) -> None:
+        """The answer begins: whatever still arrives is of no interest."""
+        self._discarding = True
+        self._take.close()

@@ -1,0 +1,51 @@
+"""Failures of a request as exceptions, and the answers they become.
+
+A handler raises `HttpError` for plain text or `ApiError` for the envelope of the Prometheus API.  Anything else that
+escapes a handler is our bug: it is logged with its traceback, and the client learns only that it happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.responses import PlainTextResponse, Response
+
+from ..exposition.json import dump
+
+STATUS_OF_KIND: Final[Mapping[str, int]] = {
+    "bad_data": 400,
+    "execution": 422,
+    "canceled": 499,
+    "timeout": 503,
+    "internal": 500,
+    "unavailable": 503,
+    "not_found": 404,
+    "not_acceptable": 406,
+}
+"""`errorType` of the Prometheus API -> HTTP status."""
+
+
+class HttpError(Exception):
+    """Answer with a status and a line of text."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        self.status, self.message, self.headers = status, message, headers
+        super().__init__(message)
+
+    def response(self) -> Response:
+        """Return the answer."""
+        return PlainTextResponse(self.message + "\n", self.status, self.headers)
+
+
+class ApiError(HttpError):
+    """Answer with the error envelope; `kind` is its `errorType`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(STATUS_OF_KIND[kind], message)
+
+    def response(self) -> Response:
+        """Return the answer."""
+        body = dump({"status": "error", "errorType": self.kind, "error": self.message})
+        return Response(body.encode(), self.status, media_type="application/json")

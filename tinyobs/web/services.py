@@ -1,0 +1,176 @@
+"""Everything that the HTTP handlers need from the agent, as one frozen object of small parts.
+
+The web layer knows neither storage nor runtime: the agent fills an `ApiServices`, tests fill one with fakes.  Views
+(`TargetView`, `BuildInfo`, ...) are snapshots; a callable returns a fresh one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import Factory, frozen
+
+from ..abc import Clock, Queryable
+from ..model.families import MetricFamily
+from ..model.labels import Labels
+from ..model.metadata import MetricMetadata
+from ..promql.nodes import Expr
+from ..promql.result import Result
+
+
+class PromqlEngine(Protocol):
+    """The two calls of the query engine.  Synchronous; called in worker threads; raise `QueryError`."""
+
+    def instant(
+        self,
+        queryable: Queryable,
+        text: str,
+        time_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Result:
+        """Evaluate at one time.  `check` is called between pieces of work and raises to stop it."""
+
+    def range(
+        self,
+        queryable: Queryable,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> Result:
+        """Evaluate at `start_ms`, `start_ms + step_ms`, ... up to `end_ms`."""
+
+
+@frozen
+class TargetView:
+    """An active scrape target; the fields are those of `/api/v1/targets`.  last_scrape_ms 0: never scraped."""
+
+    discovered_labels: Labels
+    labels: Labels
+    scrape_pool: str
+    scrape_url: str
+    global_url: str
+    health: str = "unknown"
+    last_error: str = ""
+    last_scrape_ms: int = 0
+    last_scrape_seconds: float = 0.0
+    scrape_interval: str = ""
+    scrape_timeout: str = ""
+
+
+@frozen
+class DroppedTarget:
+    """A discovered target that relabelling dropped."""
+
+    discovered_labels: Labels
+    scrape_pool: str
+
+
+@frozen
+class TargetsView:
+    """All targets.  dropped: those still remembered; dropped_counts: pool -> how many there are."""
+
+    pools: Sequence[str] = ()
+    active: Sequence[TargetView] = ()
+    dropped: Sequence[DroppedTarget] = ()
+    dropped_counts: Mapping[str, int] = Factory(dict)
+
+
+@frozen
+class BuildInfo:
+    """What `/api/v1/status/buildinfo` says; Grafana reads the version to know what the server can do."""
+
+    version: str
+    revision: str = ""
+    branch: str = ""
+    build_user: str = ""
+    build_date: str = ""
+    go_version: str = ""
+    """Named so for clients; holds the Python version."""
+
+
+@frozen
+class RuntimeInfo:
+    """What `/api/v1/status/runtimeinfo` says; times in milliseconds since 1970."""
+
+    start_ms: int
+    working_directory: str
+    hostname: str
+    reload_succeeded: bool
+    last_reload_ms: int
+    storage_retention: str
+    corruption_count: int = 0
+    task_count: int = 0
+    processors_max: int = 0
+    memory_bytes_max: int = 0
+
+
+@frozen
+class TsdbStatus:
+    """What `/api/v1/status/tsdb` says; the lists are (name, value), largest first."""
+
+    series_count: int = 0
+    label_pair_count: int = 0
+    chunk_count: int = 0
+    min_time_ms: int = 0
+    max_time_ms: int = 0
+    series_by_metric: Sequence[tuple[str, int]] = ()
+    values_by_label: Sequence[tuple[str, int]] = ()
+    bytes_by_label: Sequence[tuple[str, int]] = ()
+    series_by_pair: Sequence[tuple[str, int]] = ()
+
+
+@frozen
+class Readiness:
+    """Whether the agent serves yet.  The replay numbers count log segments; `reason` is for people."""
+
+    ready: bool
+    reason: str = ""
+    replay_first: int = 0
+    replay_last: int = 0
+    replay_current: int = 0
+
+
+@frozen
+class WriteOutcome:
+    """What became of a remote-write request: `problems` has a sentence for every kind of refused sample."""
+
+    stored: int
+    problems: Sequence[str] = ()
+
+
+@frozen
+class ApiServices:
+    """What the agent gives to the handlers.  Synchronous callables must be quick: they run in the event loop.
+
+    parse raises `QueryParseError`.  format prints a syntax tree; None: `/format_query` is not served.
+    metadata: family name -> metadata.  expose writes families in the format that an `Accept` header asks for and returns
+    body and content type; gather, expose and tsdb_status run in worker threads.  tsdb_status takes the length of its
+    lists.  remote_write decodes and stores a body and returns when it is durable; it raises `WireError`,
+    `LimitExceeded`, `Unavailable` or `StorageError`; None: not enabled.  reload raises `ConfigError`.
+    """
+
+    clock: Clock
+    queryable: Queryable
+    promql: PromqlEngine
+    parse: Callable[[str], Expr]
+    metadata: Callable[[], Mapping[str, MetricMetadata]]
+    targets: Callable[[], TargetsView]
+    config_yaml: Callable[[], str]
+    flags: Mapping[str, str]
+    build: BuildInfo
+    runtime: Callable[[], RuntimeInfo]
+    tsdb_status: Callable[[int], TsdbStatus]
+    gather: Callable[[], Sequence[MetricFamily]]
+    expose: Callable[[Sequence[MetricFamily], str], tuple[bytes, str]]
+    readiness: Callable[[], Readiness]
+    reload: Callable[[], Awaitable[None]]
+    quit: Callable[[], None]
+    format: Callable[[Expr], str] | None = None
+    remote_write: Callable[[bytes], Awaitable[WriteOutcome]] | None = None
