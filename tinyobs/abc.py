@@ -176,6 +176,10 @@ class Exporter(abc.ABC):
 
     name: str
     """The value of the `job` label."""
+    instance: str = ""
+    """The value of the `instance` label; "" means the name of the host."""
+    interval_ms: int = 0
+    """How often it is collected; 0 means the global `scrape_interval`."""
 
     @abc.abstractmethod
     def collect(self) -> Sequence[MetricFamily]:
@@ -264,6 +268,10 @@ class Services(Protocol):
     def config(self) -> Any:
         """The running `tinyobs.config.schema.Config`."""
 
+    @property
+    def settings(self) -> Any:
+        """What the command line decided: `tinyobs.runtime.settings.AgentSettings`."""
+
     async def append(self, batch: Batch) -> AppendResult:
         """Pass a batch through the processors into storage; returns when it is durable.
 
@@ -281,6 +289,9 @@ class Services(Protocol):
 
     def exporters(self) -> Sequence[Exporter]:
         """Return the in-process exporters of all plugins."""
+
+    def open_storage(self) -> Storage:
+        """Return the storage; raises `Unavailable` while it is not open."""
 
     def component(self, name: str) -> Component | None:
         """Return the running component of that name, for pages that show its state."""

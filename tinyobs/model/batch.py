@@ -35,7 +35,8 @@ class Batch:
 
     refs: uint32[n].  timestamps_ms: int64[n], milliseconds since 1970.  values: float64[n] (NaN payloads matter:
     the staleness marker is one).  origin: who made it, for logs ("scrape", "remote_write", ...).
-    metadata: family name -> metadata, only what is new or changed since the origin's last batch.
+    metadata: family name -> metadata, only what is new or changed since the origin's last batch.  refused: samples that
+    a processor took out and that the sender is told of.
     """
 
     refs: NDArray[np.uint32]
@@ -43,6 +44,7 @@ class Batch:
     values: NDArray[np.float64]
     origin: str = ""
     metadata: Mapping[str, MetricMetadata] = Factory(dict)
+    refused: Mapping[Refused, int] = Factory(dict)
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -64,3 +66,12 @@ class AppendResult:
     def refused_total(self) -> int:
         """The number of refused samples."""
         return sum(self.refused.values())
+
+    def with_refused(self, earlier: Mapping[Refused, int]) -> AppendResult:
+        """Return the result with samples added that were refused before they came to the storage."""
+        if not earlier:
+            return self
+        refused = dict(self.refused)
+        for reason, count in earlier.items():
+            refused[reason] = refused.get(reason, 0) + count
+        return AppendResult(self.stored, refused, self.example)

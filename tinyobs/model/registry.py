@@ -29,6 +29,7 @@ from .labels import Labels
 UNKNOWN: Final = -1
 LABEL_BYTES_MAX: Final = 1 << 20
 """Longest label name or value that a block may carry, in bytes: a sanity bound, not a policy."""
+_NO_IDS: Final = array("I", [0])
 
 
 class SeriesRegistry:
@@ -69,6 +70,17 @@ class SeriesRegistry:
             starts = np.array(self._starts[first:], dtype=np.uint64)
             ids = np.array(self._ids[int(starts[0]) :], dtype=np.uint32)
         return starts - starts[0], ids
+
+    def pairs_of(self, refs: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Return (starts uint64[n+1], pair ids uint32[m]) of any series, in the form of `flat_pairs`."""
+        with self._lock:
+            starts, ids = np.frombuffer(self._starts, np.uint64), np.frombuffer(self._ids or _NO_IDS, np.uint32)
+            first, counts = starts[refs], starts[refs.astype(np.int64) + 1] - starts[refs]
+            ends = np.cumsum(counts)
+            skipped = np.repeat(first - (ends - counts), counts.astype(np.int64))
+            found = ids[np.arange(len(skipped), dtype=np.uint64) + skipped]
+            del starts, ids  # the arrays cannot grow while a view of them lives
+        return np.concatenate((np.zeros(1, np.uint64), ends)), found
 
     # -- interning ---------------------------------------------------------------------------------------------
 

@@ -8,12 +8,12 @@ pushed, or skips its tick.  Between batches the writer lets the storage do slice
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from ..abc import Clock, Processor, Storage
 from ..errors import DiskFullError, StorageError, Unavailable
@@ -44,6 +44,8 @@ class IngestStatistics:
     """Commits that failed because the disk was full."""
     failures_total: int
     """Commits that failed for another reason."""
+    refused_total: Mapping[str, int] = field(metadata={"label": "reason"})
+    """Samples that were refused."""
 
 
 @define
@@ -70,6 +72,7 @@ class Ingest:
         self._storage: Storage | None = None
         self._queue: deque[_Waiting] = deque()
         self._samples = 0
+        self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
         self._closing = False
         self._queue_full = self._commits = self._batches = self._disk_full = self._failures = 0
@@ -115,7 +118,8 @@ class Ingest:
     def statistics(self) -> IngestStatistics:
         """Return the counters."""
         return IngestStatistics(
-            self._samples, self._queue_full, self._commits, self._batches, self._disk_full, self._failures
+            self._samples, self._queue_full, self._commits, self._batches, self._disk_full, self._failures,
+            dict(self._refused)
         )
 
     async def _commit_waiting(self, storage: Storage) -> None:
@@ -147,7 +151,9 @@ class Ingest:
         self._commits += 1
         self._batches += len(group)
         for waiting, result in zip(group, results, strict=True):
-            waiting.result = result
+            result = waiting.result = result.with_refused(waiting.batch.refused)
+            for reason, count in result.refused.items():
+                self._refused[reason] = self._refused.get(reason, 0) + count
             self._on_committed(waiting.batch, result)
 
     def _failed(self, group: Sequence[_Waiting], error: StorageError) -> None:

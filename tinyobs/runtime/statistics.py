@@ -13,6 +13,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, Final
 
 import attrs
@@ -48,7 +49,8 @@ def _of_field(
         return
     name = names.get(field.name) or field.metadata.get(METRIC) or f"tinyobs_{part}_{field.name}"
     kind = MetricType.COUNTER if name.endswith("_total") else MetricType.GAUGE
-    help = field_docs(type(statistics)).get(field.name, "")
+    cls: type = type(statistics)
+    help = field_docs(cls).get(field.name, "")
     if isinstance(value, Mapping):
         label = field.metadata.get(LABEL, "kind")
         yield MetricFamily(name, kind, help, tuple(_labelled(value, label)))
@@ -74,7 +76,7 @@ def field_docs(cls: type) -> dict[str, str]:
         return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     docs = {}
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in pairwise(body):
         if (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)

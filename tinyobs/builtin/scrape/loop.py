@@ -1,0 +1,253 @@
+"""The life of one target: scrape on its schedule, store what was found, say how it went.
+
+Every scrape stores one batch: the samples, staleness markers for series that vanished, and the synthetic series
+(`up`, `scrape_duration_seconds`, ...).  A failed scrape stores markers for all series of the last one and `up` 0.
+Source of the rules: prometheus scrape/scrape.go `scrapeAndReport`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import structlog
+import trio
+from attrs import define, field, frozen
+from numpy.typing import NDArray
+
+from ...abc import Services
+from ...errors import ExpositionError, LimitExceeded, StorageError, Unavailable
+from ...exposition.formats import Format
+from ...exposition.scrape_parser import NO_TIMESTAMP, Parsed, ScrapeParser
+from ...http_client import Client, HttpError
+from ...model.batch import AppendResult, Batch, Refused
+from ...model.metadata import MetricMetadata
+from ...model.schedule import next_tick_ms, phase_ms
+from ...model.staleness import STALE_NAN, is_stale
+from .fetch import Fetched, ScrapeError, fetch
+from .series import DROPPED, SeriesRules, TargetSeries, report_refs
+from .statistics import PoolCounters
+from .targets import Target
+
+TOLERANCE_MS: Final = 2
+"""A scrape this close to its tick is stamped with the tick: regular timestamps compress better."""
+PARSE_IN_THREAD_BYTES: Final = 2_000_000
+"""Bodies longer than this are parsed in a worker thread, so that they do not hold up the event loop."""
+REPORTS: Final = (
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+)
+EXTRA_REPORTS: Final = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
+
+log = structlog.get_logger("scrape")
+
+
+@frozen
+class LoopRules:
+    """How a pool scrapes its targets; a limit of 0 is none."""
+
+    series: SeriesRules
+    headers: tuple[tuple[str, str], ...]
+    """Request headers but the timeout's, `Accept` among them."""
+    fallback_protocol: str = ""
+    honor_timestamps: bool = True
+    track_timestamps_staleness: bool = False
+    sample_limit: int = 0
+    body_size_limit: int = 0
+    extra_metrics: bool = False
+
+
+@define
+class Health:
+    """What the targets page shows."""
+
+    up: bool | None = None
+    last_error: str = ""
+    last_scrape_ms: int = 0
+    last_duration_seconds: float = 0.0
+    metadata: dict[str, MetricMetadata] = field(factory=dict)
+
+
+@define
+class _Outcome:
+    """What one scrape came to."""
+
+    refs: NDArray[np.uint32]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    tracked: NDArray[np.uint32]
+    scraped: int = 0
+    kept: int = 0
+    body_bytes: int = 0
+    error: str = ""
+    metadata: dict[str, MetricMetadata] = field(factory=dict)
+
+
+class ScrapeLoop:
+    """Scrapes one target until cancelled."""
+
+    def __init__(
+        self, target: Target, rules: LoopRules, client: Client, services: Services, counters: PoolCounters, seed: str
+    ) -> None:
+        self.target = target
+        self.health = Health()
+        self.forced_error = ""
+        """Why the pool lets every scrape fail, "" when it does not."""
+        self._rules = rules
+        self._client = client
+        self._services = services
+        self._counters = counters
+        self._phase = phase_ms(target.key, seed, target.interval_ms)
+        self._parser: ScrapeParser | None = None
+        self._series = TargetSeries(services.registry, target.labels, rules.series)
+        names = REPORTS + (EXTRA_REPORTS if rules.extra_metrics else ())
+        self._report_refs = report_refs(services.registry, target.labels, names)
+        timeout = f"{target.timeout_ms / 1000:g}"
+        self._headers = {**dict(rules.headers), "X-Prometheus-Scrape-Timeout-Seconds": timeout}
+
+    def inherit(self, earlier: ScrapeLoop) -> None:
+        """Go on where another loop of the same target stopped: its series are not new, and may vanish."""
+        self._series.current = earlier._series.current
+        self.health = earlier.health
+
+    async def run(self) -> None:
+        """Scrape at each tick; a tick that passes while a scrape runs is left out."""
+        interval = self.target.interval_ms
+        while True:
+            now = self._services.clock.now_ms()
+            tick = next_tick_ms(now, interval, self._phase)
+            await trio.sleep((tick - now) / 1000)
+            now = self._services.clock.now_ms()
+            tolerance = min(TOLERANCE_MS, interval // 100)
+            await self.scrape(tick if abs(now - tick) <= tolerance else now)
+
+    async def scrape(self, at_ms: int) -> None:
+        """Scrape once and store the outcome with timestamp `at_ms`."""
+        began = trio.current_time()
+        outcome = await self._attempt(at_ms)
+        took = trio.current_time() - began
+        added = self._series.added(outcome.tracked)
+        gone = self._series.vanished(outcome.tracked)
+        report = [0.0 if outcome.error else 1.0, took, float(outcome.scraped), float(outcome.kept), float(added)]
+        if self._rules.extra_metrics:
+            report += [self.target.timeout_ms / 1000, float(self._rules.sample_limit), float(outcome.body_bytes)]
+        self._tell(outcome, at_ms, took)
+        await self._store(_join(outcome, gone, self._report_refs, report, at_ms))
+
+    async def finish(self, at_ms: int) -> None:
+        """Mark all series of the target stale: it is gone for good."""
+        refs = np.concatenate([self._series.current, self._report_refs])
+        times = np.full(len(refs), at_ms, np.int64)
+        self._series.current = self._series.current[:0]
+        await self._store(Batch(refs, times, np.full(len(refs), STALE_NAN), "scrape"))
+
+    async def _attempt(self, at_ms: int) -> _Outcome:
+        """Fetch and parse; an outcome with `error` holds no samples."""
+        scraped = size = 0
+        if self.forced_error:
+            return _Outcome(*_no_samples(), error=self.forced_error)
+        try:
+            with trio.fail_after(self.target.timeout_ms / 1000):
+                fetched = await fetch(self._client, self.target.url, self._headers, self._rules.body_size_limit)
+                size = len(fetched.body)
+                parsed = await self._parse(fetched)
+                scraped = len(parsed.values)
+            return self._samples(parsed, at_ms, size)
+        except trio.TooSlowError:
+            error = f"context deadline exceeded: no answer within {self.target.timeout_ms / 1000:g}s"
+        except ExpositionError as e:
+            error = str(e)
+        except LimitExceeded as e:
+            self._count_limit(e.limit)
+            error = str(e)
+        except (ScrapeError, HttpError) as e:
+            error = str(e)
+        return _Outcome(*_no_samples(), scraped=scraped, body_bytes=size, error=error)
+
+    async def _parse(self, fetched: Fetched) -> Parsed:
+        try:
+            wanted = Format.of_content_type(fetched.content_type, self._rules.fallback_protocol)
+        except ValueError as e:
+            raise ScrapeError(str(e)) from None
+        if self._parser is None or self._parser.format is not wanted:
+            self._parser = ScrapeParser(wanted)
+            self._series.forget()
+        if len(fetched.body) > PARSE_IN_THREAD_BYTES:
+            return await trio.to_thread.run_sync(self._parser.parse, fetched.body)
+        return self._parser.parse(fetched.body)
+
+    def _samples(self, parsed: Parsed, at_ms: int, size: int) -> _Outcome:
+        found = self._series.refs(parsed.series, parsed.new)
+        keep = found != DROPPED
+        kept = int(np.count_nonzero(keep))
+        if self._rules.sample_limit and kept > self._rules.sample_limit:
+            raise LimitExceeded("sample_limit", "sample limit exceeded")
+        refs, values = found[keep].astype(np.uint32), parsed.values[keep]
+        times = np.full(kept, at_ms, np.int64)
+        fresh = ~is_stale(values)
+        if self._rules.honor_timestamps and parsed.timestamps_ms is not None:
+            own = parsed.timestamps_ms[keep]
+            explicit = own != NO_TIMESTAMP
+            times[explicit] = own[explicit]
+            if not self._rules.track_timestamps_staleness:
+                fresh &= ~explicit
+        return _Outcome(refs, times, values, refs[fresh], len(parsed.values), kept, size, "", dict(parsed.metadata))
+
+    def _tell(self, outcome: _Outcome, at_ms: int, took: float) -> None:
+        """Take the outcome over into what the targets page and the counters show."""
+        health = self.health
+        if outcome.error and outcome.error != health.last_error:
+            log.warning("scrape failed", target=self.target.url, error=outcome.error)
+        health.up, health.last_error = not outcome.error, outcome.error
+        health.last_scrape_ms, health.last_duration_seconds = at_ms, took
+        health.metadata.update(outcome.metadata)
+        self._counters.scrapes += 1
+        self._counters.samples += outcome.scraped
+        self._counters.failures += bool(outcome.error)
+
+    async def _store(self, batch: Batch) -> None:
+        try:
+            result = await self._services.append(batch)
+        except (Unavailable, StorageError) as e:
+            self._counters.skipped += 1
+            log.warning("scraped samples were not stored", target=self.target.url, samples=len(batch), error=str(e))
+        else:
+            self._count_refused(result)
+
+    def _count_refused(self, result: AppendResult) -> None:
+        for reason, count in result.refused.items():
+            if reason is Refused.DUPLICATE:
+                self._counters.duplicates += count
+            elif reason is Refused.OUT_OF_ORDER:
+                self._counters.out_of_order += count
+            elif reason in (Refused.TOO_OLD, Refused.OUT_OF_BOUNDS):
+                self._counters.out_of_bounds += count
+
+    def _count_limit(self, limit: str) -> None:
+        if limit == "sample_limit":
+            self._counters.sample_limit += 1
+        elif limit == "body_size_limit":
+            self._counters.body_size_limit += 1
+        else:
+            self._counters.label_limits += 1
+
+
+def _no_samples() -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.uint32]]:
+    return np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0), np.empty(0, np.uint32)
+
+
+def _join(
+    outcome: _Outcome, gone: NDArray[np.uint32], report_refs: NDArray[np.uint32], report: list[float], at_ms: int
+) -> Batch:
+    """Return the samples, the markers for vanished series and the synthetic series as one batch."""
+    extra = len(gone) + len(report)
+    return Batch(
+        np.concatenate([outcome.refs, gone, report_refs]),
+        np.concatenate([outcome.times, np.full(extra, at_ms, np.int64)]),
+        np.concatenate([outcome.values, np.full(len(gone), STALE_NAN), np.array(report)]),
+        "scrape",
+        outcome.metadata,
+    )

@@ -1,0 +1,139 @@
+"""The series of one target: from the parser's numbers to refs, decided once per series.
+
+Also remembers which refs the last scrape had, so that those that vanish get a staleness marker.  Source of the rules
+(label conflicts, metric relabelling, limits): prometheus scrape/scrape.go `mutateSampleLabels`, `verifyLabelLimits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ...errors import LimitExceeded
+from ...model import labels as lb
+from ...model.labels import Labels
+from ...model.registry import SeriesRegistry
+from ...relabel import Rule, apply
+
+DROPPED: Final = -1
+
+
+@frozen
+class SeriesRules:
+    """How a target's series get their labels, and what they may look like; a limit of 0 is none."""
+
+    honor_labels: bool = False
+    metric_rules: tuple[Rule, ...] = ()
+    label_limit: int = 0
+    label_name_length_limit: int = 0
+    label_value_length_limit: int = 0
+
+
+class TargetSeries:
+    """What is known of the series of one target."""
+
+    def __init__(self, registry: SeriesRegistry, target: Labels, rules: SeriesRules) -> None:
+        self._registry = registry
+        self._target = dict(target)
+        self._rules = rules
+        self._refs = np.full(256, DROPPED, np.int64)
+        self._undecided: dict[int, Labels] = {}
+        self.current: NDArray[np.uint32] = np.empty(0, np.uint32)
+        """Refs of the last scrape that a marker is due for when they vanish, sorted."""
+
+    def refs(self, numbers: NDArray[np.int32], new: Mapping[int, Labels]) -> NDArray[np.int64]:
+        """Return the ref of each series number, `DROPPED` for those that relabelling drops.
+
+        new: labels of the numbers that mean another series than before.  Raises `LimitExceeded` when a label limit is
+        exceeded; nothing of the scrape may then be stored, and the series is judged again when it comes again.
+        """
+        if new:
+            highest = max(new)
+            if highest >= len(self._refs):
+                self._refs = np.resize(self._refs, max(highest + 1, 2 * len(self._refs)))
+            self._undecided.update(new)
+        if self._undecided:
+            for number in list(self._undecided) if len(new) == len(self._undecided) else self._due(numbers):
+                self._refs[number] = self._decide(self._undecided[number])
+                del self._undecided[number]
+        return self._refs[numbers]
+
+    def _due(self, numbers: NDArray[np.int32]) -> list[int]:
+        """Return the undecided numbers that stand in this body."""
+        return sorted(self._undecided.keys() & set(numbers.tolist()))
+
+    def forget(self) -> None:
+        """Decide all series anew: the parser has started to number afresh."""
+        self._undecided.clear()
+
+    def vanished(self, current: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Take `current` (any order) as the refs of this scrape; return those of the last one that are gone."""
+        current = np.unique(current)
+        gone = np.setdiff1d(self.current, current, assume_unique=True)
+        self.current = current
+        return gone
+
+    def added(self, refs: NDArray[np.uint32]) -> int:
+        """Return how many distinct refs the last scrape did not have."""
+        return len(np.setdiff1d(refs, self.current))
+
+    def _decide(self, scraped: Labels) -> int:
+        merged = merge(scraped, self._target, self._rules.honor_labels)
+        kept = apply(merged, self._rules.metric_rules) if self._rules.metric_rules else merged
+        if kept is None:
+            return DROPPED
+        if not lb.metric_name(kept):
+            raise LimitExceeded(
+                "metric_relabel_configs", f"relabelling left a series without a name: {lb.to_text(merged)}"
+            )
+        self._check_limits(kept)
+        return self._registry.intern(kept)
+
+    def _check_limits(self, labels: Labels) -> None:
+        rules = self._rules
+        if rules.label_limit and len(labels) > rules.label_limit:
+            raise LimitExceeded(
+                "label_limit",
+                f"label_limit exceeded (metric: {lb.metric_name(labels)!r}, number of labels: {len(labels)}, "
+                f"limit: {rules.label_limit})",
+            )
+        for name, value in labels:
+            if rules.label_name_length_limit and len(name.encode()) > rules.label_name_length_limit:
+                raise LimitExceeded(
+                    "label_name_length_limit",
+                    f"label_name_length_limit exceeded (metric: {lb.metric_name(labels)!r}, label name: {name!r}, "
+                    f"limit: {rules.label_name_length_limit})",
+                )
+            if rules.label_value_length_limit and len(value.encode()) > rules.label_value_length_limit:
+                raise LimitExceeded(
+                    "label_value_length_limit",
+                    f"label_value_length_limit exceeded (metric: {lb.metric_name(labels)!r}, label name: {name!r}, "
+                    f"value of {len(value.encode())} bytes, limit: {rules.label_value_length_limit})",
+                )
+
+
+def merge(scraped: Labels, target: dict[str, str], honor_labels: bool) -> Labels:
+    """Return the labels of a series with those of its target.
+
+    A label that both have stays the target's and moves to `exported_<name>` (repeated until the name is free); with
+    `honor_labels` it stays the scraped one.
+    """
+    own = dict(scraped)
+    if honor_labels:
+        return lb.from_mapping({**target, **own})
+    merged = {**own, **target}
+    for name in sorted((n for n in own if n in target), key=len):
+        moved = "exported_" + name
+        while moved in merged:
+            moved = "exported_" + moved
+        merged[moved] = own[name]
+    return lb.from_mapping(merged)
+
+
+def report_refs(registry: SeriesRegistry, target: Labels, names: Sequence[str]) -> NDArray[np.uint32]:
+    """Return the refs of a target's synthetic series (`up` and the like)."""
+    return registry.intern_many(lb.from_pairs((*target, (lb.NAME, name))) for name in names)

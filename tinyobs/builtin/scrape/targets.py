@@ -1,0 +1,152 @@
+"""From discovered label sets to scrape targets: defaults, relabelling, the URL.  Pure.
+
+Source of the rules: prometheus scrape/target.go (`PopulateLabels`, `Target.URL`), 3.14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from attrs import field, frozen
+
+from ...model import labels as lb
+from ...model.durations import format_duration, parse_duration
+from ...model.labels import Labels
+from ...relabel import Rule, apply
+
+ADDRESS: Final = "__address__"
+SCHEME: Final = "__scheme__"
+METRICS_PATH: Final = "__metrics_path__"
+INTERVAL: Final = "__scrape_interval__"
+TIMEOUT: Final = "__scrape_timeout__"
+PARAM: Final = "__param_"
+META: Final = "__meta_"
+
+
+@frozen
+class PoolDefaults:
+    """What a scrape config gives to each of its targets."""
+
+    job: str
+    interval_ms: int
+    timeout_ms: int
+    metrics_path: str = "/metrics"
+    scheme: str = "http"
+    params: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+@frozen
+class Target:
+    """One endpoint to scrape.  Equal targets are the same target across reloads and discovery updates."""
+
+    labels: Labels
+    """The labels that its series get."""
+    url: str
+    interval_ms: int
+    timeout_ms: int
+    discovered: Labels = field(eq=False)
+    """The labels before relabelling."""
+
+    @property
+    def key(self) -> str:
+        """What its phase is computed from."""
+        return f"{lb.to_text(self.labels)} {self.url}"
+
+
+class TargetError(ValueError):
+    """A discovered target cannot be scraped; the message says why."""
+
+
+def make_target(
+    own: Mapping[str, str], group: Mapping[str, str], defaults: PoolDefaults
+) -> tuple[Labels, Target | None]:
+    """Return (discovered labels, target); the target is None when relabelling drops it.
+
+    Raises `TargetError` when the result has no usable address, interval, timeout or label value.
+    """
+    found = {**group, **own}
+    for name, value in (
+        ("job", defaults.job),
+        (INTERVAL, format_duration(defaults.interval_ms)),
+        (TIMEOUT, format_duration(defaults.timeout_ms)),
+        (METRICS_PATH, defaults.metrics_path),
+        (SCHEME, defaults.scheme),
+        *((PARAM + name, values[0]) for name, values in defaults.params if values),
+    ):
+        if not found.get(name):
+            found[name] = value
+    discovered = lb.from_mapping(found)
+    relabelled = apply(discovered, defaults.rules)
+    if relabelled is None:
+        return discovered, None
+    kept = dict(relabelled)
+    address = kept.get(ADDRESS, "")
+    if not address:
+        raise TargetError("no address")
+    if "/" in address:
+        raise TargetError(f"{address!r} is not a valid hostname")
+    interval, timeout = _timing(kept)
+    url = _url(kept, address, defaults)
+    kept.setdefault("instance", address)
+    labels = lb.from_mapping({k: v for k, v in kept.items() if not k.startswith("__")})
+    return discovered, Target(labels, url, interval, timeout, discovered)
+
+
+def make_targets(
+    groups: Sequence[tuple[Sequence[Mapping[str, str]], Mapping[str, str]]], defaults: PoolDefaults
+) -> tuple[list[Target], list[Labels], list[str]]:
+    """Return (targets without repetition, label sets that relabelling dropped, errors) of all groups."""
+    targets: dict[Target, None] = {}
+    dropped, errors = [], []
+    for owns, group in groups:
+        for own in owns:
+            try:
+                discovered, target = make_target(own, group, defaults)
+            except (TargetError, ValueError) as e:
+                errors.append(f"{own.get(ADDRESS, '')}: {e}")
+                continue
+            if target is None:
+                dropped.append(discovered)
+            else:
+                targets.setdefault(target)
+    return list(targets), dropped, errors
+
+
+def _timing(kept: Mapping[str, str]) -> tuple[int, int]:
+    times = {}
+    for name, what in ((INTERVAL, "interval"), (TIMEOUT, "timeout")):
+        try:
+            times[what] = parse_duration(kept.get(name, ""))
+        except ValueError as e:
+            raise TargetError(f"error parsing scrape {what}: {e}") from None
+        if times[what] == 0:
+            raise TargetError(f"scrape {what} cannot be 0")
+    if times["timeout"] > times["interval"]:
+        raise TargetError(
+            f'scrape timeout cannot be greater than scrape interval ("{kept[TIMEOUT]}" > "{kept[INTERVAL]}")'
+        )
+    return times["interval"], times["timeout"]
+
+
+def _url(kept: Mapping[str, str], address: str, defaults: PoolDefaults) -> str:
+    params: dict[str, list[str]] = {name: list(values) for name, values in defaults.params}
+    for name, value in kept.items():
+        if name.startswith(PARAM):
+            values = params.setdefault(name.removeprefix(PARAM), [""])
+            values[:1] = [value]
+    scheme = kept.get(SCHEME, "")
+    if scheme not in ("http", "https"):
+        raise TargetError(f"invalid scheme {scheme!r}: use http or https")
+    path = kept.get(METRICS_PATH, "")
+    if not path.startswith("/"):
+        path = "/" + path
+    query = urlencode(sorted(params.items()), doseq=True)
+    url = f"{scheme}://{address}{path}" + (("&" if "?" in path else "?") + query if query else "")
+    try:
+        urlsplit(url).port  # noqa: B018 - raises for a port that is none
+    except ValueError as e:
+        raise TargetError(f"invalid address {address!r}: {e}") from None
+    return url

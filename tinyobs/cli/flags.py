@@ -1,0 +1,80 @@
+"""The flags of the `prometheus` command: those that `tinyobs run` takes, and those whose feature is not there yet.
+
+A drop-in takes upstream's flags by their names.  A flag of upstream that has no effect here is refused by name, with
+the reason, and is never ignored silently.  Source: `prometheus --help` of 3.14.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KNOWN_FEATURES: Final = frozenset(
+    {
+        "promql-experimental-functions",
+        "promql-duration-expr",
+    }
+)
+"""Feature flags that have an effect."""
+
+ALWAYS_ON: Final = frozenset(
+    {
+        "promql-at-modifier",
+        "promql-negative-offset",
+        "expand-external-labels",
+        "utf8-names",
+        "no-default-scrape-port",
+        "new-service-discovery-manager",
+        "remote-write-receiver",
+    }
+)
+"""Feature flags of earlier releases whose feature is always on or has a flag of its own; accepted."""
+
+LATER: Final = {
+    "--agent": "agent mode",
+    "--web.enable-otlp-receiver": "the OTLP receiver",
+    "--web.user-assets": "user assets",
+    "--web.console.templates": "console templates",
+    "--web.console.libraries": "console templates",
+    "--web.remote-write-receiver.accepted-protobuf-messages": "choosing remote-write messages",
+    "--web.max-notifications-subscribers": "live notifications",
+    "--web.search.max-limit": "the search endpoints",
+    "--storage.tsdb.delay-compact-file.path": "delayed compaction",
+    "--storage.agent.path": "agent mode",
+    "--storage.agent.wal-compression": "agent mode",
+    "--storage.agent.retention.min-time": "agent mode",
+    "--storage.agent.retention.max-time": "agent mode",
+    "--storage.agent.no-lockfile": "agent mode",
+    "--storage.remote.flush-deadline": "remote write",
+    "--storage.remote.read-sample-limit": "remote read",
+    "--storage.remote.read-concurrent-limit": "remote read",
+    "--storage.remote.read-max-bytes-in-frame": "remote read",
+    "--rules.alert.for-outage-tolerance": "rules",
+    "--rules.alert.for-grace-period": "rules",
+    "--rules.alert.resend-delay": "rules",
+    "--rules.max-concurrent-evals": "rules",
+    "--alertmanager.notification-queue-capacity": "alerting",
+    "--alertmanager.notification-batch-size": "alerting",
+    "--alertmanager.drain-notification-queue-on-shutdown": "alerting",
+}
+"""Flags whose feature is not there yet -> what is missing."""
+
+MEANINGLESS: Final = {
+    "--auto-gomaxprocs": "there is no Go runtime",
+    "--auto-gomemlimit": "there is no Go runtime",
+    "--auto-gomemlimit.ratio": "there is no Go runtime",
+    "--storage.tsdb.no-lockfile": "the data directory is always locked",
+    "--storage.tsdb.head-chunks-write-queue-size": "the engine has no such queue",
+    "--storage.tsdb.wal-compression": "the log is always compressed",
+    "--storage.tsdb.min-block-duration": "the engine chooses the range of its segments",
+    "--storage.tsdb.max-block-duration": "the engine chooses the range of its segments",
+}
+"""Flags that can never have an effect -> why."""
+
+
+def refusal(name: str) -> str | None:
+    """Return why a flag of upstream is refused, None for a flag that upstream does not have."""
+    if name in LATER:
+        return f"{name} is not supported yet by this version: {LATER[name]} is missing"
+    if name in MEANINGLESS:
+        return f"{name} has no meaning here: {MEANINGLESS[name]}; leave it out"
+    return None

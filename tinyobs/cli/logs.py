@@ -1,0 +1,51 @@
+"""How the daemon logs: structlog to standard error, as logfmt or JSON, from a level up."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final
+
+import structlog
+
+LEVELS: Final = ("debug", "info", "warn", "error")
+FORMATS: Final = ("logfmt", "json")
+
+
+def configure(level: str, format: str) -> None:
+    """Set up logging for the process; also takes what libraries log with the standard library."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    renderer: Any
+    if format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.processors.LogfmtRenderer(
+            key_order=["ts", "level", "component", "msg"], bool_as_flag=False
+        )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.EventRenamer("msg"),
+    ]
+    structlog.configure(
+        processors=[*shared, _one_line_traceback, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        level=max(number, logging.WARNING), stream=sys.stderr, format="level=%(levelname)s msg=%(message)r"
+    )
+
+
+def _one_line_traceback(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Turn an exception into its text, and at level debug into its traceback; a log line stays one line."""
+    error = event.pop("exc_info", None)
+    if isinstance(error, BaseException):
+        import traceback
+
+        event["error"] = f"{type(error).__name__}: {error}"
+        event["traceback"] = "".join(traceback.format_exception(error))
+    return event

@@ -1,0 +1,95 @@
+"""The command group `tinyobs` and the exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import click
+
+from .. import __version__
+from ..errors import CorruptionError, FormatVersionError, LockedError, TinyObsError, UsageError
+from .check import check
+from .plugins import plugins
+from .query import query
+from .run import run_daemon
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+STORAGE: Final = 3
+INTERRUPTED: Final = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="tinyobs", message="%(prog)s %(version)s")
+def tinyobs() -> None:
+    """TinyObs: scrape, store, query, with Prometheus's formats, API and configuration.
+
+    \b
+    tinyobs run                     start the daemon: http://127.0.0.1:9090, data in ./data
+    tinyobs check config FILE       check a prometheus.yml
+    tinyobs query instant EXPR      ask a running daemon
+    """
+
+
+@tinyobs.command()
+def version() -> None:
+    """Show the versions of TinyObs and of what it runs on."""
+    import platform
+
+    import numpy
+    import trio
+    import zstandard
+
+    click.echo(f"tinyobs {__version__}")
+    click.echo(f"python {platform.python_version()} on {platform.platform()}")
+    click.echo(f"numpy {numpy.__version__}, trio {trio.__version__}, zstandard {zstandard.__version__}")
+
+
+tinyobs.add_command(run_daemon)
+tinyobs.add_command(check)
+tinyobs.add_command(query)
+tinyobs.add_command(plugins)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return the exit code; errors of ours are one clear message, never a traceback."""
+    try:
+        tinyobs.main(args=list(arguments), prog_name="tinyobs", standalone_mode=False)
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.ClickException as e:
+        e.show()
+        return e.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except (TinyObsError, BaseExceptionGroup) as e:
+        return _fail(e)
+    return OK
+
+
+def _fail(error: BaseException) -> int:
+    """Print errors of ours and return the exit code of the first; anything else is a bug and goes on up."""
+    found = list(leaves(error))
+    for e in found:
+        if not isinstance(e, TinyObsError):
+            raise error
+        click.echo(f"tinyobs: {e}", err=True)
+    if isinstance(found[0], LockedError | CorruptionError | FormatVersionError):
+        return STORAGE
+    return USAGE if isinstance(found[0], UsageError) else FAILED
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exceptions of a group, or the one exception."""
+    if isinstance(error, BaseExceptionGroup):
+        for e in error.exceptions:
+            yield from leaves(e)
+    else:
+        yield error
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""`tinyobs query`: ask a running daemon, or any server with the Prometheus HTTP API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import click
+import trio
+
+from ..errors import QueryError, TinyObsError
+from ..http_client import Client
+from ..model import labels as lb
+from .tables import echo_table
+
+ANSWER_BYTES_MAX: Final = 1 << 30
+_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+
+Pairs = list[tuple[str, str]]
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait for the answer."),
+        click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+        click.option("--url", default="http://127.0.0.1:9090", show_default=True, help="The server to ask."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def query() -> None:
+    """Ask a running daemon: PromQL, series, labels."""
+
+
+@query.command()
+@click.argument("expression")
+@click.option("--time", "at", help="Evaluation time, RFC 3339 or Unix seconds.  [default: now]")
+@_common
+def instant(expression: str, at: str | None, url: str, output: str, timeout: float) -> None:
+    """Evaluate a PromQL expression at one time."""
+    parameters = [("query", expression)] + ([("time", at)] if at else [])
+    _show(_ask(url, "query", parameters, timeout), output, _result_rows)
+
+
+@query.command("range")
+@click.argument("expression")
+@click.option("--start", required=True, help="First time, RFC 3339 or Unix seconds.")
+@click.option("--end", required=True, help="Last time.")
+@click.option("--step", required=True, help="Distance of the steps: 15, 15s, 5m.")
+@_common
+def range_(expression: str, start: str, end: str, step: str, url: str, output: str, timeout: float) -> None:
+    """Evaluate a PromQL expression at many times."""
+    parameters = [("query", expression), ("start", start), ("end", end), ("step", step)]
+    _show(_ask(url, "query_range", parameters, timeout), output, _result_rows)
+
+
+@query.command()
+@click.argument("selectors", nargs=-1, required=True)
+@click.option("--start", help="First time, RFC 3339 or Unix seconds.")
+@click.option("--end", help="Last time.")
+@_common
+def series(
+    selectors: tuple[str, ...], start: str | None, end: str | None, url: str, output: str, timeout: float
+) -> None:
+    """List the series that any of the selectors matches."""
+    parameters = [("match[]", s) for s in selectors] + _times(start, end)
+    _show(_ask(url, "series", parameters, timeout), output, _series_rows)
+
+
+@query.command()
+@click.argument("name", required=False)
+@click.option("--match", "selectors", multiple=True, help="Only of series that this selector matches; repeatable.")
+@click.option("--start", help="First time, RFC 3339 or Unix seconds.")
+@click.option("--end", help="Last time.")
+@_common
+def labels(
+    name: str | None,
+    selectors: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    url: str,
+    output: str,
+    timeout: float,
+) -> None:
+    """List label names, or the values of the label NAME."""
+    parameters = [("match[]", s) for s in selectors] + _times(start, end)
+    path = f"label/{name}/values" if name else "labels"
+    _show(
+        _ask(url, path, parameters, timeout, get=bool(name)),
+        output,
+        lambda data: ((name or "NAME",), [(v,) for v in data]),
+    )
+
+
+def _times(start: str | None, end: str | None) -> Pairs:
+    return [(n, t) for n, t in (("start", start), ("end", end)) if t]
+
+
+def _ask(url: str, path: str, parameters: Pairs, timeout: float, *, get: bool = False) -> dict[str, Any]:
+    """Return the envelope of a successful answer; raises `QueryError` with the server's own words otherwise."""
+    return trio.run(_ask_async, f"{url.rstrip('/')}/api/v1/{path}", urlencode(parameters), timeout, get)
+
+
+async def _ask_async(url: str, form: str, seconds: float, get: bool) -> dict[str, Any]:
+    client = Client()
+    try:
+        with trio.fail_after(seconds):
+            request = ("GET", f"{url}?{form}", {}, None) if get else ("POST", url, _FORM, form.encode())
+            async with client.stream(*request) as answer:
+                body = bytearray()
+                async for piece in answer.pieces():
+                    body += piece
+                    if len(body) > ANSWER_BYTES_MAX:
+                        raise QueryError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
+                status = answer.status
+    except trio.TooSlowError:
+        raise QueryError(f"no answer from {url} within {seconds:g} s") from None
+    finally:
+        await client.aclose()
+    try:
+        envelope: dict[str, Any] = json.loads(body)
+        good = envelope["status"] == "success"
+    except (ValueError, TypeError, KeyError):
+        raise TinyObsError(f"{url} answered {status} with something else than the Prometheus API") from None
+    if not good:
+        raise QueryError(f"{envelope.get('errorType')}: {envelope.get('error')}")
+    return envelope
+
+
+def _show(envelope: Mapping[str, Any], output: str, rows: Callable[[Any], tuple[Sequence[str], list[Any]]]) -> None:
+    for kind in ("warnings", "infos"):
+        for text in envelope.get(kind, ()):
+            click.echo(f"{kind[:-1]}: {text}", err=True)
+    if output == "json":
+        click.echo(json.dumps(envelope["data"], indent=2, ensure_ascii=False))
+    else:
+        echo_table(*rows(envelope["data"]))
+
+
+def _result_rows(data: Mapping[str, Any]) -> tuple[Sequence[str], list[Any]]:
+    kind, result = data["resultType"], data["result"]
+    head = ("SERIES", "TIME", "VALUE")
+    if kind in ("scalar", "string"):
+        return head, [(kind, str(result[0]), result[1])]
+    rows = []
+    for one in result:
+        name = lb.to_text(lb.from_mapping(one["metric"]))
+        for at, value in one.get("values", [one["value"]] if "value" in one else []):
+            rows.append((name, str(at), value))
+    return head, rows
+
+
+def _series_rows(data: Any) -> tuple[Sequence[str], list[Any]]:
+    return ("SERIES",), [(lb.to_text(lb.from_mapping(s)),) for s in data]

@@ -1,0 +1,177 @@
+"""The only module that knows the HTTP client library (httpx): clients made from an `HttpClientConfig`.
+
+Everything that asks others over HTTP gets its client here, so that TLS, credentials, redirects and the user agent are
+the same everywhere and the library can be exchanged in one place.  Files with credentials are read for each request,
+files with certificates for each client.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import trio
+
+from . import __version__
+from .config.http_client import HttpClientConfig, TlsConfig, TlsVersion
+from .errors import TinyObsError
+from .model.secrets import Secret
+
+USER_AGENT: Final = f"TinyObs/{__version__}"
+REDIRECTS_MAX: Final = 10
+SECRET_FILE_BYTES_MAX: Final = 1 << 20
+
+_VERSIONS: Final = {
+    TlsVersion.TLS10: ssl.TLSVersion.TLSv1,
+    TlsVersion.TLS11: ssl.TLSVersion.TLSv1_1,
+    TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2,
+    TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3,
+}
+
+
+class HttpError(TinyObsError):
+    """A request got no answer: refused, reset, not resolved, TLS failure, a credentials file that cannot be read."""
+
+
+class Answer:
+    """The head of an answer and its body in pieces, as they come over the wire (not decompressed)."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._answer = answer
+        self.status = answer.status_code
+        self.reason = answer.reason_phrase
+        self.headers: Mapping[str, str] = answer.headers
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Return the body as it arrives; iterating raises `HttpError` when the connection breaks."""
+        return self._answer.aiter_raw()
+
+
+class Client:
+    """A connection pool with the settings of one `http_config`, or with defaults."""
+
+    def __init__(self, config: HttpClientConfig | None = None) -> None:
+        """Raises `HttpError` when a certificate cannot be read."""
+        config = config or HttpClientConfig()
+        self._config = config
+        self._server_name = config.tls_config.server_name
+        self._client = httpx.AsyncClient(
+            verify=tls_context(config.tls_config),
+            follow_redirects=config.follow_redirects,
+            max_redirects=REDIRECTS_MAX,
+            timeout=None,  # noqa: S113 - deadlines are cancel scopes of the caller
+            trust_env=False,
+            headers={"User-Agent": USER_AGENT},
+        )
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> AsyncIterator[Answer]:
+        """Send a request; the answer's body is read within the context.  Raises `HttpError` when there is none."""
+        if has_credential_files(self._config):
+            credentials = await trio.to_thread.run_sync(credential_headers, self._config)
+        else:
+            credentials = credential_headers(self._config)
+        extensions = {"sni_hostname": self._server_name} if self._server_name else {}
+        try:
+            async with self._client.stream(
+                method, url, headers=[*(headers or {}).items(), *credentials], content=content, extensions=extensions
+            ) as answer:
+                yield Answer(answer)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as e:
+            raise HttpError(describe(e)) from e
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        with trio.move_on_after(1, shield=True):
+            await self._client.aclose()
+
+
+def tls_context(config: TlsConfig) -> ssl.SSLContext:
+    """Return the client's side of TLS.  Raises `HttpError` that names the file which cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=config.ca_file or None, cadata=config.ca or None)
+        if config.insecure_skip_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if config.min_version:
+            context.minimum_version = _VERSIONS[config.min_version]
+        if config.max_version:
+            context.maximum_version = _VERSIONS[config.max_version]
+        if config.cert_file and config.key_file:
+            context.load_cert_chain(config.cert_file, config.key_file)
+        elif config.cert or config.cert_file:
+            _load_inline_chain(context, config)
+    except (OSError, ssl.SSLError) as e:
+        names = ", ".join(f for f in (config.ca_file, config.cert_file, config.key_file) if f)
+        raise HttpError(f"cannot use the TLS settings ({names or 'inline certificates'}): {e}") from e
+    return context
+
+
+def credential_headers(config: HttpClientConfig) -> list[tuple[str, str]]:
+    """Return the headers that carry credentials and those that the configuration adds; reads their files."""
+    headers = []
+    if config.basic_auth is not None:
+        auth = config.basic_auth
+        user = _read(auth.username_file) if auth.username_file else auth.username
+        password = _read(auth.password_file) if auth.password_file else auth.password.reveal()
+        headers.append(("Authorization", "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()))
+    if config.authorization is not None:
+        given = config.authorization
+        credentials = _read(given.credentials_file) if given.credentials_file else given.credentials.reveal()
+        headers.append(("Authorization", f"{given.type} {credentials}"))
+    for name, header in config.http_headers:
+        headers += [(name, value) for value in header.values]
+        headers += [(name, secret.reveal()) for secret in header.secrets]
+        headers += [(name, _read(file)) for file in header.files]
+    return headers
+
+
+def has_credential_files(config: HttpClientConfig) -> bool:
+    """Tell whether `credential_headers` reads files."""
+    auth, given = config.basic_auth, config.authorization
+    return bool(
+        (auth and (auth.username_file or auth.password_file))
+        or (given and given.credentials_file)
+        or any(header.files for _, header in config.http_headers)
+    )
+
+
+def describe(error: Exception) -> str:
+    """Return what an operator wants to read of a failed request."""
+    return " ".join(dict.fromkeys(_causes(error))) or type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        text = str(error)
+        if text:
+            yield text
+            return
+        error = error.__cause__ or error.__context__
+
+
+def _read(file: str) -> str:
+    try:
+        with Path(file).open("rb") as f:
+            return f.read(SECRET_FILE_BYTES_MAX).decode().strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise HttpError(f"cannot read credentials from {file}: {e}") from e
+
+
+def _load_inline_chain(context: ssl.SSLContext, config: TlsConfig) -> None:
+    """Load a certificate of which a part is inline; the `ssl` module takes files only."""
+    with tempfile.TemporaryDirectory(prefix="tinyobs-tls-") as folder:
+        cert, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
+        for path, inline, file in ((cert, config.cert, config.cert_file), (key, config.key, config.key_file)):
+            text = inline.reveal() if isinstance(inline, Secret) else inline
+            path.touch(mode=0o600)
+            path.write_text(text if text else Path(file).read_text())
+        context.load_cert_chain(cert, key)

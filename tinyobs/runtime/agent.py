@@ -1,0 +1,200 @@
+"""The agent: the composition root.  It makes every part, joins them, and starts and stops them in nesting order.
+
+    storage                     opened in a thread, closed last
+      listeners                 answer "not ready" while the storage opens
+      writer                    the one way into storage; stores what is left when it stops
+        components              sources and watchers, each under the supervisor
+
+This is the only module that sees all layers below the built-ins; the built-ins come in through the plugin host.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+import trio
+
+from ..abc import Clock, Component, ConfigSection, DiscovererKind, Exporter, Processor, Querier, Route, Storage
+from ..config.schema import Config
+from ..errors import PluginError, TinyObsError, Unavailable
+from ..model.batch import AppendResult, Batch
+from ..model.families import MetricFamily, merge
+from ..model.metadata import MetricMetadata
+from ..model.registry import SeriesRegistry
+from ..plugin_manager import PluginHost, build_plugin_manager
+from .clock import SystemClock
+from .config_source import ConfigSource, ConfigWatcher
+from .gather import gather
+from .ingest import Ingest
+from .listeners import Listeners
+from .settings import AgentSettings
+from .supervisor import Supervisor
+
+log = structlog.get_logger("agent")
+
+
+class Agent:
+    """One TinyObs: `await agent.run()` runs it until `quit()` or cancellation.  It is the `Services` of its parts."""
+
+    def __init__(
+        self, settings: AgentSettings | None = None, clock: Clock | None = None, host: PluginHost | None = None
+    ) -> None:
+        """Read plugins and configuration.  Raises `PluginError` or `ConfigError`; nothing is running yet."""
+        self.settings = settings or AgentSettings()
+        self.clock: Clock = clock or SystemClock()
+        self.host = host or build_plugin_manager(self.settings.plugin_files, self.settings.plugins_off)
+        self.registry = SeriesRegistry()
+        self.started_ms = self.clock.now_ms()
+        self.storage: Storage | None = None
+        self.config_source = ConfigSource(
+            self.settings, self.clock, self._sections, lambda: list(self.discoverer_kinds().values())
+        )
+        self._config = self.config_source.read()
+        self.ingest = Ingest(self.clock, self._committed)
+        self.supervisor = Supervisor(self.clock, self._status)
+        self.listeners: Listeners | None = None
+        self._reloading = trio.Lock()
+        self._stop = trio.Event()
+        self.stopped = trio.Event()
+        """Set when everything is stored and closed."""
+        self._exporters: list[Exporter] | None = None
+
+    # -- what parts may use ------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The running configuration."""
+        return self._config
+
+    async def append(self, batch: Batch) -> AppendResult:
+        """Store a batch; see `abc.Services.append`."""
+        return await self.ingest.append(batch)
+
+    def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
+        """Return a view of the storage; raises `Unavailable` while it is not open."""
+        return self.open_storage().querier(mint_ms, maxt_ms)
+
+    def open_storage(self) -> Storage:
+        """Return the storage; raises `Unavailable` while it is not open."""
+        if self.storage is None:
+            raise Unavailable("the storage is not open yet")
+        return self.storage
+
+    def metadata(self) -> Mapping[str, MetricMetadata]:
+        """Return what is known of metric families."""
+        return self.open_storage().metadata()
+
+    def gather(self) -> list[MetricFamily]:
+        """Return the agent's own metrics."""
+        return merge(gather(self))
+
+    def discoverer_kinds(self) -> Mapping[str, DiscovererKind]:
+        """Return the kinds of discovery, by key; raises `PluginError` when two plugins offer one."""
+        kinds: dict[str, DiscovererKind] = {}
+        for kind in self.host.collect("tinyobs_discoverers"):
+            if kind.key in kinds:
+                raise PluginError(f"two plugins offer the discovery {kind.key!r}")
+            kinds[kind.key] = kind
+        return kinds
+
+    def exporters(self) -> Sequence[Exporter]:
+        """Return the in-process exporters of all plugins."""
+        if self._exporters is None:
+            self._exporters = self.host.collect("tinyobs_exporters", services=self)
+        return self._exporters
+
+    def component(self, name: str) -> Component | None:
+        """Return a running component."""
+        return self.supervisor.components.get(name)
+
+    async def reload(self) -> None:
+        """Read the configuration again and hand it to the components; raises `ConfigError` when it has faults."""
+        async with self._reloading:
+            await self.config_source.reload(self._apply)
+
+    def quit(self) -> None:
+        """Stop; `run` returns when everything is stored and closed."""
+        self._stop.set()
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run until `quit()`; `task_status.started(addresses)` tells the URLs that the daemon answers on."""
+        self.listeners = Listeners(self.settings, self._routes())
+        self.ingest.processors = self._processors()
+        try:
+            async with trio.open_nursery() as outer:
+                addresses = await outer.start(self.listeners.run)
+                await trio.to_thread.run_sync(self._open)
+                await outer.start(self.ingest.run, self.open_storage())
+                async with trio.open_nursery() as inputs:
+                    for component in self._components():
+                        await inputs.start(self.supervisor.supervise, component)
+                    self.listeners.report(True)
+                    task_status.started(addresses)
+                    await self._stop.wait()
+                    log.info("stopping")
+                    await self.listeners.drain()
+                    inputs.cancel_scope.cancel()
+                outer.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._close)
+            self.stopped.set()
+
+    async def watch_signals(self) -> None:
+        """Stop on SIGINT and SIGTERM, reload on SIGHUP; a task for programs whose only job is the agent."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+            async for number in received:
+                if number != signal.SIGHUP:
+                    self.quit()
+                    return
+                with suppress(TinyObsError):  # logged and counted where it happened; the running one stays
+                    await self.reload()
+
+    # -- private -----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self.storage = self.host.hook.tinyobs_storage(url=self.settings.storage_url, services=self)
+        if self.storage is None:
+            raise PluginError(f"no plugin can open the storage {self.settings.storage_url!r}")
+
+    def _close(self) -> None:
+        if self.storage is not None:
+            self.storage.close()
+
+    def _sections(self) -> list[ConfigSection]:
+        return self.host.collect("tinyobs_config_sections")
+
+    def _processors(self) -> list[Processor]:
+        return self.host.collect("tinyobs_processors", services=self)
+
+    def _routes(self) -> list[Route]:
+        return self.host.collect("tinyobs_routes", services=self)
+
+    def _components(self) -> list[Component]:
+        found: list[Component] = self.host.collect("tinyobs_sources", services=self)
+        file, every = self.settings.config_file, self.settings.auto_reload_seconds
+        if file is not None and every:
+            found.append(ConfigWatcher(file, every, self.reload))
+        return found
+
+    async def _apply(self, config: Config) -> None:
+        """Hand a new configuration to every running component."""
+        self._config = config
+        for component in list(self.supervisor.components.values()):
+            await component.reconfigure(config)
+
+    def _committed(self, batch: Batch, result: AppendResult) -> None:
+        self._notify("tinyobs_batch_committed", batch=batch, result=result)
+
+    def _status(self, name: str, status: str, reason: str) -> None:
+        self._notify("tinyobs_component_status", name=name, status=status, reason=reason)
+
+    def _notify(self, hook: str, **arguments: Any) -> None:
+        for plugin, error in self.host.notify(hook, **arguments):
+            log.error("plugin failed in a notice", plugin=plugin, hook=hook, error=f"{type(error).__name__}: {error}")

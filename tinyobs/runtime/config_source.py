@@ -1,0 +1,118 @@
+"""Where an agent's configuration comes from, and how it is read again.
+
+A reload reads the file, checks it with every plugin's sections, and only then hands the new value to the components;
+a file with faults leaves the running configuration untouched and shows in the log, the API and the metric
+`prometheus_config_last_reload_successful`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+import trio
+from attrs import field, frozen
+
+from ..abc import Clock, Component, ConfigSection, DiscovererKind
+from ..config import loader
+from ..config.schema import Config
+from ..errors import ConfigError, TinyObsError
+from ..promql.parser import parse as parse_expression
+from .settings import DEFAULT_CONFIG_NAME, AgentSettings
+
+log = structlog.get_logger("config")
+
+
+@frozen
+class ConfigStatistics:
+    """How the configuration fares."""
+
+    last_reload_successful: bool = field(metadata={"metric": "prometheus_config_last_reload_successful"})
+    """Whether the last configuration reload attempt was successful."""
+    last_reload_seconds: float = field(metadata={"metric": "prometheus_config_last_reload_success_timestamp_seconds"})
+    """Timestamp of the last successful configuration reload."""
+    reloads_total: int
+    """Reloads that were tried."""
+    reload_failures_total: int
+    """Reloads that failed."""
+
+
+class ConfigSource:
+    """Reads the configuration of one agent; knows how the last reading went."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        clock: Clock,
+        sections: Callable[[], Sequence[ConfigSection]],
+        kinds: Callable[[], Sequence[DiscovererKind]],
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._sections, self._kinds = sections, kinds
+        self._reloads = self._failures = 0
+        self.successful = True
+        self.last_error = ""
+        self.last_reload_ms = 0
+
+    def read(self) -> Config:
+        """Return the configuration as it is now on disk.  Raises `ConfigError` with every fault."""
+        settings = self._settings
+        if settings.config_file is None:
+            config = loader.parse(settings.config_text, DEFAULT_CONFIG_NAME, self._sections(), self._kinds())
+        else:
+            config = loader.load(
+                settings.config_file, self._sections(), self._kinds(), check_expression=parse_expression
+            )
+        self.successful, self.last_error, self.last_reload_ms = True, "", self._clock.now_ms()
+        return config
+
+    async def reload(self, apply: Callable[[Config], Awaitable[None]]) -> None:
+        """Read the file again and apply it; raises `ConfigError` and changes nothing when it has faults."""
+        self._reloads += 1
+        try:
+            config = await trio.to_thread.run_sync(self.read)
+            await apply(config)
+        except (ConfigError, TinyObsError) as e:
+            self.successful, self.last_error = False, str(e)
+            self._failures += 1
+            log.error("configuration was not reloaded; the running one stays", error=str(e))
+            raise
+        log.info("configuration reloaded")
+
+    def statistics(self) -> ConfigStatistics:
+        """Return the counters."""
+        return ConfigStatistics(self.successful, self.last_reload_ms / 1000, self._reloads, self._failures)
+
+
+class ConfigWatcher(Component):
+    """Reloads when the content of the configuration file changes (`--config.auto-reload`)."""
+
+    name = "config_watcher"
+
+    def __init__(self, file: Path, every_seconds: float, reload: Callable[[], Awaitable[None]]) -> None:
+        self._file, self._every, self._reload = file, every_seconds, reload
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Look at the file again and again until cancelled."""
+        seen = await trio.to_thread.run_sync(_digest, self._file)
+        task_status.started()
+        while True:
+            await trio.sleep(self._every)
+            now = await trio.to_thread.run_sync(_digest, self._file)
+            if now == seen:
+                continue
+            seen = now
+            with suppress(TinyObsError):  # logged and counted by the source; the next change is another chance
+                await self._reload()
+
+
+def _digest(file: Path) -> Any:
+    """Return what changes when the content changes; None while the file cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).digest()
+    except OSError:
+        return None

@@ -1,0 +1,115 @@
+"""The agent's own metrics: the statistics of every part, under one naming rule and the names that dashboards know."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from .. import __version__
+from ..model.families import MetricFamily, Point, counter, gauge
+from ..model.labels import from_mapping
+from ..model.metadata import MetricType
+from .component import Status
+from .statistics import families
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+STORAGE_NAMES: Final = {
+    "head_series": "prometheus_tsdb_head_series",
+}
+"""Fields of the engine's statistics that carry a name of Prometheus."""
+
+
+def gather(agent: Agent) -> Iterator[MetricFamily]:
+    """Yield the families of all parts; a part that is not there yet is left out."""
+    yield from _of_agent(agent)
+    yield from families("config", agent.config_source.statistics())
+    yield from families("ingest", agent.ingest.statistics())
+    if agent.storage is not None:
+        yield from families("storage", agent.storage.statistics(), STORAGE_NAMES)
+    for component in list(agent.supervisor.components.values()):
+        statistics = component.statistics()
+        if statistics is not None:
+            yield from families(component.name, statistics)
+    if agent.listeners is not None:
+        yield from agent.listeners.families()
+    yield from process_families()
+
+
+def _of_agent(agent: Agent) -> Iterator[MetricFamily]:
+    ready = agent.listeners is not None and agent.listeners.readiness.ready
+    yield gauge(
+        "tinyobs_build_info", "What is running; always 1.", 1, version=__version__, python=platform.python_version()
+    )
+    yield gauge(
+        "prometheus_build_info",
+        "The same, for dashboards that expect it.",
+        1,
+        version=__version__,
+        branch="",
+        revision="",
+        goversion=f"python{platform.python_version()}",
+    )
+    yield gauge("prometheus_ready", "Whether the daemon is up and serves requests.", ready)
+    yield gauge("tinyobs_registry_series", "Series ever seen by this process.", len(agent.registry))
+    yield gauge("tinyobs_registry_pairs", "Distinct label pairs ever seen by this process.", agent.registry.pair_count)
+    states = agent.supervisor.states.values()
+    yield MetricFamily(
+        "tinyobs_component_running",
+        MetricType.GAUGE,
+        "Whether a component runs.",
+        tuple(Point(float(s.status is Status.RUNNING), from_mapping({"component": s.name})) for s in states),
+    )
+    yield MetricFamily(
+        "tinyobs_component_crashes_total",
+        MetricType.COUNTER,
+        "How often a component crashed.",
+        tuple(Point(float(s.crashes), from_mapping({"component": s.name})) for s in states),
+    )
+    yield MetricFamily(
+        "tinyobs_plugin_notice_failures_total",
+        MetricType.COUNTER,
+        "Notices in which a plugin raised.",
+        tuple(Point(float(n), from_mapping({"plugin": p})) for p, n in sorted(agent.host.notice_failures.items())),
+    )
+
+
+def process_families() -> Iterator[MetricFamily]:
+    """Yield what every Prometheus client library says of its process (https://prometheus.io/docs/instrumenting)."""
+    process = psutil.Process()
+    with process.oneshot():
+        times, memory = process.cpu_times(), process.memory_info()
+        yield counter(
+            "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", times.user + times.system
+        )
+        yield gauge("process_resident_memory_bytes", "Resident memory size in bytes.", memory.rss)
+        yield gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", memory.vms)
+        yield gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            process.create_time(),
+        )
+    if sys.platform == "linux":
+        yield gauge("process_open_fds", "Number of open file descriptors.", len(os.listdir("/proc/self/fd")))
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        yield gauge("process_max_fds", "Maximum number of open file descriptors.", limit)
+    yield gauge("tinyobs_threads", "Threads of the process.", threading.active_count())
+    collections = MetricFamily(
+        "python_gc_collections_total",
+        MetricType.COUNTER,
+        "Runs of the garbage collector.",
+        tuple(
+            Point(float(s["collections"]), from_mapping({"generation": str(i)})) for i, s in enumerate(gc.get_stats())
+        ),
+    )
+    yield collections

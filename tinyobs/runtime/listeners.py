@@ -1,0 +1,117 @@
+"""The agent's HTTP server: made from the settings, started before the storage is open, drained before it closes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import structlog
+import trio
+from attrs import evolve
+
+from ..abc import Route
+from ..config.web_config import WebConfig, load_web_config
+from ..errors import UsageError
+from ..model.families import MetricFamily
+from ..web.application import Application
+from ..web.options import ServerOptions, TlsOptions, WebOptions
+from ..web.server import Server
+from ..web.services import Readiness
+from .settings import AgentSettings
+from .statistics import families
+
+log = structlog.get_logger("web")
+
+
+class Listeners:
+    """One HTTP application on all listen addresses."""
+
+    def __init__(self, settings: AgentSettings, routes: Sequence[Route]) -> None:
+        """Raises `UsageError` for settings that make no sense and `ConfigError` for a bad web config file."""
+        web = load_web_config(settings.web_config_file) if settings.web_config_file else None
+        self.readiness = Readiness(False, "opening the storage")
+        options = web_options(settings, web)
+        try:
+            self.application = Application(routes, options, lambda: self.readiness)
+        except ValueError as e:
+            raise UsageError(str(e)) from e
+        self.server: Server | None = None
+        if settings.listen:
+            self.server = Server(self.application, settings.listen, server_options(settings, web), tls_options(web))
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[list[str]]) -> None:
+        """Serve until `drain` or cancellation; `started` gets the URLs."""
+        try:
+            with self._scope:
+                if self.server is None:
+                    task_status.started([])
+                    await trio.sleep_forever()
+                else:
+                    await self.server.serve(task_status=task_status)
+        finally:
+            self._ended.set()
+
+    def report(self, ready: bool, reason: str = "", current: int = 0, last: int = 0) -> None:
+        """Say whether the daemon serves, and how far the replay of the log is."""
+        self.readiness = evolve(self.readiness, ready=ready, reason=reason, replay_current=current, replay_last=last)
+
+    def families(self) -> list[MetricFamily]:
+        """Return the metrics of the server and of its requests."""
+        found = self.application.statistics.families()
+        if self.server is not None:
+            found += families("http", self.server.statistics())
+        return found
+
+    async def drain(self) -> None:
+        """Accept no more, let requests in flight end within their time, cut the rest."""
+        self._scope.cancel()
+        await self._ended.wait()
+
+
+def web_options(settings: AgentSettings, web: WebConfig | None) -> WebOptions:
+    """Return limits and policies of the application."""
+    try:
+        origin = re.compile(settings.cors_origin)
+    except re.error as e:
+        raise UsageError(f"--web.cors.origin is no regular expression: {e}") from e
+    prefix = settings.route_prefix or urlsplit(settings.external_url).path
+    return WebOptions(
+        route_prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
+        external_url=settings.external_url,
+        cors_origin=origin,
+        lifecycle=settings.lifecycle,
+        queries_max=settings.queries_max,
+        query_seconds=settings.query_seconds,
+        users=dict(web.basic_auth_users) if web else {},
+        headers=web.header_pairs() if web else (),
+    )
+
+
+def server_options(settings: AgentSettings, web: WebConfig | None) -> ServerOptions:
+    """Return limits of the listener."""
+    return ServerOptions(
+        connections_max=settings.connections_max,
+        keep_alive_seconds=settings.read_seconds,
+        drain_seconds=settings.drain_seconds,
+        http2=web.http_server_config.http2 if web else True,
+    )
+
+
+def tls_options(web: WebConfig | None) -> TlsOptions | None:
+    """Return TLS as the web config file has it, None where it has none."""
+    if web is None or web.tls_server_config is None:
+        return None
+    tls = web.tls_server_config
+    return TlsOptions(
+        tls.cert_file,
+        tls.key_file,
+        tls.client_auth_type,
+        tls.client_ca_file,
+        tls.client_allowed_sans,
+        tls.min_version,
+        tls.max_version,
+        tls.cipher_suites,
+    )
