@@ -22,7 +22,9 @@ from .yaml_tree import ListNode, MappingNode, Node, Scalar, parse_tree
 
 T = TypeVar("T")
 Groups = dict[str, dict[str, Any]]
-"""Group name -> key -> type of the value: the keys that plugins add (see `fields.group`)."""
+"""Group name -> key -> type of the value: the keys that plugins add (see `fields.group`).
+
+A text instead of a type is the reason why the key is refused."""
 
 SHOWN_LENGTH_MAX: Final = 60
 """Longest piece of the operator's text that a message repeats, in characters."""
@@ -182,9 +184,9 @@ class Decoder:
             self.positions[at] = (child.line, child.column)
             if isinstance(child, Scalar) and child.is_null:
                 continue
-            if type_ is None:
+            if isinstance(type_, str):
                 if not isinstance(child, ListNode) or child.items:
-                    self.report(f"{name} is not supported yet by this version", at, child)
+                    self.report(f"{name} {type_}", at, child)
                 continue
             found.append((name, self.decode(child, type_, at)))
         return tuple(found)

@@ -49,7 +49,7 @@ class FileSdConfig:
     """Files with target groups; the last part of a path may hold `*`."""
 
     files: tuple[FilePath, ...] = setting(default=(), always=True)
-    refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(REFRESH_MS_DEFAULT), low=1000)
+    refresh_interval: DurationMs = setting(default=DurationMs(REFRESH_MS_DEFAULT), low=1000)
     """How often the files are read even when nothing seems changed, in ms; default 5 min, at least 1 s."""
 
     def faults(self) -> Iterator[Fault]:
@@ -61,15 +61,18 @@ class FileSdConfig:
                 yield Fault(f'path name "{name}" is not valid for file discovery', f"files[{i}]")
 
 
-def discovery_group(kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Return key -> type of value for all kinds, `kinds` being key -> schema of plugins; None marks a refused one."""
-    known: dict[str, type | None] = dict.fromkeys(sorted(FOREIGN_KINDS))
-    known.update({STATIC: StaticConfig, FILE: FileSdConfig})
-    known.update(kinds)
+def discovery_group(kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Return key -> type of value for all kinds there are; a text instead of a type says why one is refused.
+
+    kinds: key -> schema, as plugins offer them; None means those that are built in.
+    """
+    known: dict[str, type | str] = dict.fromkeys(FOREIGN_KINDS, "is not supported yet by this version")
+    known.update(dict.fromkeys((STATIC, FILE), "needs a plugin that is switched off"))
+    known.update({STATIC: StaticConfig, FILE: FileSdConfig} if kinds is None else kinds)
     # The built-in kinds come last in print, as with Prometheus.
     order = sorted(known, key=lambda k: (k == STATIC, k == FILE, k))
     types = {k: known[k] for k in order}
-    return {k: None if schema is None else tuple[schema, ...] for k, schema in types.items()}  # type: ignore[valid-type]
+    return {k: v if isinstance(v, str) else tuple[v, ...] for k, v in types.items()}  # type: ignore[valid-type]
 
 
 def url_faults(discovery: tuple[tuple[str, Any], ...]) -> Iterator[Fault]:

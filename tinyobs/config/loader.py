@@ -40,12 +40,13 @@ def parse(
     text: str | bytes,
     filename: str = "tinyobs.yml",
     sections: Sequence[ConfigSection] = (),
-    discoverers: Sequence[DiscovererKind] = (),
+    discoverers: Mapping[str, DiscovererKind] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Config:
     """Return the configuration in a text; raises `ConfigError` with all its problems.
 
-    sections, discoverers: what plugins add.  environment: variables, by default those of the process.
+    sections: those of plugins.  discoverers: the kinds of discovery that there are, by key; None means those that are
+    built in.  environment: variables, by default those of the process.
     """
     reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
     config = reading.main(text)
@@ -57,7 +58,7 @@ def parse(
 def load(
     path: str | os.PathLike[str],
     sections: Sequence[ConfigSection] = (),
-    discoverers: Sequence[DiscovererKind] = (),
+    discoverers: Mapping[str, DiscovererKind] | None = None,
     environment: Mapping[str, str] | None = None,
     check_expression: CheckExpression | None = None,
 ) -> Config:
@@ -86,7 +87,7 @@ class _Reading:
         self,
         filename: str,
         sections: Sequence[ConfigSection],
-        discoverers: Sequence[DiscovererKind],
+        discoverers: Mapping[str, DiscovererKind] | None,
         environment: Mapping[str, str],
     ) -> None:
         self.filename = filename
@@ -96,7 +97,7 @@ class _Reading:
         taken = set(known_keys(Settings, {})) & set(self.sections)
         if taken or len(self.sections) < len(sections):
             raise PluginError(f"configuration section registered twice: {', '.join(sorted(taken or self.sections))}")
-        kinds = {k.key: k.schema for k in discoverers}
+        kinds = None if discoverers is None else {key: kind.schema for key, kind in discoverers.items()}
         self.groups = {"discovery": discovery_group(kinds), "sections": dict[str, Any](self.sections)}
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -117,11 +118,12 @@ class _Reading:
         self.expands = _asks_for_expansion(root)
         decoder = self._decoder(self.filename, self.folder)
         values = decoder.fields(root, Config, "")
-        if values["global_config"] is not BROKEN:
-            self._globals = values["global_config"] = self._with_environment(values["global_config"], decoder)
+        if values["global_"] is not BROKEN:
+            self._globals = values["global_"] = self._with_environment(values["global_"], decoder)
         for key, what in (("rule_files", "rule"), ("scrape_config_files", "scrape config")):
             self._patterns[key] = _checked_patterns(values[key], key, what, decoder)
-        values["scrape_configs"] = self._finish(values["scrape_configs"], root, decoder, "main config file")
+        scrapes = self._finish(values["main_scrape_configs"], root, decoder, "main config file")
+        values["main_scrape_configs"] = scrapes
         self._finish_others(values, decoder)
         self.problems += decoder.problems
         if self.problems:
