@@ -272,6 +272,14 @@ class Services(Protocol):
     def settings(self) -> Any:
         """What the command line decided: `tinyobs.runtime.settings.AgentSettings`."""
 
+    @property
+    def api(self) -> Any:
+        """What the HTTP handlers need: `tinyobs.web.services.ApiServices`."""
+
+    @property
+    def web_options(self) -> Any:
+        """Limits and policies of the HTTP application: `tinyobs.web.options.WebOptions`."""
+
     async def append(self, batch: Batch) -> AppendResult:
         """Pass a batch through the processors into storage; returns when it is durable.
 
@@ -286,6 +294,12 @@ class Services(Protocol):
 
     def discoverer_kinds(self) -> Mapping[str, DiscovererKind]:
         """Return the kinds of discovery that plugins offer, by their key in a scrape config."""
+
+    def retention(self) -> tuple[int, int]:
+        """Return the retention: (age in ms, size in bytes or 0 for no limit)."""
+
+    def report_progress(self, current: int, last: int) -> None:
+        """Say how far the opening of the storage is; may be called from any thread."""
 
     def exporters(self) -> Sequence[Exporter]:
         """Return the in-process exporters of all plugins."""

@@ -13,26 +13,32 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import trio
 
 from ..abc import Clock, Component, ConfigSection, DiscovererKind, Exporter, Processor, Querier, Route, Storage
 from ..config.schema import Config
+from ..config.web_config import load_web_config
 from ..errors import PluginError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
 from ..model.families import MetricFamily, merge
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
 from ..plugin_manager import PluginHost, build_plugin_manager
+from ..web.services import Readiness
+from .api_services import api_services
 from .clock import SystemClock
 from .config_source import ConfigSource, ConfigWatcher
 from .gather import gather
 from .ingest import Ingest
-from .listeners import Listeners
+from .listeners import Listeners, web_options
 from .settings import AgentSettings
 from .supervisor import Supervisor
+
+RETENTION_MS: Final = 15 * 86_400_000
+"""How long samples are kept where nothing else is said."""
 
 log = structlog.get_logger("agent")
 
@@ -56,6 +62,10 @@ class Agent:
         self._config = self.config_source.read()
         self.ingest = Ingest(self.clock, self._committed)
         self.supervisor = Supervisor(self.clock, self._status)
+        web = load_web_config(self.settings.web_config_file) if self.settings.web_config_file else None
+        self._web_config = web
+        self.web_options = web_options(self.settings, web)
+        self.api = api_services(self)
         self.listeners: Listeners | None = None
         self._reloading = trio.Lock()
         self._stop = trio.Event()
@@ -101,6 +111,21 @@ class Agent:
             kinds[kind.key] = kind
         return kinds
 
+    def retention(self) -> tuple[int, int]:
+        """Return (age in ms, size in bytes): what the flags say, else the configuration, else 15 days."""
+        given = self._config.storage.tsdb.retention
+        time_ms = self.settings.retention_ms or given.time or RETENTION_MS
+        return time_ms, self.settings.retention_bytes or given.size
+
+    def readiness(self) -> Readiness:
+        """Return whether requests are served."""
+        return self.listeners.readiness if self.listeners is not None else Readiness(False, "starting")
+
+    def report_progress(self, current: int, last: int) -> None:
+        """Take note of how far the replay of the log is."""
+        if self.listeners is not None:
+            self.listeners.report(False, "replaying the log", current, last)
+
     def exporters(self) -> Sequence[Exporter]:
         """Return the in-process exporters of all plugins."""
         if self._exporters is None:
@@ -124,7 +149,7 @@ class Agent:
 
     async def run(self, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until `quit()`; `task_status.started(addresses)` tells the URLs that the daemon answers on."""
-        self.listeners = Listeners(self.settings, self._routes())
+        self.listeners = Listeners(self.settings, self._web_config, self.web_options, self._routes())
         self.ingest.processors = self._processors()
         try:
             async with trio.open_nursery() as outer:

@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 
 STORAGE_NAMES: Final = {
     "head_series": "prometheus_tsdb_head_series",
+    "head_chunks": "prometheus_tsdb_head_chunks",
+    "head_min_time_ms": "prometheus_tsdb_head_min_time",
+    "head_max_time_ms": "prometheus_tsdb_head_max_time",
+    "head_samples_appended_total": "prometheus_tsdb_head_samples_appended_total",
+    "head_series_created_total": "prometheus_tsdb_head_series_created_total",
+    "head_series_removed_total": "prometheus_tsdb_head_series_removed_total",
+    "exemplars_appended_total": "prometheus_tsdb_exemplar_exemplars_appended_total",
+    "wal_file": "prometheus_tsdb_wal_segment_current",
+    "segments": "prometheus_tsdb_blocks_loaded",
+    "segment_bytes": "prometheus_tsdb_storage_blocks_bytes",
+    "compactions_total": "prometheus_tsdb_compactions_total",
+    "corruptions_total": "prometheus_tsdb_wal_corruptions_total",
+    "replay_seconds": "prometheus_tsdb_data_replay_duration_seconds",
+    "min_time_ms": "prometheus_tsdb_lowest_timestamp",
 }
 """Fields of the engine's statistics that carry a name of Prometheus."""
 

@@ -118,8 +118,13 @@ class Ingest:
     def statistics(self) -> IngestStatistics:
         """Return the counters."""
         return IngestStatistics(
-            self._samples, self._queue_full, self._commits, self._batches, self._disk_full, self._failures,
-            dict(self._refused)
+            self._samples,
+            self._queue_full,
+            self._commits,
+            self._batches,
+            self._disk_full,
+            self._failures,
+            dict(self._refused),
         )
 
     async def _commit_waiting(self, storage: Storage) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
-import structlog
 import trio
 from attrs import evolve
 
 from ..abc import Route
-from ..config.web_config import WebConfig, load_web_config
+from ..config.web_config import ClientAuth, WebConfig
 from ..errors import UsageError
 from ..model.families import MetricFamily
 from ..web.application import Application
@@ -21,17 +21,17 @@ from ..web.services import Readiness
 from .settings import AgentSettings
 from .statistics import families
 
-log = structlog.get_logger("web")
+SERVED_CLIENT_AUTH: Final = (ClientAuth.NONE, ClientAuth.VERIFY_IF_GIVEN, ClientAuth.REQUIRE_AND_VERIFY)
 
 
 class Listeners:
     """One HTTP application on all listen addresses."""
 
-    def __init__(self, settings: AgentSettings, routes: Sequence[Route]) -> None:
-        """Raises `UsageError` for settings that make no sense and `ConfigError` for a bad web config file."""
-        web = load_web_config(settings.web_config_file) if settings.web_config_file else None
+    def __init__(
+        self, settings: AgentSettings, web: WebConfig | None, options: WebOptions, routes: Sequence[Route]
+    ) -> None:
+        """Raises `UsageError` for settings that make no sense."""
         self.readiness = Readiness(False, "opening the storage")
-        options = web_options(settings, web)
         try:
             self.application = Application(routes, options, lambda: self.readiness)
         except ValueError as e:
@@ -85,8 +85,8 @@ def web_options(settings: AgentSettings, web: WebConfig | None) -> WebOptions:
         lifecycle=settings.lifecycle,
         queries_max=settings.queries_max,
         query_seconds=settings.query_seconds,
-        users=dict(web.basic_auth_users) if web else {},
-        headers=web.header_pairs() if web else (),
+        users={name: hashed.reveal() for name, hashed in web.basic_auth_users} if web else {},
+        headers=web.http_server_config.headers if web else (),
     )
 
 
@@ -101,17 +101,25 @@ def server_options(settings: AgentSettings, web: WebConfig | None) -> ServerOpti
 
 
 def tls_options(web: WebConfig | None) -> TlsOptions | None:
-    """Return TLS as the web config file has it, None where it has none."""
-    if web is None or web.tls_server_config is None:
+    """Return TLS as the web config file has it, None where it has none; raises `UsageError` for what is not served."""
+    if web is None or not web.tls_server_config.enabled:
         return None
     tls = web.tls_server_config
+    if tls.cert or tls.key or tls.client_ca:
+        raise UsageError(
+            "inline certificates are not supported yet by this version: use cert_file, key_file, client_ca_file"
+        )
+    if tls.client_auth_type not in (None, *SERVED_CLIENT_AUTH):
+        raise UsageError(f"client_auth_type {tls.client_auth_type} is not supported yet by this version")
+    if tls.curve_preferences:
+        raise UsageError("curve_preferences is not supported yet by this version")
     return TlsOptions(
         tls.cert_file,
         tls.key_file,
-        tls.client_auth_type,
+        (tls.client_auth_type or ClientAuth.NONE).value,
         tls.client_ca_file,
         tls.client_allowed_sans,
-        tls.min_version,
-        tls.max_version,
-        tls.cipher_suites,
+        tls.min_version.value,
+        tls.max_version.value,
+        tuple(suite.value for suite in tls.cipher_suites),
     )

@@ -13,11 +13,13 @@ from ... import __version__
 from ...abc import Component, Services, Source
 from ...exposition.negotiate import accept_header
 from ...relabel import Rule
+from ...web.services import TargetsView
 from .loop import LoopRules, ScrapeLoop
 from .pool import ScrapePool
 from .series import SeriesRules
 from .statistics import PoolCounters, ScrapeStatistics
 from .targets import PoolDefaults, Target
+from .view import targets_view
 
 log = structlog.get_logger("scrape")
 
@@ -54,7 +56,7 @@ class ScrapeManager(Source):
     async def reconfigure(self, config: Any) -> None:
         """Stop pools that are gone, start new ones, and let changed ones go on with their targets."""
         assert self._nursery is not None
-        wanted = {c.job_name: c for c in config.all_scrape_configs}
+        wanted = {c.job_name: c for c in config.scrape_configs}
         now = self._services.clock.now_ms()
         for name in [n for n in self._pools if n not in wanted]:
             for loop in (await self._pools.pop(name).stop()).values():
@@ -88,11 +90,15 @@ class ScrapeManager(Source):
             c.samples,
         )
 
+    def targets_view(self) -> TargetsView:
+        """Return the state of all targets."""
+        return targets_view(self._pools.values())
+
     def _make(self, config: Any, inherited: Mapping[Target, ScrapeLoop]) -> ScrapePool:
         defaults = PoolDefaults(
             config.job_name,
-            config.scrape_interval_ms,
-            config.scrape_timeout_ms,
+            config.scrape_interval,
+            config.scrape_timeout,
             config.metrics_path,
             config.scheme.value,
             config.params,
@@ -123,6 +129,6 @@ def loop_rules(config: Any) -> LoopRules:
         config.honor_timestamps,
         config.track_timestamps_staleness,
         config.sample_limit,
-        config.body_size_limit_bytes,
+        config.body_size_limit,
         bool(config.extra_scrape_metrics),
     )

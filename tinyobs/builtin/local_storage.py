@@ -1,0 +1,50 @@
+"""The local storage: opens the engine for URLs `file:PATH` with the configured options."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import structlog
+
+from ..abc import Services, Storage
+from ..hookspecs import hookimpl
+from ..storage.engine import open_directory
+from ..storage.options import EngineOptions, SyncMode
+
+SCHEME: Final = "file:"
+
+log = structlog.get_logger("storage")
+
+
+@hookimpl
+def tinyobs_storage(url: str, services: Services) -> Storage | None:
+    """Open the data directory of a `file:` URL; readiness tells how far the replay of the log is."""
+    if not url.startswith(SCHEME):
+        return None
+    path = url.removeprefix(SCHEME)
+    return open_directory(
+        path,
+        services.registry,
+        engine_options(services),
+        services.clock.now_ms,
+        progress=services.report_progress,
+    )
+
+
+def engine_options(services: Services) -> EngineOptions:
+    """Return the options of the engine as configured."""
+    own: Any = services.config.tinyobs.storage
+    retention_ms, retention_bytes = services.retention()
+    return EngineOptions(
+        retention_ms=retention_ms,
+        retention_bytes=retention_bytes,
+        out_of_order_window_ms=services.config.out_of_order_window_ms,
+        future_ms=own.future,
+        last_write_wins=own.last_write_wins,
+        sync=SyncMode(own.sync.value),
+        sync_interval_ms=own.sync_interval,
+        wal_file_bytes_max=own.wal_file_size,
+        block_ms=own.block_range,
+        head_bytes_max=own.head_size,
+        page_cache_bytes_max=own.page_cache_size,
+    )

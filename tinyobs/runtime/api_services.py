@@ -1,0 +1,103 @@
+"""What the HTTP handlers need, filled from an agent (see `tinyobs.web.services`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..model.durations import format_duration
+from ..model.sizes import format_size
+from ..promql.engine import PromqlEngine
+from ..promql.limits import EngineOptions
+from ..promql.parser import parse
+from ..promql.printer import pretty
+from ..web.services import ApiServices, BuildInfo, RuntimeInfo, TargetsView, TsdbStatus
+
+if TYPE_CHECKING:
+    from .agent import Agent
+
+PROMETHEUS_VERSION = "3.14.0"
+"""The Prometheus whose behaviour the API has; clients choose features by it."""
+
+
+def api_services(agent: Agent) -> ApiServices:
+    """Return the services of an agent."""
+    settings = agent.settings
+    options = EngineOptions(
+        lookback_ms=settings.lookback_ms,
+        subquery_step_ms=agent.config.global_.evaluation_interval,
+        timeout_seconds=settings.query_seconds,
+        samples_max=settings.query_samples_max,
+        features=settings.features,
+        delayed_name_removal="promql-delayed-name-removal" in settings.features,
+    )
+    return ApiServices(
+        clock=agent.clock,
+        queryable=agent,
+        promql=PromqlEngine(options),
+        parse=lambda text: parse(text, features=settings.features),
+        metadata=agent.metadata,
+        targets=lambda: _targets(agent),
+        config_yaml=lambda: agent.config.to_yaml(),
+        flags=settings.flags,
+        build=BuildInfo(version=PROMETHEUS_VERSION, revision=f"tinyobs-{__version__}", go_version=_python()),
+        runtime=lambda: _runtime(agent),
+        tsdb_status=lambda limit: _tsdb(agent, limit),
+        gather=agent.gather,
+        readiness=agent.readiness,
+        reload=agent.reload,
+        quit=agent.quit,
+        format=pretty,
+    )
+
+
+def _python() -> str:
+    return f"python{platform.python_version()}"
+
+
+def _targets(agent: Agent) -> TargetsView:
+    view: Any = getattr(agent.component("scrape"), "targets_view", None)
+    return view() if view is not None else TargetsView()
+
+
+def _runtime(agent: Agent) -> RuntimeInfo:
+    statistics = agent.storage.statistics() if agent.storage is not None else None
+    return RuntimeInfo(
+        start_ms=agent.started_ms,
+        working_directory=os.getcwd(),
+        hostname=socket.gethostname(),
+        reload_succeeded=agent.config_source.successful,
+        last_reload_ms=agent.config_source.last_reload_ms,
+        storage_retention=_retention(agent),
+        corruption_count=int(getattr(statistics, "corruptions_total", 0)),
+        task_count=threading.active_count(),
+        processors_max=os.cpu_count() or 1,
+    )
+
+
+def _retention(agent: Agent) -> str:
+    """Return the retention as Prometheus words it: `15d or 10GB`."""
+    time_ms, size_bytes = agent.retention()
+    return format_duration(time_ms) + (f" or {format_size(size_bytes)}" if size_bytes else "")
+
+
+def _tsdb(agent: Agent, limit: int) -> TsdbStatus:
+    report: Any = getattr(agent.open_storage(), "cardinality", None)
+    if report is None:
+        return TsdbStatus()
+    found = report(limit)
+    return TsdbStatus(
+        found.series_count,
+        found.label_pair_count,
+        found.chunk_count,
+        found.min_time_ms,
+        found.max_time_ms,
+        found.series_by_metric,
+        found.values_by_label,
+        found.bytes_by_label,
+        found.series_by_pair,
+    )
