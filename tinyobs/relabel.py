@@ -54,6 +54,11 @@ class Action(StrEnum):
         lower = str(value).lower()
         return cls(lower) if lower != value and lower in cls.__members__.values() else None
 
+    @classmethod
+    def refusal(cls, text: str) -> str:
+        """Return the message for an action that there is not."""
+        return f'unknown relabel action "{text}"'
+
 
 class RuleError(ValueError):
     """A rule makes no sense; `key` is the field at fault."""
@@ -108,6 +113,8 @@ class Rule:
     def faults(self) -> Iterator[RuleError]:
         """Yield what is wrong with the rule, in the words of upstream; nothing for a good one."""
         action = self.action
+        if "" in self.source_labels:
+            yield RuleError('"" is not a valid label name', "source_labels")
         if action is Action.HASHMOD and self.modulus == 0:
             yield RuleError("relabel configuration for hashmod requires non-zero modulus", "modulus")
         if action in _TARGETED and not self.target_label:

@@ -71,7 +71,7 @@ class FileDiscoverer(Discoverer):
     def __init__(self, config: FileSdConfig, context: DiscovererContext) -> None:
         patterns = tuple(os.path.join(context.folder, pattern) for pattern in config.files)
         self._files = WatchedFiles(patterns)
-        self._refresh_seconds = config.refresh_interval / 1000
+        self._refresh_seconds = config.refresh_interval_ms / 1000
 
     async def run(
         self, publish: Callable[[Sequence[TargetGroup]], Awaitable[None]], *, task_status: trio.TaskStatus[None]

@@ -37,7 +37,7 @@ class AlertmanagerConfig:
     sigv4: Any = unsupported()
     scheme: Scheme = setting(default=Scheme.HTTP)
     path_prefix: str = setting(default="")
-    timeout: DurationMs = setting(default=DurationMs(10_000))
+    timeout_ms: DurationMs = setting("timeout", default=DurationMs(10_000))
     api_version: AlertmanagerApi = setting(default=AlertmanagerApi.V2, always=True)
     relabel_configs: tuple[Rule, ...] = setting(
         default=(), null_item="empty or null Alertmanager target relabeling rule"
@@ -45,17 +45,12 @@ class AlertmanagerConfig:
     alert_relabel_configs: tuple[Rule, ...] = setting(
         default=(), null_item="empty or null Alertmanager alert relabeling rule"
     )
-    discoveries: tuple[tuple[str, Any], ...] = group("discovery")
-
-    def discovery(self, key: str) -> tuple[Any, ...]:
-        """Return the entries of one kind of discovery, `()` where there are none."""
-        entries: tuple[Any, ...] = dict(self.discoveries).get(key, ())
-        return entries
+    discovery: tuple[tuple[str, Any], ...] = group("discovery")
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with it."""
         if not self.relabel_configs:
-            yield from url_faults(self.discoveries)
+            yield from url_faults(self.discovery)
 
 
 @frozen(kw_only=True)

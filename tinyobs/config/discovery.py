@@ -49,7 +49,7 @@ class FileSdConfig:
     """Files with target groups; the last part of a path may hold `*`."""
 
     files: tuple[FilePath, ...] = setting(default=(), always=True)
-    refresh_interval: DurationMs = setting(default=DurationMs(REFRESH_MS_DEFAULT), low=1000)
+    refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(REFRESH_MS_DEFAULT), low=1000)
     """How often the files are read even when nothing seems changed, in ms; default 5 min, at least 1 s."""
 
     def faults(self) -> Iterator[Fault]:

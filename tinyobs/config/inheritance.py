@@ -16,7 +16,7 @@ from .fields import Fault
 from .scraping import DEFAULT_SCRAPE_PROTOCOLS, EscapingScheme, GlobalConfig, ScrapeConfig, ValidationScheme
 
 _TAKEN_WHEN_ZERO: Final = (
-    "body_size_limit",
+    "body_size_limit_bytes",
     "sample_limit",
     "target_limit",
     "label_limit",
@@ -30,15 +30,15 @@ _TAKEN_WHEN_ZERO: Final = (
 def inherit(scrape: ScrapeConfig, defaults: GlobalConfig) -> ScrapeConfig:
     """Return the scrape config with everything filled in from the global section (in its normal form)."""
     taken = {name: getattr(scrape, name) or getattr(defaults, name) for name in _TAKEN_WHEN_ZERO}
-    interval = scrape.scrape_interval or defaults.scrape_interval
+    interval = scrape.scrape_interval_ms or defaults.scrape_interval_ms
     scheme = scrape.metric_name_validation_scheme or defaults.metric_name_validation_scheme
     legacy = scheme is ValidationScheme.LEGACY
     extra = scrape.extra_scrape_metrics
     return attrs.evolve(
         scrape,
         **taken,
-        scrape_interval=interval,
-        scrape_timeout=scrape.scrape_timeout or DurationMs(min(defaults.scrape_timeout, interval)),
+        scrape_interval_ms=interval,
+        scrape_timeout_ms=scrape.scrape_timeout_ms or DurationMs(min(defaults.scrape_timeout_ms, interval)),
         scrape_protocols=scrape.scrape_protocols or defaults.scrape_protocols or DEFAULT_SCRAPE_PROTOCOLS,
         metric_name_validation_scheme=scheme,
         metric_name_escaping_scheme=_escaping(scrape, defaults),
@@ -50,7 +50,7 @@ def inherit(scrape: ScrapeConfig, defaults: GlobalConfig) -> ScrapeConfig:
 
 def inherited_faults(scrape: ScrapeConfig) -> Iterator[Fault]:
     """Yield what is wrong with a scrape config that has inherited."""
-    if scrape.scrape_timeout > scrape.scrape_interval:
+    if scrape.scrape_timeout_ms > scrape.scrape_interval_ms:
         yield Fault(
             f'scrape timeout greater than scrape interval for scrape config with job name "{scrape.job_name}"',
             "scrape_timeout",

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -32,6 +32,8 @@ FILES_MAX: Final = 10_000
 """Most files that the globs of a configuration may name."""
 
 _GLOB: Final = re.compile(r"[^*]*(?:\*[^/]*)?\Z")
+Discoverers: TypeAlias = Mapping[str, DiscovererKind] | Iterable[DiscovererKind] | None
+"""Kinds of discovery, listed or by key."""
 _Jobs = dict[str, str]
 """Job name -> where it was first found."""
 
@@ -40,13 +42,13 @@ def parse(
     text: str | bytes,
     filename: str = "tinyobs.yml",
     sections: Sequence[ConfigSection] = (),
-    discoverers: Mapping[str, DiscovererKind] | None = None,
+    discoverers: Discoverers = None,
     environment: Mapping[str, str] | None = None,
 ) -> Config:
     """Return the configuration in a text; raises `ConfigError` with all its problems.
 
-    sections: those of plugins.  discoverers: the kinds of discovery that there are, by key; None means those that are
-    built in.  environment: variables, by default those of the process.
+    sections: those of plugins.  discoverers: the kinds of discovery that there are; None means those that are built
+    in.  environment: variables, by default those of the process.
     """
     reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
     config = reading.main(text)
@@ -58,7 +60,7 @@ def parse(
 def load(
     path: str | os.PathLike[str],
     sections: Sequence[ConfigSection] = (),
-    discoverers: Mapping[str, DiscovererKind] | None = None,
+    discoverers: Discoverers = None,
     environment: Mapping[str, str] | None = None,
     check_expression: CheckExpression | None = None,
 ) -> Config:
@@ -87,7 +89,7 @@ class _Reading:
         self,
         filename: str,
         sections: Sequence[ConfigSection],
-        discoverers: Mapping[str, DiscovererKind] | None,
+        discoverers: Discoverers,
         environment: Mapping[str, str],
     ) -> None:
         self.filename = filename
@@ -97,7 +99,7 @@ class _Reading:
         taken = set(known_keys(Settings, {})) & set(self.sections)
         if taken or len(self.sections) < len(sections):
             raise PluginError(f"configuration section registered twice: {', '.join(sorted(taken or self.sections))}")
-        kinds = None if discoverers is None else {key: kind.schema for key, kind in discoverers.items()}
+        kinds = None if discoverers is None else _schemas(discoverers)
         self.groups = {"discovery": discovery_group(kinds), "sections": dict[str, Any](self.sections)}
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -118,12 +120,11 @@ class _Reading:
         self.expands = _asks_for_expansion(root)
         decoder = self._decoder(self.filename, self.folder)
         values = decoder.fields(root, Config, "")
-        if values["global_"] is not BROKEN:
-            self._globals = values["global_"] = self._with_environment(values["global_"], decoder)
+        if values["global_config"] is not BROKEN:
+            self._globals = values["global_config"] = self._with_environment(values["global_config"], decoder)
         for key, what in (("rule_files", "rule"), ("scrape_config_files", "scrape config")):
             self._patterns[key] = _checked_patterns(values[key], key, what, decoder)
-        scrapes = self._finish(values["main_scrape_configs"], root, decoder, "main config file")
-        values["main_scrape_configs"] = scrapes
+        values["scrape_configs"] = self._finish(values["scrape_configs"], root, decoder, "main config file")
         self._finish_others(values, decoder)
         self.problems += decoder.problems
         if self.problems:
@@ -245,6 +246,11 @@ class _Reading:
                 yield name, Path(name).read_bytes()
             except OSError as e:
                 self.problems.append(unreadable(name, e))
+
+
+def _schemas(discoverers: Mapping[str, DiscovererKind] | Iterable[DiscovererKind]) -> dict[str, type]:
+    kinds = discoverers.values() if isinstance(discoverers, Mapping) else discoverers
+    return {kind.key: kind.schema for kind in kinds}
 
 
 def _asks_for_expansion(root: Node) -> bool:

@@ -61,11 +61,11 @@ class QueueConfig:
     max_shards: int = setting(default=50, low=1)
     min_shards: int = setting(default=1, low=1)
     max_samples_per_send: int = setting(default=2000, low=1)
-    batch_send_deadline: DurationMs = setting(default=DurationMs(5000))
-    min_backoff: DurationMs = setting(default=DurationMs(30))
-    max_backoff: DurationMs = setting(default=DurationMs(5000))
+    batch_send_deadline_ms: DurationMs = setting("batch_send_deadline", default=DurationMs(5000))
+    min_backoff_ms: DurationMs = setting("min_backoff", default=DurationMs(30))
+    max_backoff_ms: DurationMs = setting("max_backoff", default=DurationMs(5000))
     retry_on_http_429: bool = setting(default=False)
-    sample_age_limit: DurationMs = setting(default=DurationMs(0))
+    sample_age_limit_ms: DurationMs = setting("sample_age_limit", default=DurationMs(0))
 
 
 @frozen(kw_only=True)
@@ -73,7 +73,7 @@ class MetadataConfig:
     """Whether and how often metadata is sent."""
 
     send: bool = setting(default=True, always=True)
-    send_interval: DurationMs = setting(default=DurationMs(60_000), always=True)
+    send_interval_ms: DurationMs = setting("send_interval", default=DurationMs(60_000), always=True)
     max_samples_per_send: int = setting(default=2000, low=1)
 
 
@@ -89,7 +89,7 @@ class RemoteWriteConfig:
     """One endpoint that all samples are sent to."""
 
     url: Url = setting(default=Url(""), always=True)
-    remote_timeout: DurationMs = setting(default=DurationMs(30_000))
+    remote_timeout_ms: DurationMs = setting("remote_timeout", default=DurationMs(30_000))
     headers: tuple[tuple[str, str], ...] = setting(default=())
     write_relabel_configs: tuple[Rule, ...] = setting(
         default=(), null_item="empty or null relabeling rule in remote write config"
@@ -118,7 +118,7 @@ class RemoteReadConfig:
     """One endpoint that samples are read from."""
 
     url: Url = setting(default=Url(""), always=True)
-    remote_timeout: DurationMs = setting(default=DurationMs(60_000))
+    remote_timeout_ms: DurationMs = setting("remote_timeout", default=DurationMs(60_000))
     chunked_read_limit: int = setting(default=50_000_000, low=0)
     """Largest frame accepted, in bytes."""
     headers: tuple[tuple[str, str], ...] = setting(default=())

@@ -29,8 +29,8 @@ class RuleConfig:
     record: str = setting(default="")
     alert: str = setting(default="")
     expr: str = setting(default="", always=True)
-    for_: DurationMs = setting("for", default=DurationMs(0))
-    keep_firing_for: DurationMs = setting(default=DurationMs(0))
+    for_ms: DurationMs = setting("for", default=DurationMs(0))
+    keep_firing_for_ms: DurationMs = setting("keep_firing_for", default=DurationMs(0))
     labels: tuple[tuple[str, str], ...] = setting(default=())
     annotations: tuple[tuple[str, str], ...] = setting(default=())
 
@@ -54,8 +54,8 @@ class RuleConfig:
     def _recording_faults(self) -> Iterator[Fault]:
         for key, value in (
             ("annotations", self.annotations),
-            ("for", self.for_),
-            ("keep_firing_for", self.keep_firing_for),
+            ("for", self.for_ms),
+            ("keep_firing_for", self.keep_firing_for_ms),
         ):
             if value:
                 yield Fault(f"invalid field '{key}' in recording rule", key)
@@ -68,8 +68,8 @@ class RuleGroupConfig:
     """Rules that run one after the other, at one interval (0: the global one)."""
 
     name: str = setting(default="", always=True)
-    interval: DurationMs = setting(default=DurationMs(0))
-    query_offset: DurationMs | None = setting(default=None)
+    interval_ms: DurationMs = setting("interval", default=DurationMs(0))
+    query_offset_ms: DurationMs | None = setting("query_offset", default=None)
     limit: int = setting(default=0)
     """Most series that a rule may make; 0 means no limit."""
     labels: tuple[tuple[str, str], ...] = setting(default=())

@@ -36,18 +36,16 @@ def _default_global() -> GlobalConfig:
 
 @frozen(kw_only=True)
 class Config:
-    """Everything that is configured.  Scrape configs have inherited from `global_` already."""
+    """Everything that is configured.  Scrape configs have inherited from `global_config` already."""
 
-    global_: GlobalConfig = setting("global", factory=_default_global)
+    global_config: GlobalConfig = setting("global", factory=_default_global)
     runtime: RuntimeConfig = setting(factory=RuntimeConfig)
     alerting: AlertingConfig = setting(factory=AlertingConfig)
     rule_files: tuple[FilePath, ...] = setting(default=())
     """Globs of rule files; what they held is in `rules`."""
     scrape_config_files: tuple[FilePath, ...] = setting(default=())
     """Globs of files with more scrape configs; what they held is in `included_scrape_configs`."""
-    main_scrape_configs: tuple[ScrapeConfig, ...] = setting(
-        "scrape_configs", default=(), null_item="empty or null scrape config section"
-    )
+    scrape_configs: tuple[ScrapeConfig, ...] = setting(default=(), null_item="empty or null scrape config section")
     """The scrape configs of the main file."""
     storage: StorageConfig = setting(factory=StorageConfig)
     tracing: TracingConfig | None = setting(default=None)
@@ -76,15 +74,15 @@ class Config:
         return os.path.dirname(self.file)
 
     @property
-    def scrape_configs(self) -> tuple[ScrapeConfig, ...]:
+    def all_scrape_configs(self) -> tuple[ScrapeConfig, ...]:
         """The scrape configs of the main file and of the included files; job names are unique."""
-        return self.main_scrape_configs + self.included_scrape_configs
+        return self.scrape_configs + self.included_scrape_configs
 
     @property
     def out_of_order_window_ms(self) -> DurationMs:
         """The window of `storage.tsdb` where it is given, else the one of `tinyobs.storage`."""
-        given = self.storage.tsdb.out_of_order_time_window
-        return self.tinyobs.storage.out_of_order_window if given is None else given
+        given = self.storage.tsdb.out_of_order_time_window_ms
+        return self.tinyobs.storage.out_of_order_window_ms if given is None else given
 
     def to_yaml(self) -> str:
         """Return the configuration with its defaults, as `/api/v1/status/config` shows it; secrets are masked."""
@@ -114,11 +112,11 @@ class Config:
             (".tracing", self.tracing is not None),
             (".storage.exemplars", ".storage.exemplars" in self.positions),
             (".storage.tsdb.retention.percentage", bool(self.storage.tsdb.retention.percentage)),
-            (".global.query_log_file", bool(self.global_.query_log_file)),
-            (".global.scrape_failure_log_file", bool(self.global_.scrape_failure_log_file)),
+            (".global.query_log_file", bool(self.global_config.query_log_file)),
+            (".global.scrape_failure_log_file", bool(self.global_config.scrape_failure_log_file)),
         ]
         yield from ((path, later) for path, is_given in given if is_given)
-        for i, scrape in enumerate(self.main_scrape_configs):
+        for i, scrape in enumerate(self.scrape_configs):
             path = f".scrape_configs[{i}].scrape_failure_log_file"
             if scrape.scrape_failure_log_file and path in self.positions:
                 yield path, later

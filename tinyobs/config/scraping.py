@@ -95,15 +95,15 @@ def protocol_faults(protocols: tuple[ScrapeProtocol, ...] | None, where: str) ->
 class GlobalConfig:
     """Defaults for all scrape configs and rules, and the labels that mark this server outside."""
 
-    scrape_interval: DurationMs = setting(default=DurationMs(0))
-    scrape_timeout: DurationMs = setting(default=DurationMs(0))
+    scrape_interval_ms: DurationMs = setting("scrape_interval", default=DurationMs(0))
+    scrape_timeout_ms: DurationMs = setting("scrape_timeout", default=DurationMs(0))
     scrape_protocols: tuple[ScrapeProtocol, ...] | None = setting(default=None)
-    evaluation_interval: DurationMs = setting(default=DurationMs(0))
-    rule_query_offset: DurationMs = setting(default=DurationMs(0))
+    evaluation_interval_ms: DurationMs = setting("evaluation_interval", default=DurationMs(0))
+    rule_query_offset_ms: DurationMs = setting("rule_query_offset", default=DurationMs(0))
     query_log_file: FilePath = setting(default=FilePath(""))
     scrape_failure_log_file: FilePath = setting(default=FilePath(""))
     external_labels: tuple[tuple[str, str], ...] = setting(default=())
-    body_size_limit: SizeBytes = setting(default=SizeBytes(0), low=0)
+    body_size_limit_bytes: SizeBytes = setting("body_size_limit", default=SizeBytes(0), low=0)
     sample_limit: int = setting(default=0, low=0)
     target_limit: int = setting(default=0, low=0)
     label_limit: int = setting(default=0, low=0)
@@ -120,7 +120,7 @@ class GlobalConfig:
     def faults(self) -> Iterator[Fault]:
         """Yield contradictions."""
         yield from protocol_faults(self.scrape_protocols, "global config")
-        if self.scrape_timeout > (self.scrape_interval or SCRAPE_INTERVAL_MS):
+        if self.scrape_timeout_ms > (self.scrape_interval_ms or SCRAPE_INTERVAL_MS):
             yield Fault("global scrape timeout greater than scrape interval", "scrape_timeout")
         legacy = self.metric_name_validation_scheme is ValidationScheme.LEGACY
         for name, _ in self.external_labels:
@@ -129,12 +129,12 @@ class GlobalConfig:
 
     def normalized(self) -> GlobalConfig:
         """Return it with upstream's defaults for what is not set."""
-        interval = self.scrape_interval or DurationMs(SCRAPE_INTERVAL_MS)
+        interval = self.scrape_interval_ms or DurationMs(SCRAPE_INTERVAL_MS)
         return attrs.evolve(
             self,
-            scrape_interval=interval,
-            scrape_timeout=self.scrape_timeout or DurationMs(min(SCRAPE_TIMEOUT_MS, interval)),
-            evaluation_interval=self.evaluation_interval or DurationMs(EVALUATION_INTERVAL_MS),
+            scrape_interval_ms=interval,
+            scrape_timeout_ms=self.scrape_timeout_ms or DurationMs(min(SCRAPE_TIMEOUT_MS, interval)),
+            evaluation_interval_ms=self.evaluation_interval_ms or DurationMs(EVALUATION_INTERVAL_MS),
             metric_name_validation_scheme=self.metric_name_validation_scheme or ValidationScheme.UTF8,
         )
 
@@ -155,8 +155,8 @@ class ScrapeConfig:
     honor_timestamps: bool = setting(default=True, always=True)
     track_timestamps_staleness: bool = setting(default=False, always=True)
     params: tuple[tuple[str, tuple[str, ...]], ...] = setting(default=())
-    scrape_interval: DurationMs = setting(default=DurationMs(0))
-    scrape_timeout: DurationMs = setting(default=DurationMs(0))
+    scrape_interval_ms: DurationMs = setting("scrape_interval", default=DurationMs(0))
+    scrape_timeout_ms: DurationMs = setting("scrape_timeout", default=DurationMs(0))
     scrape_protocols: tuple[ScrapeProtocol, ...] | None = setting(default=None)
     fallback_scrape_protocol: ScrapeProtocol | None = setting(default=None)
     scrape_native_histograms: bool = unsupported(default=False, always=True)
@@ -166,7 +166,7 @@ class ScrapeConfig:
     metrics_path: str = setting(default="/metrics")
     scheme: Scheme = setting(default=Scheme.HTTP)
     enable_compression: bool = setting(default=True, always=True)
-    body_size_limit: SizeBytes = setting(default=SizeBytes(0), low=0)
+    body_size_limit_bytes: SizeBytes = setting("body_size_limit", default=SizeBytes(0), low=0)
     sample_limit: int = setting(default=0, low=0)
     target_limit: int = setting(default=0, low=0)
     label_limit: int = setting(default=0, low=0)
@@ -185,13 +185,8 @@ class ScrapeConfig:
     metric_relabel_configs: tuple[Rule, ...] = setting(
         default=(), null_item="empty or null metric relabeling rule in scrape config"
     )
-    discoveries: tuple[tuple[str, Any], ...] = group("discovery")
+    discovery: tuple[tuple[str, Any], ...] = group("discovery")
     """Key of the kind -> its entries, in order of the kinds."""
-
-    def discovery(self, key: str) -> tuple[Any, ...]:
-        """Return the entries of one kind of discovery, `()` where there are none."""
-        entries: tuple[Any, ...] = dict(self.discoveries).get(key, ())
-        return entries
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with it on its own."""
@@ -199,7 +194,7 @@ class ScrapeConfig:
             yield Fault("job_name is empty", "job_name")
         yield from protocol_faults(self.scrape_protocols, f'scrape config with job name "{self.job_name}"')
         if not self.relabel_configs:
-            yield from url_faults(self.discoveries)
+            yield from url_faults(self.discovery)
 
 
 @frozen(kw_only=True)

@@ -36,8 +36,8 @@ class ChunkEncoding:
 class RetentionConfig:
     """What may go: samples beyond an age, the oldest beyond a size or a share of the disk.  0 means not limited."""
 
-    time: DurationMs = setting(default=DurationMs(0))
-    size: SizeBytes = setting(default=SizeBytes(0), low=0)
+    time_ms: DurationMs = setting("time", default=DurationMs(0))
+    size_bytes: SizeBytes = setting("size", default=SizeBytes(0), low=0)
     percentage: float = setting(default=0.0, low=0, high=100)
 
 
@@ -45,7 +45,7 @@ class RetentionConfig:
 class TsdbConfig:
     """The time series storage."""
 
-    out_of_order_time_window: DurationMs | None = setting(default=None)
+    out_of_order_time_window_ms: DurationMs | None = setting("out_of_order_time_window", default=None)
     """None where it is not given: then `tinyobs.storage.out_of_order_window` holds."""
     stale_series_compaction_threshold: float = unsupported(default=0.0)
     chunk_encoding: ChunkEncoding = setting(factory=ChunkEncoding, omit=ChunkEncoding())
@@ -134,7 +134,7 @@ class TracingConfig:
     tls_config: TlsConfig = setting(factory=TlsConfig)
     headers: tuple[tuple[str, str], ...] = setting(default=())
     compression: str = setting(default="")
-    timeout: DurationMs = setting(default=DurationMs(0))
+    timeout_ms: DurationMs = setting("timeout", default=DurationMs(0))
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is missing or not allowed."""

@@ -23,12 +23,12 @@ _MIB: Final = 1 << 20
 _TIB: Final = 1 << 40
 
 
-def _duration(default_ms: int, *, low: int = 0, high: int = 1000 * _YEAR) -> Any:
-    return setting(default=DurationMs(default_ms), low=low, high=high)
+def _duration(default_ms: int, *, name: str, low: int = 0, high: int = 1000 * _YEAR) -> Any:
+    return setting(name, default=DurationMs(default_ms), low=low, high=high)
 
 
-def _size(default_bytes: int, *, low: int = 0, high: int = _TIB) -> Any:
-    return setting(default=SizeBytes(default_bytes), low=low, high=high)
+def _size(default_bytes: int, *, name: str, low: int = 0, high: int = _TIB) -> Any:
+    return setting(name, default=SizeBytes(default_bytes), low=low, high=high)
 
 
 class SyncMode(StrEnum):
@@ -43,23 +43,23 @@ class SyncMode(StrEnum):
 class StorageSettings:
     """The local storage, beside `storage.tsdb` which holds the retention."""
 
-    out_of_order_window: DurationMs = _duration(_HOUR)
+    out_of_order_window_ms: DurationMs = _duration(_HOUR, name="out_of_order_window")
     """How much older than the newest sample of its series a sample may be; default 1h, 0s refuses all."""
     last_write_wins: bool = setting(default=False)
     """Whether another value for a stored series and time replaces it; default false, it is refused."""
-    future: DurationMs = _duration(600 * _SECOND)
+    future_ms: DurationMs = _duration(600 * _SECOND, name="future")
     """How far ahead of the clock a sample may be; default 10m."""
     sync: SyncMode = setting(default=SyncMode.ALWAYS)
     """When the log is fsynced: before every acknowledgement (`always`), each `sync_interval`, or `never`."""
-    sync_interval: DurationMs = _duration(_SECOND, low=1, high=_HOUR)
+    sync_interval_ms: DurationMs = _duration(_SECOND, name="sync_interval", low=1, high=_HOUR)
     """Longest time without fsync where `sync` is `interval`; default 1s."""
-    wal_file_size: SizeBytes = _size(32 * _MIB, low=_MIB, high=1024 * _MIB)
+    wal_file_size_bytes: SizeBytes = _size(32 * _MIB, name="wal_file_size", low=_MIB, high=1024 * _MIB)
     """Size at which a log file is followed by the next; default 32MiB."""
-    block_range: DurationMs = _duration(2 * _HOUR, low=60 * _SECOND, high=24 * _HOUR)
+    block_range_ms: DurationMs = _duration(2 * _HOUR, name="block_range", low=60 * _SECOND, high=24 * _HOUR)
     """Time range of a fresh segment; default 2h."""
-    head_size: SizeBytes = _size(256 * _MIB, low=_MIB)
+    head_size_bytes: SizeBytes = _size(256 * _MIB, name="head_size", low=_MIB)
     """Compressed samples held in memory before they are cut into segments early; default 256MiB."""
-    page_cache_size: SizeBytes = _size(64 * _MIB)
+    page_cache_size_bytes: SizeBytes = _size(64 * _MIB, name="page_cache_size")
     """Decoded pages kept for queries; default 64MiB."""
 
 
@@ -77,13 +77,13 @@ class IngestSettings:
 class QuerySettings:
     """Limits of queries; each holds for one query except `concurrency_max`."""
 
-    timeout: DurationMs = _duration(120 * _SECOND, low=1, high=24 * _HOUR)
+    timeout_ms: DurationMs = _duration(120 * _SECOND, name="timeout", low=1, high=24 * _HOUR)
     """Longest run; default 2m."""
     concurrency_max: int = setting(default=20, low=1, high=1000)
     """Queries that run at the same time; more wait."""
     samples_max: int = setting(default=50_000_000, low=1000, high=10_000_000_000)
     """Samples that a query may load into memory."""
-    lookback_delta: DurationMs = _duration(300 * _SECOND, low=1, high=24 * _HOUR)
+    lookback_delta_ms: DurationMs = _duration(300 * _SECOND, name="lookback_delta", low=1, high=24 * _HOUR)
     """How far back an instant selector looks for the newest sample; default 5m."""
 
 
@@ -95,9 +95,9 @@ class WebSettings:
     """Open connections; more wait to be accepted."""
     requests_max: int = setting(default=256, low=1, high=100_000)
     """Requests in work; more are answered 503."""
-    body_size_max: SizeBytes = _size(32 * _MIB, low=_KIB, high=4096 * _MIB)
+    body_size_max_bytes: SizeBytes = _size(32 * _MIB, name="body_size_max", low=_KIB, high=4096 * _MIB)
     """Longest request body, before decompression; default 32MiB."""
-    read_timeout: DurationMs = _duration(300 * _SECOND, low=1, high=24 * _HOUR)
+    read_timeout_ms: DurationMs = _duration(300 * _SECOND, name="read_timeout", low=1, high=24 * _HOUR)
     """Longest time for a request to arrive whole; default 5m."""
 
 
@@ -121,7 +121,7 @@ class SelfMetricsSettings:
 
     enabled: bool = setting(default=True)
     """Whether they are stored; `/metrics` shows them in any case."""
-    interval: DurationMs = _duration(15 * _SECOND, low=_SECOND, high=24 * _HOUR)
+    interval_ms: DurationMs = _duration(15 * _SECOND, name="interval", low=_SECOND, high=24 * _HOUR)
     """How often; default 15s."""
     job: str = setting(default="tinyobs")
     """Their `job` label."""
