@@ -64,7 +64,7 @@ class ExporterLoop:
     def __init__(self, exporter: Exporter, services: Services) -> None:
         self._exporter = exporter
         self._services = services
-        self._interval_ms = exporter.interval_ms or services.config.global_.scrape_interval
+        self._interval_ms = exporter.interval_ms or services.config.global_config.scrape_interval_ms
         target = {"job": exporter.name, "instance": exporter.instance or socket.gethostname()}
         self._target = lb.from_mapping(target)
         self._phase = phase_ms(lb.to_text(self._target), "", self._interval_ms)

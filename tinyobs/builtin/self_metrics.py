@@ -21,7 +21,7 @@ class SelfMetrics(Exporter):
     def __init__(self, services: Services) -> None:
         self._services = services
         settings = services.config.tinyobs.self_metrics
-        self.name, self.interval_ms = settings.job, settings.interval
+        self.name, self.interval_ms = settings.job, settings.interval_ms
 
     def collect(self) -> Sequence[MetricFamily]:
         """Return what `/metrics` shows."""

@@ -24,7 +24,7 @@ def config(files: tuple[Path, ...], plugin_files: tuple[str, ...]) -> None:
     """Check configuration files in the format of prometheus.yml."""
     host = build_plugin_manager(plugin_files)
     sections = host.collect("tinyobs_config_sections")
-    kinds = {kind.key: kind for kind in host.collect("tinyobs_discoverers")}
+    kinds = host.collect("tinyobs_discoverers")
     problems: list[Problem] = []
     for file in files:
         try:

@@ -114,8 +114,8 @@ class Agent:
     def retention(self) -> tuple[int, int]:
         """Return (age in ms, size in bytes): what the flags say, else the configuration, else 15 days."""
         given = self._config.storage.tsdb.retention
-        time_ms = self.settings.retention_ms or given.time or RETENTION_MS
-        return time_ms, self.settings.retention_bytes or given.size
+        time_ms = self.settings.retention_ms or given.time_ms or RETENTION_MS
+        return time_ms, self.settings.retention_bytes or given.size_bytes
 
     def readiness(self) -> Readiness:
         """Return whether requests are served."""

@@ -29,7 +29,7 @@ def api_services(agent: Agent) -> ApiServices:
     settings = agent.settings
     options = EngineOptions(
         lookback_ms=settings.lookback_ms,
-        subquery_step_ms=agent.config.global_.evaluation_interval,
+        subquery_step_ms=agent.config.global_config.evaluation_interval_ms,
         timeout_seconds=settings.query_seconds,
         samples_max=settings.query_samples_max,
         features=settings.features,

@@ -8,7 +8,7 @@ a file with faults leaves the running configuration untouched and shows in the l
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class ConfigSource:
         settings: AgentSettings,
         clock: Clock,
         sections: Callable[[], Sequence[ConfigSection]],
-        kinds: Callable[[], Mapping[str, DiscovererKind]],
+        kinds: Callable[[], Sequence[DiscovererKind]],
     ) -> None:
         self._settings, self._clock = settings, clock
         self._sections, self._kinds = sections, kinds

@@ -56,7 +56,7 @@ class ScrapeManager(Source):
     async def reconfigure(self, config: Any) -> None:
         """Stop pools that are gone, start new ones, and let changed ones go on with their targets."""
         assert self._nursery is not None
-        wanted = {c.job_name: c for c in config.scrape_configs}
+        wanted = {c.job_name: c for c in config.all_scrape_configs}
         now = self._services.clock.now_ms()
         for name in [n for n in self._pools if n not in wanted]:
             for loop in (await self._pools.pop(name).stop()).values():
@@ -97,8 +97,8 @@ class ScrapeManager(Source):
     def _make(self, config: Any, inherited: Mapping[Target, ScrapeLoop]) -> ScrapePool:
         defaults = PoolDefaults(
             config.job_name,
-            config.scrape_interval,
-            config.scrape_timeout,
+            config.scrape_interval_ms,
+            config.scrape_timeout_ms,
             config.metrics_path,
             config.scheme.value,
             config.params,
@@ -129,6 +129,6 @@ def loop_rules(config: Any) -> LoopRules:
         config.honor_timestamps,
         config.track_timestamps_staleness,
         config.sample_limit,
-        config.body_size_limit,
+        config.body_size_limit_bytes,
         bool(config.extra_scrape_metrics),
     )

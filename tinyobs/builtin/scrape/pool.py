@@ -81,8 +81,9 @@ class ScrapePool:
     def _discoverers(self) -> list[tuple[str, int, Discoverer]]:
         found = []
         kinds = self._services.discoverer_kinds()
-        for key, kind in kinds.items():
-            for index, entry in enumerate(self.config.discovery(key)):
+        for key, entries in self.config.discovery:
+            kind = kinds[key]
+            for index, entry in enumerate(entries):
                 context = DiscovererContext(self.name, index, self._services.config.folder, self._services.clock)
                 found.append((key, index, kind.make(entry, context)))
         return found
