@@ -13,7 +13,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 from attrs import frozen
 
 from ..errors import ConfigError
@@ -111,7 +110,7 @@ class TlsServerConfig:
     client_ca: str = setting(default="")
     cert_file: FilePath = setting(default=FilePath(""))
     key_file: FilePath = setting(default=FilePath(""))
-    client_auth_type: ClientAuth = setting(default=ClientAuth.NONE)
+    client_auth_type: ClientAuth | None = setting(default=None)
     client_ca_file: FilePath = setting(default=FilePath(""))
     cipher_suites: tuple[Cipher, ...] = setting(default=())
     curve_preferences: tuple[Curve, ...] = setting(default=())
@@ -124,7 +123,7 @@ class TlsServerConfig:
     def enabled(self) -> bool:
         """Whether the server speaks TLS: any of certificate, key, client CA or client policy is given."""
         given = (self.cert, self.cert_file, self.key, self.key_file, self.client_ca, self.client_ca_file)
-        return any(given) or self.client_auth_type is not ClientAuth.NONE
+        return any(given) or self.client_auth_type is not None
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is missing or contradicts."""
@@ -140,7 +139,8 @@ class TlsServerConfig:
             yield Fault("at most one of key and key_file must be configured", "key_file")
         if self.min_version > self.max_version:
             yield Fault("min_version is greater than max_version", "min_version")
-        if (self.client_ca or self.client_ca_file) and self.client_auth_type is ClientAuth.NONE:
+        asks = self.client_auth_type not in (None, ClientAuth.NONE)
+        if (self.client_ca or self.client_ca_file) and not asks:
             yield Fault("client CA's have been configured without a Client Auth Policy")
         must = (ClientAuth.REQUIRE, ClientAuth.REQUIRE_ANY, ClientAuth.REQUIRE_AND_VERIFY)
         if self.client_allowed_sans and self.client_auth_type not in must:
@@ -175,8 +175,7 @@ class HttpServerConfig:
 class WebConfig:
     """The whole file; an empty one means plain HTTP without users."""
 
-    tls_server_config: TlsServerConfig | None = setting(default=None)
-    """None when the server speaks plain HTTP; also when the section is there and names no certificate."""
+    tls_server_config: TlsServerConfig = setting(factory=TlsServerConfig)
     http_server_config: HttpServerConfig = setting(factory=HttpServerConfig)
     rate_limit: Any = unsupported()
     basic_auth_users: tuple[tuple[str, Secret], ...] = setting(default=())
@@ -187,11 +186,6 @@ class WebConfig:
         for name, password in self.basic_auth_users:
             if not _BCRYPT.match(password.reveal()):
                 yield Fault(f"the password of '{name}' is not a bcrypt hash", f"basic_auth_users.{name}")
-
-    def normalized(self) -> WebConfig:
-        """Return it without a TLS section that switches nothing on."""
-        tls = self.tls_server_config
-        return self if tls is None or tls.enabled else attrs.evolve(self, tls_server_config=None)
 
     def users(self) -> dict[str, str]:
         """Return user name -> bcrypt hash."""
