@@ -14,10 +14,10 @@ Thread safety: lookups need no lock; interning takes one.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
+from operator import itemgetter, lt
 from typing import Final
 
 import numpy as np
@@ -117,7 +117,7 @@ class SeriesRegistry:
             ids = self._decode(block)
             pairs = [self._pairs[i] for i in ids]
             names = [p[0] for p in pairs]
-            canonical = all(a < b for a, b in itertools.pairwise(names)) and all(p[1] for p in pairs)
+            canonical = all(map(lt, names, names[1:])) and all(map(itemgetter(1), pairs))
             if not canonical:
                 pairs = sorted({n: v for n, v in pairs if v}.items())
                 ids = [self._id_of_pair(p) for p in pairs]
@@ -150,7 +150,10 @@ class SeriesRegistry:
         while at < end:
             if block[at] != 0x0A:
                 raise WireError("not a label", at)
-            size, at = read_varint(block, at + 1)
+            if at + 1 < end and (size := block[at + 1]) < 0x80:
+                at += 2
+            else:
+                size, at = read_varint(block, at + 1)
             if size > end - at:
                 raise WireError("label longer than its series", at)
             raw = block[at : at + size]
