@@ -192,7 +192,8 @@ def _middle(x: I64) -> I64:
     """Return a value near the middle of each column: the median of the medians of three times three."""
     a, b, c = x[:: len(x) // 9].reshape(3, 3, -1)
     a, b, c = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
-    return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    out: I64 = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    return out
 
 
 def _cost(residuals: I64) -> NDArray[np.float64]:

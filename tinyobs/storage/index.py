@@ -39,8 +39,10 @@ class LabelIndex(PostingsIndex):
     def __init__(self, values: dict[str, list[str]], offsets: NDArray[np.int64], flat: U32, series_count: int) -> None:
         self._values = values
         self._firsts = dict(zip(values, [0, *accumulate(map(len, values.values()))], strict=False))
-        self._offsets = offsets
-        self._flat = flat
+        self.offsets = offsets
+        """int64[P+1]: where the postings of each pair lie, pairs by name and value."""
+        self.flat = flat
+        """uint32[M]: all postings."""
         self.series_count = series_count
 
     @classmethod
@@ -65,12 +67,12 @@ class LabelIndex(PostingsIndex):
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays; strings are shared with whoever gave them."""
-        return self._flat.nbytes + self._offsets.nbytes + 8 * self.pair_count
+        return self.flat.nbytes + self.offsets.nbytes + 8 * self.pair_count
 
     @property
     def pair_count(self) -> int:
         """The number of distinct (name, value) pairs."""
-        return len(self._offsets) - 1
+        return len(self.offsets) - 1
 
     def names(self) -> Sequence[str]:
         """Return the label names, sorted."""
@@ -83,8 +85,8 @@ class LabelIndex(PostingsIndex):
     def postings(self, name: str, first: int, last: int) -> tuple[NDArray[np.int64], U32]:
         """Return (offsets int64[n+1], series) of values number `first` .. `last - 1` of a label."""
         base = self._firsts.get(name, 0)
-        offsets = self._offsets[base + first : base + last + 1]
-        return offsets - offsets[0], self._flat[int(offsets[0]) : int(offsets[-1])]
+        offsets = self.offsets[base + first : base + last + 1]
+        return offsets - offsets[0], self.flat[int(offsets[0]) : int(offsets[-1])]
 
     def sizes(self, name: str) -> NDArray[np.int64]:
         """Return for each value of a label the number of series that carry it."""

@@ -1,0 +1,108 @@
+"""Framed records: length, checksum and type around a payload, in a file that is only ever appended to.
+
+    u32 length of the payload | u32 crc32 | u32 synced | u8 type | payload        little endian
+
+`crc32` covers length, synced, type and payload.  `synced` is the offset in the file up to which everything was
+known to be durable when the record was written.  It settles the one question that a damaged record leaves open: when
+any sound record *behind* the damage says that the file was durable beyond it, then acknowledged data was destroyed;
+otherwise the writer died while writing and nobody was told that the record exists.
+
+Not here: what payloads mean (`storage/wal_format.py`).  Format page: docs/format/wal.md.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+
+HEADER: Final = struct.Struct("<IIIB")
+_CHECKED = struct.Struct("<IIB")
+PAYLOAD_BYTES_MAX: Final = 256 << 20
+"""Largest payload of a record, in bytes."""
+TYPE_MAX: Final = 31
+"""Highest number a record type may have."""
+
+
+@frozen
+class Frame:
+    """One record: its type, its payload and where it begins and ends in the file."""
+
+    type: int
+    payload: memoryview
+    start: int
+    end: int
+
+
+@frozen
+class Damage:
+    """Where sound records end before the end of the file, and whether durable data lies behind that place."""
+
+    offset: int
+    acknowledged: bool
+    reason: str
+
+
+def encode_frame(type_number: int, payload: bytes, synced: int) -> bytes:
+    """Return the bytes of one record."""
+    assert 0 < len(payload) <= PAYLOAD_BYTES_MAX
+    assert 0 < type_number <= TYPE_MAX
+    crc = zlib.crc32(payload, zlib.crc32(_CHECKED.pack(len(payload), synced, type_number)))
+    return HEADER.pack(len(payload), crc, synced, type_number) + payload
+
+
+def frames(data: memoryview, start: int) -> Iterator[Frame | Damage]:
+    """Yield the records of a file from offset `start`; the last thing yielded may be a `Damage`."""
+    at = start
+    while at < len(data):
+        found = _frame_at(data, at)
+        if isinstance(found, str):
+            yield Damage(at, _is_durable_behind(data, at), found)
+            return
+        yield found
+        at = found.end
+
+
+def _frame_at(data: memoryview, at: int) -> Frame | str:
+    """Return the sound record at `at`, or why there is none."""
+    body = at + HEADER.size
+    if body > len(data):
+        return "the file ends within a record header"
+    length, crc, synced, type_number = HEADER.unpack_from(data, at)
+    if not 0 < length <= PAYLOAD_BYTES_MAX:
+        return "impossible record length"
+    end = body + length
+    if end > len(data):
+        return "the file ends within a record"
+    payload = data[body:end]
+    if zlib.crc32(payload, zlib.crc32(_CHECKED.pack(length, synced, type_number))) != crc:
+        return "checksum mismatch"
+    return Frame(type_number, payload, at, end)
+
+
+def _is_durable_behind(data: memoryview, damaged: int) -> bool:
+    """Tell whether a sound record behind `damaged` proves that the file was durable beyond that offset.
+
+    Looks at every byte position; only those whose header fields are plausible have their checksum computed.
+    """
+    rest = np.frombuffer(data, np.uint8)[damaged + 1 :]
+    places = len(rest) - HEADER.size
+    if places <= 0:
+        return False
+    synced = _u32_at_every_byte(rest[8:], places)
+    position = np.arange(damaged + 1, damaged + 1 + places, dtype=np.int64)
+    plausible = (synced > damaged) & (synced <= position) & (rest[12 : 12 + places] <= TYPE_MAX)
+    return any(isinstance(_frame_at(data, int(p)), Frame) for p in position[plausible])
+
+
+def _u32_at_every_byte(
+    raw: np.ndarray[tuple[int], np.dtype[np.uint8]], count: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    out = np.zeros(count, np.int64)
+    for i in range(4):
+        out |= raw[i : i + count].astype(np.int64) << (8 * i)
+    return out

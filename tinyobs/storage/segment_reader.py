@@ -1,0 +1,244 @@
+"""Reads a segment.  Opening looks at the footer only; tables, index and pages are decoded when a query needs them.
+
+Damage is never passed on as data: every section, block and page has a checksum, and what does not fit it raises
+`CorruptionError` with the file and the byte.  All methods are thread-safe; decoded pages live in a shared `PageCache`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ..codec.pages import Page, decode_page
+from ..codec.ragged import offsets_of, spread
+from ..errors import CorruptionError, FormatVersionError
+from ..model.columns import SeriesColumns
+from ..model.labels import Labels
+from ..model.matchers import Matcher
+from .disk import Disk
+from .matching import U32
+from .page_cache import PageCache
+from .segment_format import (
+    VERSION,
+    BlockTable,
+    PageTable,
+    decode_footer,
+    decode_names,
+    decode_table,
+    version_of,
+)
+from .segment_index import IndexTables, SegmentIndex
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+ITERATE_SAMPLES: Final = 1 << 22
+"""Samples after which `iterate` yields even when the block has fewer series: bounds memory."""
+_owners = itertools.count()
+
+
+@frozen(eq=False)
+class _Piece:
+    """Samples of some wanted series within one page.  series: positions among the wanted ones, ascending."""
+
+    series: I64
+    counts: I64
+    times: I64
+    values: F64
+
+
+class SegmentReader:
+    """An open segment.  Raises `CorruptionError` or `FormatVersionError` when opened or read."""
+
+    def __init__(self, disk: Disk, name: str, cache: PageCache) -> None:
+        self._name = name
+        self._cache = cache
+        self._owner = next(_owners)
+        self._lock = threading.Lock()
+        self._data = disk.map(name)
+        try:
+            version = version_of(self._data)
+            if version > VERSION:
+                raise FormatVersionError(f"{name}: written in format {version}, this release reads up to {VERSION}")
+            self._sections, self.info = decode_footer(name, self._data)
+        except ValueError as e:
+            raise CorruptionError(name, 0, str(e)) from None
+        self._loaded: tuple[SegmentIndex, PageTable] | None = None
+
+    # -- series ------------------------------------------------------------------------------------------------
+
+    def select(self, matchers: Sequence[Matcher]) -> U32:
+        """Return the ascending numbers, which is label order, of the series that fulfil all matchers."""
+        return self._index.match(matchers)
+
+    def labels(self, numbers: U32) -> list[Labels]:
+        """Return the label sets of ascending series numbers."""
+        return self._index.labels(numbers)
+
+    def label_names(self, numbers: U32 | None = None) -> list[str]:
+        """Return the sorted label names of the given series, of all by default."""
+        return self._index.label_names(numbers)
+
+    def label_values(self, name: str, numbers: U32 | None = None) -> list[str]:
+        """Return the sorted values of a label on the given series, on all by default."""
+        return self._index.label_values(name, numbers)
+
+    # -- samples -----------------------------------------------------------------------------------------------
+
+    def read(self, numbers: U32, mint_ms: int, maxt_ms: int) -> SeriesColumns:
+        """Return the samples of ascending series numbers with mint_ms <= time <= maxt_ms; a series may have none."""
+        return self._read(numbers, mint_ms, maxt_ms, self._cached_page)
+
+    def iterate(self, block: int = 256) -> Iterator[SeriesColumns]:
+        """Yield all series with all samples in label order, at most `block` at a time, past the cache."""
+        table = self._pages
+        at, count = 0, self.info.series_count
+        while at < count:
+            inside = (table.firsts < at + block) & (table.firsts + table.counts > at)
+            density = float((table.samples[inside] / table.counts[inside]).sum()) / max(
+                _groups(table.firsts[inside]), 1
+            )
+            size = min(block, max(1, int(ITERATE_SAMPLES / max(density, 1.0))), count - at)
+            numbers = np.arange(at, at + size, dtype=np.uint32)
+            yield self._read(numbers, self.info.mint_ms, self.info.maxt_ms, self._decode_page)
+            at += size
+
+    def verify(self) -> None:
+        """Read and check everything."""
+        index, table = self._index, self._pages
+        index.verify()
+        samples = 0
+        for i in range(len(table)):
+            page = self._decode_page(i)
+            samples += int(page.counts.sum())
+            page.read()
+        if samples != self.info.sample_count:
+            raise CorruptionError(self._name, 0, "pages and footer differ in the number of samples")
+
+    def close(self) -> None:
+        """Let go of the file and of what the cache holds of it."""
+        self._cache.forget(self._owner)
+        self._loaded = None
+
+    # -- private -----------------------------------------------------------------------------------------------
+
+    @property
+    def _index(self) -> SegmentIndex:
+        return self._load()[0]
+
+    @property
+    def _pages(self) -> PageTable:
+        return self._load()[1]
+
+    def _load(self) -> tuple[SegmentIndex, PageTable]:
+        """Return the tables, decoded at the first need."""
+        loaded = self._loaded
+        if loaded is None:
+            with self._lock:
+                loaded = self._loaded
+                if loaded is None:
+                    loaded = self._loaded = self._decode_tables()
+        return loaded
+
+    def _decode_tables(self) -> tuple[SegmentIndex, PageTable]:
+        offset = 0
+        try:
+            offset, data = self._section("names")
+            names = decode_names(data)
+            offset, data = self._section("tables")
+            tables = []
+            for _ in range(3):
+                columns, used = decode_table(data, 5)
+                tables.append(BlockTable(*columns))
+                data = data[used:]
+            offset, data = self._section("pages")
+            pages = PageTable(*decode_table(data, 7)[0])
+        except ValueError as e:
+            raise CorruptionError(self._name, offset, str(e)) from None
+        firsts = [0, *itertools.accumulate(n for _, n in names)]
+        index = IndexTables([n for n, _ in names], firsts, *tables)
+        count = self.info.series_count
+        return SegmentIndex(self._name, self._data, index, count, self._cache, self._owner), pages
+
+    def _section(self, name: str) -> tuple[int, memoryview]:
+        s = self._sections[name]
+        data = self._data[s.offset : s.offset + s.length]
+        if zlib.crc32(data) != s.checksum:
+            raise CorruptionError(self._name, s.offset, f"section {name} does not fit its checksum")
+        return s.offset, data
+
+    def _cached_page(self, i: int) -> Page:
+        def make() -> tuple[Page, int]:
+            page = self._decode_page(i)
+            return page, page.nbytes
+
+        return self._cache.get((self._owner, "page", i), make)
+
+    def _decode_page(self, i: int) -> Page:
+        table = self._pages
+        offset, length = int(table.offsets[i]), int(table.lengths[i])
+        try:
+            page = decode_page(self._data[offset : offset + length])
+            if len(page.counts) != int(table.counts[i]):
+                raise ValueError("page and table differ in the number of series")
+        except ValueError as e:
+            raise CorruptionError(self._name, offset, str(e)) from None
+        return page
+
+    def _read(self, numbers: U32, mint_ms: int, maxt_ms: int, page_of) -> SeriesColumns:  # type: ignore[no-untyped-def]
+        wanted = numbers.astype(np.int64)
+        table = self._pages
+        a = np.searchsorted(wanted, table.firsts)
+        b = np.searchsorted(wanted, table.firsts + table.counts)
+        hits = np.flatnonzero((a < b) & (table.mint_ms <= maxt_ms) & (table.maxt_ms >= mint_ms))
+        pieces = []
+        for i in hits.tolist():
+            page = page_of(i)
+            series = np.arange(a[i], b[i])
+            rows = None if len(series) == len(page.counts) else wanted[a[i] : b[i]] - table.firsts[i]
+            offsets, times, values = page.read(rows)
+            if table.mint_ms[i] < mint_ms or table.maxt_ms[i] > maxt_ms:
+                offsets, times, values = _clip(offsets, times, values, mint_ms, maxt_ms)
+            pieces.append(_Piece(series, np.diff(offsets), times, values))
+        offsets, times, values = _assemble(pieces, len(wanted))
+        return SeriesColumns(self.labels(numbers), offsets, times, values)
+
+
+def _clip(offsets: I64, times: I64, values: F64, mint_ms: int, maxt_ms: int) -> tuple[I64, I64, F64]:
+    """Return only the samples within the time range."""
+    inside = (times >= mint_ms) & (times <= maxt_ms)
+    before = np.zeros(len(times) + 1, np.int64)
+    np.cumsum(inside, out=before[1:])
+    return before[offsets], times[inside], values[inside]
+
+
+def _assemble(pieces: list[_Piece], series: int) -> tuple[I64, I64, F64]:
+    """Return (offsets, times, values) of all series; pieces come by series, then time."""
+    counts = np.zeros(series, np.int64)
+    for p in pieces:
+        counts[p.series] += p.counts
+    offsets = offsets_of(counts)
+    times = np.empty(int(offsets[-1]), np.int64)
+    values = np.empty(int(offsets[-1]), np.float64)
+    fill = offsets[:-1].copy()
+    for p in pieces:
+        to = fill[p.series]
+        if (to[1:] == to[:-1] + p.counts[:-1]).all():
+            at: slice | I64 = slice(int(to[0]), int(to[0]) + len(p.times))
+        else:
+            at = spread(to, p.counts)
+        times[at] = p.times
+        values[at] = p.values
+        fill[p.series] += p.counts
+    return offsets, times, values
+
+
+def _groups(firsts: I64) -> int:
+    return len(np.unique(firsts))

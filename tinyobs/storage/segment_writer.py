@@ -1,0 +1,219 @@
+"""Writes a segment: samples stream to the file page by page, the index follows at the end.
+
+Held in memory are the samples of about one page and the index data, never the samples of the segment.  The file is
+complete and durable after `finish`; giving it its place (folder sync, manifest) is the engine's matter.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codec.compression import FAST
+from ..codec.pages import encode_page
+from ..codec.ragged import offsets_of, spread
+from ..model.columns import SeriesColumns
+from ..model.labels import Labels
+from .disk import Disk
+from .index import LabelIndex
+from .index_blocks import cut_postings, encode_postings, encode_series, encode_strings
+from .segment_format import (
+    HEADER,
+    PAGE_SAMPLES,
+    PAGE_SERIES_MAX,
+    ROW_SAMPLES_MAX,
+    SERIES_PER_BLOCK,
+    VALUES_PER_BLOCK,
+    Section,
+    SegmentInfo,
+    encode_footer,
+    encode_names,
+    encode_table,
+)
+
+I64 = NDArray[np.int64]
+F64 = NDArray[np.float64]
+
+INDEX_LEVEL: Final = 9
+"""zstd level of the index: small, written once, read often."""
+
+
+class SegmentWriter:
+    """Series go in by ascending label set.  `OSError`s of the disk pass through; then call `abort`."""
+
+    def __init__(self, disk: Disk, name: str, *, level: int, zstd_level: int = FAST) -> None:
+        self._disk = disk
+        self._name = name
+        self._level = level
+        self._zstd_level = zstd_level
+        self._file = disk.create(name)
+        self._size = 0
+        self._append(HEADER)
+        self._pending: list[tuple[I64, I64, F64]] = []
+        self._pages: list[list[int]] = [[] for _ in range(7)]
+        self._last: Labels | None = None
+        self._pair_id: dict[tuple[str, str], int] = {}
+        self._starts = array("Q", [0])
+        self._ids = array("I")
+        self._written = self._samples = 0
+
+    def add(self, columns: SeriesColumns) -> None:
+        """Append series in ascending label order, all behind those added before; series without samples as well."""
+        for labels in columns.labels:
+            assert self._last is None or self._last < labels, "series must ascend"
+            self._last = labels
+            self._ids.extend(self._pair_ids(labels))
+            self._starts.append(len(self._ids))
+        first, last = int(columns.offsets[0]), int(columns.offsets[-1])
+        part = (np.diff(columns.offsets), columns.timestamps_ms[first:last], columns.values[first:last])
+        self._pending.append(part)
+        self._flush(all_=False)
+
+    def finish(self) -> SegmentInfo:
+        """Write what is missing, make the file durable and close it."""
+        self._flush(all_=True)
+        pairs = list(self._pair_id)
+        starts = np.array(self._starts, np.uint64)
+        ids = np.array(self._ids, np.uint32)
+        index = LabelIndex.build(pairs, starts, ids)
+        values = [(n, v) for n in index.names() for v in index.values(n)]
+        ranks = np.empty(len(pairs), np.uint32)
+        ranks[[self._pair_id[p] for p in values]] = np.arange(len(values), dtype=np.uint32)
+        tables = b"".join(
+            encode_table(table, INDEX_LEVEL)
+            for table in (
+                self._write_values([v for _, v in values]),
+                self._write_postings(index),
+                self._write_series(starts.astype(np.int64), ranks[ids]),
+            )
+        )
+        sections = {
+            "names": self._section(encode_names([(n, len(index.values(n))) for n in index.names()], INDEX_LEVEL)),
+            "tables": self._section(tables),
+            "pages": self._section(encode_table(self._pages, INDEX_LEVEL)),
+        }
+        mint, maxt = min(self._pages[2], default=0), max(self._pages[3], default=0)
+        info = SegmentInfo(self._name, self._level, mint, maxt, len(starts) - 1, self._samples, 0)
+        self._append(encode_footer(sections, info))
+        self._file.sync()
+        self._file.close()
+        return SegmentInfo(self._name, self._level, mint, maxt, len(starts) - 1, self._samples, self._size)
+
+    def abort(self) -> None:
+        """Close and remove the file."""
+        self._file.close()
+        self._disk.remove(self._name)
+
+    # -- pages -------------------------------------------------------------------------------------------------
+
+    def _flush(self, *, all_: bool) -> None:
+        """Write the pending series that make full pages; all of them when `all_`."""
+        weights = np.concatenate([np.empty(0, np.int64), *(c for c, _, _ in self._pending)])
+        total = offsets_of(np.minimum(weights, ROW_SAMPLES_MAX))
+        if not all_ and int(total[-1]) < PAGE_SAMPLES and len(weights) < PAGE_SERIES_MAX:
+            return
+        counts, times, values = (
+            (np.concatenate(p) for p in zip(*self._pending, strict=True))
+            if self._pending
+            else (weights, np.empty(0, np.int64), np.empty(0))
+        )
+        offsets = offsets_of(counts)
+        at, series = 0, len(counts)
+        while at < series:
+            end = int(np.searchsorted(total, total[at] + PAGE_SAMPLES))
+            end = min(end, at + PAGE_SERIES_MAX)
+            if end > series or (end == series and total[end] - total[at] < PAGE_SAMPLES and end - at < PAGE_SERIES_MAX):
+                if not all_:
+                    break
+                end = series
+            for lows, highs in cut_in_time(times, offsets[at:end], offsets[at + 1 : end + 1]):
+                self._write_page(self._written + at, lows, highs, times, values)
+            at = end
+        a = int(offsets[at])
+        self._pending = [(counts[at:].copy(), times[a:].copy(), values[a:].copy())] if at < series else []
+        self._written += at
+
+    def _write_page(self, first: int, lows: I64, highs: I64, times: I64, values: F64) -> None:
+        counts = highs - lows
+        offsets = offsets_of(counts)
+        if not offsets[-1]:
+            return
+        if (lows[1:] == highs[:-1]).all():
+            t, v = times[lows[0] : highs[-1]], values[lows[0] : highs[-1]]
+        else:
+            at = spread(lows, counts)
+            t, v = times[at], values[at]
+        data = encode_page(offsets, np.ascontiguousarray(t), np.ascontiguousarray(v), self._zstd_level)
+        row = (first, len(lows), int(t.min()), int(t.max()), self._append(data), len(data), len(t))
+        for column, n in zip(self._pages, row, strict=True):
+            column.append(n)
+        self._samples += len(t)
+
+    # -- index -------------------------------------------------------------------------------------------------
+
+    def _pair_ids(self, labels: Labels) -> list[int]:
+        known = self._pair_id
+        try:
+            return [known[p] for p in labels]
+        except KeyError:
+            return [known.setdefault(p, len(known)) for p in labels]
+
+    def _write_values(self, values: list[str]) -> list[list[int]]:
+        table: list[list[int]] = [[] for _ in range(5)]
+        for at in range(0, len(values), VALUES_PER_BLOCK):
+            data, size = encode_strings(values[at : at + VALUES_PER_BLOCK], INDEX_LEVEL)
+            self._block(table, at, data, size)
+        return table
+
+    def _write_postings(self, index: LabelIndex) -> list[list[int]]:
+        table: list[list[int]] = [[] for _ in range(5)]
+        for a, b in cut_postings(index.offsets):
+            offsets = index.offsets[a : b + 1]
+            flat = index.flat[int(offsets[0]) : int(offsets[-1])]
+            self._block(table, a, encode_postings(offsets - offsets[0], flat, INDEX_LEVEL), 0)
+        return table
+
+    def _write_series(self, starts: I64, ranks: NDArray[np.uint32]) -> list[list[int]]:
+        table: list[list[int]] = [[] for _ in range(5)]
+        for at in range(0, len(starts) - 1, SERIES_PER_BLOCK):
+            offsets = starts[at : at + SERIES_PER_BLOCK + 1]
+            mine = ranks[int(offsets[0]) : int(offsets[-1])]
+            self._block(table, at, encode_series(offsets - offsets[0], mine, INDEX_LEVEL), 0)
+        return table
+
+    def _block(self, table: list[list[int]], first: int, data: bytes, size: int) -> None:
+        for column, n in zip(table, (first, self._append(data), len(data), size, zlib.crc32(data)), strict=True):
+            column.append(n)
+
+    def _section(self, data: bytes) -> Section:
+        return Section(self._append(data), len(data), zlib.crc32(data))
+
+    def _append(self, data: bytes) -> int:
+        at = self._size
+        self._file.append(data)
+        self._size += len(data)
+        return at
+
+
+def cut_in_time(times: I64, lows: I64, highs: I64) -> Iterator[tuple[I64, I64]]:
+    """Yield the rows `times[lows[i]:highs[i]]` cut at common times so that none is longer than a page allows."""
+    todo = [(lows, highs)]
+    while todo:
+        lows, highs = todo.pop()
+        counts = highs - lows
+        longest = int(np.argmax(counts))
+        n = int(counts[longest])
+        if n <= ROW_SAMPLES_MAX:
+            yield lows, highs
+            continue
+        pieces = -(-n // ROW_SAMPLES_MAX)
+        at = times[int(lows[longest]) + pieces // 2 * ROW_SAMPLES_MAX]
+        middles = np.array(
+            [a + np.searchsorted(times[a:b], at) for a, b in zip(lows.tolist(), highs.tolist(), strict=True)]
+        )
+        todo += [(middles, highs), (lows, middles)]
