@@ -1,0 +1,146 @@
+"""Which samples of a batch are stored: decided before the log, vectorised.
+
+The common case, every sample newer than its series' newest and no series twice, is settled by two comparisons.  Else
+each sample is judged against the newest sample that its series has at that point of the batch, and samples that are
+not newer are compared with what is stored at their time.
+
+    time                                  verdict
+    beyond now + future                   OUT_OF_BOUNDS
+    before now - retention                TOO_OLD
+    newer than the series' newest         stored
+    equal to a stored one, same bits      counted as stored, not stored again
+    equal to a stored one, other bits     DUPLICATE (or stored, where the last write wins)
+    older, within the window              stored
+    older, beyond the window              TOO_OLD (OUT_OF_ORDER where there is no window)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from attrs import define
+from numpy.typing import NDArray
+
+from ..model.batch import AppendResult, Batch, Refused
+from .head import NEVER, Head
+from .options import EngineOptions
+
+Lookup = Callable[[NDArray[np.uint32], int, int], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
+"""(distinct refs, mint, maxt) -> (place in refs, time, value) of what is stored."""
+
+_STORED, _KNOWN = 0, 1
+_REASONS: Final = (Refused.OUT_OF_BOUNDS, Refused.TOO_OLD, Refused.OUT_OF_ORDER, Refused.DUPLICATE)
+_VERDICT_OF: Final = {reason: i for i, reason in enumerate(_REASONS, 2)}
+
+
+@define(eq=False)
+class Admission:
+    """The verdict on a batch.  kept: positions that go into the log, None for all."""
+
+    kept: NDArray[np.int64] | None
+    result: AppendResult
+
+
+def admit(head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms: int, lookup: Lookup) -> Admission:
+    """Judge a batch; `head.ensure` was called.  unique: no series occurs twice.
+
+    lookup: finds stored samples; called only where a sample is not newer than its series' newest.
+    """
+    times = batch.timestamps_ms
+    oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
+    newest = head.newest_ms[batch.refs]
+    in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
+    if in_bounds and unique and bool((times > newest).all()):
+        return Admission(None, AppendResult(len(times)))
+    verdicts = np.zeros(len(times), np.int8)
+    if not in_bounds:
+        verdicts[times > latest] = _VERDICT_OF[Refused.OUT_OF_BOUNDS]
+        verdicts[times < oldest] = _VERDICT_OF[Refused.TOO_OLD]
+    if not unique:
+        newest = _newest_before(batch, newest, verdicts)
+    late = (times <= newest) & (verdicts == _STORED)
+    limit = np.maximum(newest, np.iinfo(np.int64).min + options.out_of_order_window_ms) - options.out_of_order_window_ms
+    reason = Refused.TOO_OLD if options.out_of_order_window_ms else Refused.OUT_OF_ORDER
+    verdicts[late & (times < limit)] = _VERDICT_OF[reason]
+    if bool((late & (verdicts == _STORED)).any()):
+        _judge_repeats(head, batch, late, verdicts, options, lookup)
+    return _conclude(verdicts)
+
+
+def _newest_before(batch: Batch, newest: NDArray[np.int64], verdicts: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Return for each sample the newest time of its series before it: stored, or earlier in this batch."""
+    times = np.where(verdicts == _STORED, batch.timestamps_ms, NEVER)
+    order = np.argsort(batch.refs, kind="stable")
+    refs = batch.refs[order]
+    is_first = np.ones(len(refs), np.bool_)
+    is_first[1:] = refs[1:] != refs[:-1]
+    run = np.cumsum(is_first) - 1
+    # a running maximum that starts anew in each run: over (run, rank of the time) instead of the time itself
+    known = np.maximum(times[order], newest[order])
+    distinct, ranks = np.unique(known, return_inverse=True)
+    highest = np.maximum.accumulate(run * len(distinct) + ranks) - run * len(distinct)
+    before = newest[order].copy()
+    before[1:] = np.where(is_first[1:], before[1:], np.maximum(before[1:], distinct[highest[:-1]]))
+    out = np.empty_like(before)
+    out[order] = before
+    return out
+
+
+def _judge_repeats(
+    head: Head,
+    batch: Batch,
+    late: NDArray[np.bool_],
+    verdicts: NDArray[np.int8],
+    options: EngineOptions,
+    lookup: Lookup,
+) -> None:
+    """Compare samples that are not newer with what is stored, and with each other."""
+    doubtful = late & (verdicts == _STORED)
+    refs = np.unique(batch.refs[doubtful])
+    among = np.flatnonzero(np.isin(batch.refs, refs) & (verdicts == _STORED))
+    if not options.last_write_wins and _settle_by_newest(head, batch, doubtful, among, verdicts):
+        return
+    times = batch.timestamps_ms[among]
+    place, stored_times, stored_values = lookup(refs, int(times.min()), int(times.max()))
+    series = np.concatenate((place, np.searchsorted(refs, batch.refs[among])))
+    times = np.concatenate((stored_times, times))
+    bits = np.concatenate((stored_values, batch.values[among])).view(np.uint64)
+    order = np.lexsort((times, series))  # stable: what is stored comes before what is new
+    same = np.zeros(len(order), np.bool_)
+    same[1:] = (series[order][1:] == series[order][:-1]) & (times[order][1:] == times[order][:-1])
+    group_starts = np.flatnonzero(~same)
+    origin = group_starts[np.cumsum(~same) - 1]
+    if options.last_write_wins:
+        origin = np.maximum(np.arange(len(order)) - 1, origin)
+    equal = bits[order] == bits[order][origin]
+    is_new = order >= len(place)
+    repeats, others = is_new & same & equal, is_new & same & ~equal
+    verdicts[among[order[repeats] - len(place)]] = _KNOWN
+    if not options.last_write_wins:
+        verdicts[among[order[others] - len(place)]] = _VERDICT_OF[Refused.DUPLICATE]
+
+
+def _settle_by_newest(
+    head: Head, batch: Batch, doubtful: NDArray[np.bool_], among: NDArray[np.int64], verdicts: NDArray[np.int8]
+) -> bool:
+    """Judge by the newest stored sample alone, where every sample in doubt has exactly its time: a repeated push."""
+    refs, times = batch.refs[among], batch.timestamps_ms[among]
+    if len(among) != int(doubtful.sum()) or not bool((times == head.newest_ms[refs]).all()):
+        return False
+    equal = batch.values[among].view(np.uint64) == head.newest_values[refs].view(np.uint64)
+    verdicts[among] = np.where(equal, _KNOWN, _VERDICT_OF[Refused.DUPLICATE])
+    return True
+
+
+def _conclude(verdicts: NDArray[np.int8]) -> Admission:
+    refused: dict[Refused, int] = {}
+    example: dict[Refused, int] = {}
+    for reason, verdict in _VERDICT_OF.items():
+        hits = np.flatnonzero(verdicts == verdict)
+        if len(hits):
+            refused[reason], example[reason] = len(hits), int(hits[0])
+    kept = np.flatnonzero(verdicts == _STORED)
+    result = AppendResult(len(verdicts) - sum(refused.values()), refused, example)
+    return Admission(None if len(kept) == len(verdicts) else kept, result)

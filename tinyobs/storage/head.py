@@ -1,0 +1,300 @@
+"""The head: the newest samples, in memory, from their first append until they are in a segment.
+
+A series writes to a row of the matrix (`head_rows.py`); full rows are set aside, and when there are enough of them
+they are compressed together into chunks (`head_chunk.py`).  `freeze` makes chunks of everything and hands them to the
+cut.  What decides about the next sample of a series, its newest one, is kept beside.
+
+The one writer thread changes the head, under the engine's lock where readers could notice; readers work on a `HeadView`
+(`head_view.py`) and take no lock.  Rows that an open view may still read are not given to other series.
+
+Not here: whether a sample is acceptable (`admission.py`), durability (`wal_writer.py`).
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Final, TypeVar
+
+import numpy as np
+from attrs import Factory, define
+from numpy.typing import NDArray
+
+from ..codec.ragged import spread
+from .head_chunk import HeadChunk, compress_runs, single_run
+from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
+from .head_view import HeadView
+from .wal_format import NewestRecord
+
+NEVER: Final = np.iinfo(np.int64).min
+"""Newest time of a series that has none."""
+STAGED_ROWS: Final = 16_384
+"""Rows set aside (3 MB) before they are compressed together."""
+DIRECT_SAMPLES: Final = 4096
+"""A batch of at least so many samples, many per series, becomes chunks without passing through rows."""
+
+T = TypeVar("T", bound=np.generic)
+Refs = NDArray[np.uint32]
+Rows = NDArray[np.int64]
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+@define(eq=False)
+class Head:
+    """Samples in memory.  newest_ms, newest_values: by ref.  chunks: sealed.  frozen: sealed and being cut."""
+
+    matrix: RowMatrix = Factory(new_matrix)
+    newest_ms: Times = Factory(lambda: np.full(1024, NEVER))
+    newest_values: Values = Factory(lambda: np.zeros(1024))
+    ranks: NDArray[np.uint32] = Factory(lambda: np.empty(0, np.uint32))
+    """Place of each series in label order, as far as known; only locality depends on it."""
+    chunks: list[HeadChunk] = Factory(list)
+    frozen: tuple[HeadChunk, ...] = ()
+    chunk_bytes: int = 0
+    min_ms: int = 2**63 - 1
+    max_ms: int = -(2**63)
+    series_created: int = 0
+    series_removed: int = 0
+    _row_of: NDArray[np.int32] = Factory(lambda: np.full(1024, -1, np.int32))
+    _staged: list[Rows] = Factory(list)
+    _staged_count: int = 0
+    _retired: list[tuple[Rows, list[weakref.ref[HeadView]]]] = Factory(list)
+    _views: list[weakref.ref[HeadView]] = Factory(list)
+
+    # -- appending ---------------------------------------------------------------------------------------------
+
+    def ensure(self, series_count: int) -> None:
+        """Make room for the refs 0 .. series_count-1."""
+        old = len(self.newest_ms)
+        if series_count > old:
+            size = max(series_count, 2 * old)
+            self.newest_ms = _longer(self.newest_ms, size, NEVER)
+            self.newest_values = _longer(self.newest_values, size, 0.0)
+            self._row_of = _longer(self._row_of, size, -1)
+
+    def add(self, refs: Refs, times_ms: Times, values: Values, unique: bool) -> None:
+        """Add samples; `ensure` was called.  unique: no series occurs twice."""
+        if not len(refs):
+            return
+        self.min_ms = min(self.min_ms, int(times_ms.min()))
+        self.max_ms = max(self.max_ms, int(times_ms.max()))
+        if unique:
+            self._add_one_each(refs, times_ms, values)
+        else:
+            self._add_many(refs, times_ms, values)
+
+    def note_newest(self, refs: Refs, times_ms: Times, values: Values) -> None:
+        """Remember the newest samples of distinct series without storing them."""
+        known = self.newest_ms[refs]
+        self.series_created += int((known == NEVER).sum())
+        later = times_ms >= known
+        if later.all():
+            self.newest_ms[refs] = times_ms
+            self.newest_values[refs] = values
+        else:
+            self.newest_ms[refs[later]] = times_ms[later]
+            self.newest_values[refs[later]] = values[later]
+
+    def _add_one_each(self, refs: Refs, times_ms: Times, values: Values) -> None:
+        rows = self._rows_for(refs, times_ms)
+        fits = self.matrix.fits(rows, times_ms)
+        if not fits.all():
+            self._stage(rows[~fits])
+            rows = self._rows_for(refs, times_ms)
+        full = self.matrix.add(rows, times_ms, values)
+        if full.any():
+            self._stage(rows[full])
+        self.note_newest(refs, times_ms, values)
+
+    def _add_many(self, refs: Refs, times_ms: Times, values: Values) -> None:
+        """Add samples of series that may occur several times, in the order given."""
+        order = np.argsort(refs, kind="stable")
+        refs, times_ms, values = refs[order], times_ms[order], values[order]
+        is_first = np.ones(len(refs), np.bool_)
+        is_first[1:] = refs[1:] != refs[:-1]
+        starts = np.flatnonzero(is_first)
+        lengths = np.diff(np.append(starts, len(refs)))
+        own = refs[starts]
+        self.note_newest(own, *_newest_of_runs(times_ms, values, starts, lengths))
+        if len(refs) >= DIRECT_SAMPLES and int(lengths.max()) > SLOTS:
+            self._seal_rows_of(own)
+            self._publish(compress_runs(own, single_run(times_ms, values, lengths)))
+            return
+        done = np.zeros(len(own), np.int64)
+        while len(own):
+            done += self._add_runs(own, starts + done, lengths - done, times_ms, values)
+            rest = done < lengths
+            own, starts, lengths, done = own[rest], starts[rest], lengths[rest], done[rest]
+
+    def _add_runs(self, refs: Refs, starts: Rows, lengths: Rows, times_ms: Times, values: Values) -> Rows:
+        """Add the beginnings of runs, as much as fits into the rows of their series; return how much that was."""
+        rows = self._rows_for(refs, times_ms[starts])
+        m = self.matrix
+        fits = m.fits(rows, times_ms[starts])
+        if not fits.all():
+            self._stage(rows[~fits])
+            rows = self._rows_for(refs, times_ms[starts])
+        counts = m.counts[rows].astype(np.int64)
+        taken = np.minimum(lengths, SLOTS - counts)
+        source = spread(starts, taken)
+        owner = np.repeat(np.arange(len(rows)), taken)
+        misfit = np.flatnonzero(~m.fits(rows[owner], times_ms[source]))
+        if len(misfit):  # a leap in time: what lies before it goes into this row
+            np.minimum.at(taken, owner[misfit], source[misfit] - starts[owner[misfit]])
+            source, owner = spread(starts, taken), np.repeat(np.arange(len(rows)), taken)
+        at = spread(rows * SLOTS + counts, taken)
+        m.times.reshape(-1)[at] = times_ms[source] - m.bases_ms[rows[owner]]
+        m.values.reshape(-1)[at] = values[source]
+        counts += taken
+        m.counts[rows] = counts
+        self._stage(rows[counts == SLOTS])
+        return taken
+
+    def _rows_for(self, refs: Refs, times_ms: Times) -> Rows:
+        """Return the row of each of distinct series, giving one where there is none."""
+        rows = self._row_of[refs].astype(np.int64)
+        without = rows < 0
+        if without.any():
+            fresh = self.matrix.give(refs[without], times_ms[without])
+            rows[without] = fresh
+            self._row_of[refs[without]] = fresh
+        return rows
+
+    # -- sealing -----------------------------------------------------------------------------------------------
+
+    def compress_when_due(self) -> None:
+        """Compress the rows set aside when they have become many."""
+        if self._staged_count >= STAGED_ROWS:
+            self.compress()
+
+    def compress(self) -> None:
+        """Compress all rows set aside."""
+        if not self._staged:
+            return
+        rows = np.concatenate(self._staged)
+        self._staged, self._staged_count = [], 0
+        m = self.matrix
+        rows = rows[np.lexsort((m.births[rows], m.refs[rows], self._ranks_of(m.refs[rows])))]
+        for i in range(0, len(rows), STAGED_ROWS):
+            part = rows[i : i + STAGED_ROWS]
+            self._publish(compress_runs(m.refs[part], read_rows(m, part, m.counts[part])))
+        m.counts[rows] = 0
+        self._reclaim()
+        readers = [v for v in self._views if v() is not None]
+        if readers:
+            self._retired.append((rows, readers))
+        else:
+            m.free(rows)
+
+    def freeze(self) -> None:
+        """Make frozen chunks of everything."""
+        assert not self.frozen
+        rows = np.flatnonzero(self._row_of >= 0)
+        self._stage(self._row_of[rows].astype(np.int64))
+        self.compress()
+        self.frozen = tuple(self.chunks)
+        self.chunks, self.chunk_bytes = [], 0
+        self.min_ms, self.max_ms = 2**63 - 1, -(2**63)
+
+    def thaw(self) -> None:
+        """Take frozen chunks back: the cut could not be done."""
+        self.chunks = [*self.frozen, *self.chunks]
+        self.frozen = ()
+        self._recount()
+
+    def drop_frozen(self, keep_since_ms: int) -> None:
+        """Forget the frozen chunks, which are in segments now, and series not seen since `keep_since_ms`."""
+        self.frozen = ()
+        dead = (self.newest_ms != NEVER) & (self.newest_ms < keep_since_ms)
+        dead &= self._row_of < 0
+        for chunk in self.chunks:
+            dead[chunk.refs] = False
+        for rows in self._staged:
+            dead[self.matrix.refs[rows]] = False
+        self.series_removed += int(dead.sum())
+        self.newest_ms = np.where(dead, NEVER, self.newest_ms)  # open views keep the old array
+
+    def newest(self, since_ms: int) -> NewestRecord:
+        """Return the newest samples of the series seen since `since_ms`, for the log."""
+        refs = np.flatnonzero((self.newest_ms != NEVER) & (self.newest_ms >= since_ms))
+        return NewestRecord(refs.astype(np.uint32), self.newest_ms[refs], self.newest_values[refs])
+
+    @property
+    def series_count(self) -> int:
+        """The number of live series."""
+        return int((self.newest_ms != NEVER).sum())
+
+    @property
+    def sample_count(self) -> int:
+        """The number of samples in memory."""
+        sealed = sum(c.sample_count for c in self.chunks) + sum(c.sample_count for c in self.frozen)
+        return sealed + int(self.matrix.counts[: self.matrix.used].sum(dtype=np.int64))
+
+    def view(self) -> HeadView:
+        """Return what the head holds now; to be called under the engine's lock."""
+        m = self.matrix
+        made = HeadView(
+            (*self.frozen, *self.chunks),
+            RowMatrix(m.times, m.values, m.bases_ms, m.births, m.refs, m.counts[: m.used].copy(), m.used),
+            self.newest_ms,
+            min([self.min_ms, *(c.min_ms for c in self.frozen)]),
+            max([self.max_ms, *(c.max_ms for c in self.frozen)]),
+        )
+        self._views = [v for v in self._views if v() is not None]
+        self._views.append(weakref.ref(made))
+        return made
+
+    # -- private -----------------------------------------------------------------------------------------------
+
+    def _stage(self, rows: Rows) -> None:
+        self._row_of[self.matrix.refs[rows]] = -1
+        self._staged.append(rows)
+        self._staged_count += len(rows)
+
+    def _seal_rows_of(self, refs: Refs) -> None:
+        """Compress what these series have in rows, so that later chunks come behind it."""
+        rows = self._row_of[refs].astype(np.int64)
+        self._stage(rows[rows >= 0])
+        self.compress()
+
+    def _publish(self, chunks: list[HeadChunk]) -> None:
+        self.chunks.extend(chunks)
+        self.chunk_bytes += sum(c.nbytes for c in chunks)
+
+    def _reclaim(self) -> None:
+        """Free rows that no open view can still read."""
+        waiting = []
+        for rows, readers in self._retired:
+            if any(v() is not None for v in readers):
+                waiting.append((rows, readers))
+            else:
+                self.matrix.free(rows)
+        self._retired = waiting
+
+    def _ranks_of(self, refs: Refs) -> NDArray[np.uint32]:
+        known = len(self.ranks)
+        if not known:
+            return refs
+        ranks = np.full(len(refs), 0xFFFFFFFF, np.uint32)
+        old = refs < known
+        ranks[old] = self.ranks[refs[old]]
+        return ranks
+
+    def _recount(self) -> None:
+        self.chunk_bytes = sum(c.nbytes for c in self.chunks)
+        for c in self.chunks:
+            self.min_ms, self.max_ms = min(self.min_ms, c.min_ms), max(self.max_ms, c.max_ms)
+
+
+def _newest_of_runs(times_ms: Times, values: Values, starts: Rows, lengths: Rows) -> tuple[Times, Values]:
+    """Return time and value of the newest sample of each run; of equal times the last."""
+    newest = np.maximum.reduceat(times_ms, starts)
+    hits = np.flatnonzero(times_ms == np.repeat(newest, lengths))
+    last = hits[np.searchsorted(hits, starts + lengths) - 1]
+    return newest, values[last]
+
+
+def _longer(column: NDArray[T], size: int, fill: float) -> NDArray[T]:
+    out = np.full(size, fill, column.dtype)
+    out[: len(column)] = column
+    return out

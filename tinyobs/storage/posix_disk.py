@@ -1,0 +1,162 @@
+"""The real disk: `Disk` over a directory of a POSIX file system.
+
+Appending uses O_APPEND, durability fsync of files and folders, reading mmap, and the lock flock, which the kernel
+gives back when the process dies however it dies.  Nothing here knows what the files mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import shutil
+from pathlib import Path
+
+from ..errors import LockedError, StorageError
+from .disk import Disk, File
+from .layout import LOCK
+
+_WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+
+
+class PosixFile(File):
+    """A file descriptor open for appending."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._size = os.fstat(fd).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file, including what is not yet durable."""
+        return self._size
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Write all of `data` at the end."""
+        rest = memoryview(data)
+        while rest:
+            written = os.write(self._fd, rest)
+            self._size += written
+            rest = rest[written:]
+
+    def sync(self) -> None:
+        """Make the content durable."""
+        os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close without syncing; idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class PosixDisk(Disk):
+    """A directory.  Raises `StorageError` when it cannot be made, read or written."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock_fd = -1
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StorageError(f"cannot create the data directory {self.path}: {e.strerror}") from e
+        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            raise StorageError(f"no right to read and write the data directory {self.path}")
+
+    def create(self, name: str) -> File:
+        """Create a file that must not exist."""
+        return PosixFile(os.open(self.path / name, _WRITE | os.O_CREAT | os.O_EXCL, 0o640))
+
+    def open_append(self, name: str) -> File:
+        """Open an existing file for appending."""
+        return PosixFile(os.open(self.path / name, _WRITE))
+
+    def read(self, name: str) -> bytes:
+        """Return the whole content of a file."""
+        return (self.path / name).read_bytes()
+
+    def map(self, name: str) -> memoryview:
+        """Return the content of a file as a read-only mapping."""
+        fd = os.open(self.path / name, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_size == 0:
+                return memoryview(b"")
+            return memoryview(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+        finally:
+            os.close(fd)
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file to `size` bytes, durably."""
+        fd = os.open(self.path / name, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, size)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file, replacing `new` atomically."""
+        (self.path / old).replace(self.path / new)
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        (self.path / name).unlink()
+
+    def list(self, folder: str) -> list[str]:
+        """Return the sorted names of the files in a folder."""
+        try:
+            with os.scandir(self.path / folder) as entries:
+                return sorted(e.name for e in entries if e.is_file())
+        except FileNotFoundError:
+            return []
+
+    def make_folder(self, folder: str) -> None:
+        """Create a folder and its parents, durably."""
+        made = self.path / folder
+        made.mkdir(parents=True, exist_ok=True)
+        for parent in Path(folder).parents:
+            self.sync_folder(str(parent))
+
+    def sync_folder(self, folder: str) -> None:
+        """Make creations, renames and removals in a folder durable."""
+        fd = os.open(self.path / folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return (self.path / name).stat().st_size
+
+    def free_bytes(self) -> int:
+        """Return the free space of the file system."""
+        return shutil.disk_usage(self.path).free
+
+    def lock(self) -> None:
+        """Take the directory for this process; raises `LockedError` that names the holder."""
+        path = self.path / LOCK
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as e:
+            raise StorageError(f"cannot open {path}: {e.strerror}") from e
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise LockedError(f"{self.path} is in use by the process with pid {holder}") from e
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        except OSError:  # a full disk must not keep the queries of a restarted process from working
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+        self._lock_fd = fd
+
+    def unlock(self) -> None:
+        """Give the directory back; idempotent."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1

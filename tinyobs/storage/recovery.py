@@ -1,0 +1,124 @@
+"""Opening a data directory: from whatever the last process left to a head and a list of segments.
+
+The manifest is the truth.  A file that it does not list was never finished or is no longer needed, and goes; a segment
+that it lists must be there.  Then the log is replayed from the checkpoint on.  Opening twice gives the same as once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from attrs import Factory, define
+from numpy.typing import NDArray
+
+from ..errors import StorageError
+from ..model.metadata import MetricMetadata
+from ..model.registry import SeriesRegistry
+from .disk import Disk
+from .head import Head
+from .layout import (
+    MANIFEST,
+    SEGMENT_FOLDER,
+    TEMPORARY,
+    WAL_FOLDER,
+    segment_name,
+    segment_sequence,
+    wal_name,
+    wal_sequence,
+)
+from .manifest import Manifest, read_manifest
+from .wal_format import FILE_HEADER
+from .wal_reader import ReplayReport, replay
+
+
+@define(eq=False)
+class Recovered:
+    """What was found.  removed: names of unlisted files that were deleted, as is expected after a crash."""
+
+    manifest: Manifest
+    head: Head
+    metadata: dict[str, MetricMetadata]
+    report: ReplayReport
+    seconds: float
+    removed: list[str]
+
+
+def recover(disk: Disk, registry: SeriesRegistry, progress: Callable[[float], None]) -> Recovered:
+    """Bring a locked directory into order.  progress: called with the share of the replay done, 0 to 1.
+
+    Raises `CorruptionError`, `FormatVersionError`, or `StorageError` when a listed segment is missing.
+    """
+    began = time.perf_counter()
+    for folder in (WAL_FOLDER, SEGMENT_FOLDER):
+        disk.make_folder(folder)
+    manifest = read_manifest(disk)
+    if manifest is None:
+        manifest = _begin(disk)
+    removed = _remove_unlisted(disk, manifest)
+    receiver = _Receiver(registry)
+    if manifest.wal_first:
+        report = replay(disk, registry, manifest.wal_first, receiver, progress)
+    else:
+        report = ReplayReport(1)
+    receiver.head.compress_when_due()
+    progress(1.0)
+    return Recovered(manifest, receiver.head, receiver.known, report, time.perf_counter() - began, removed)
+
+
+def _begin(disk: Disk) -> Manifest:
+    """Return the manifest of a new directory: `wal_first` 0, "there is no log yet".
+
+    Allowed only where no data can be lost.  The engine writes the first manifest once the first log file is there.
+    """
+    segments = disk.list(SEGMENT_FOLDER)
+    logs = [f for f in disk.list(WAL_FOLDER) if wal_sequence(f) is not None]
+    if segments or any(disk.size(f"{WAL_FOLDER}/{f}") > FILE_HEADER.size for f in logs):
+        raise StorageError(f"{MANIFEST} is missing, but there is data; restore {MANIFEST} from a copy of the directory")
+    return Manifest(0)
+
+
+def _remove_unlisted(disk: Disk, manifest: Manifest) -> list[str]:
+    live = {s.sequence for s in manifest.segments}
+    found = disk.list(SEGMENT_FOLDER)
+    present = {segment_sequence(f) for f in found}
+    missing = sorted(live - present)
+    if missing:
+        raise StorageError(
+            f"{segment_name(missing[0])} is listed in {MANIFEST} but missing ({len(missing)} in all); "
+            f"restore it from a copy, or remove it from {MANIFEST} with the repair command to go on without its samples"
+        )
+    removed = [f"{SEGMENT_FOLDER}/{f}" for f in found if segment_sequence(f) not in live]
+    removed += [f for f in disk.list("") if f.endswith(TEMPORARY)]
+    if not manifest.wal_first:
+        removed += [wal_name(n) for n in map(wal_sequence, disk.list(WAL_FOLDER)) if n is not None]
+    for name in removed:
+        disk.remove(name)
+    if removed:
+        disk.sync_folder(SEGMENT_FOLDER)
+        disk.sync_folder(WAL_FOLDER)
+    return removed
+
+
+@define(eq=False)
+class _Receiver:
+    """Puts what the log holds into a head."""
+
+    registry: SeriesRegistry
+    head: Head = Factory(Head)
+    known: dict[str, MetricMetadata] = Factory(dict)
+
+    def samples(
+        self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64], unique: bool
+    ) -> None:
+        self.head.ensure(len(self.registry))
+        self.head.add(refs, times_ms, values, unique)
+        self.head.compress_when_due()
+
+    def newest(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        self.head.ensure(len(self.registry))
+        self.head.note_newest(refs, times_ms, values)
+
+    def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
+        self.known.update(metadata)

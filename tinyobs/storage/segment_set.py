@@ -1,0 +1,143 @@
+"""The live segments: what the manifest lists, their readers, and the one way to change either.
+
+A change is durable in the manifest before readers see it, and files go only after that.  When writing the manifest
+fails, memory keeps the old state and no file is removed: on disk there is either the old manifest or the new one, and
+both are true.  The next change, or the next start, settles it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from ..model.matchers import equal
+from ..model.registry import SeriesRegistry
+from .assemble import Part
+from .disk import Disk
+from .head_rows import Runs
+from .layout import SEGMENT_FOLDER, WAL_FOLDER, segment_name, wal_name, wal_sequence
+from .manifest import Manifest, SegmentEntry, write_manifest
+from .options import EngineOptions
+from .page_cache import PageCache
+from .segment_format import SegmentInfo
+from .segment_reader import SegmentReader
+
+LOOKUP_SERIES_MAX: Final = 1000
+"""Series of a batch whose late samples are compared with segments; beyond it the last write wins when reading."""
+
+
+@define(eq=False)
+class SegmentSet:
+    """Live segments in order of age: of two samples with the same series and time the later segment's stands."""
+
+    disk: Disk
+    manifest: Manifest
+    options: EngineOptions
+    cache: PageCache = field(init=False)
+    readers: tuple[SegmentReader, ...] = field(init=False)
+    _next: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.cache = PageCache(self.options.page_cache_bytes_max)
+        self.readers = tuple(self._open(e) for e in self.manifest.segments)
+        self._next = self.manifest.next_segment
+
+    @property
+    def entries(self) -> tuple[SegmentEntry, ...]:
+        """The segments as the manifest lists them; `readers` has the same order."""
+        return self.manifest.segments
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all segments."""
+        return sum(e.bytes for e in self.entries)
+
+    def begin_log(self, sequence: int) -> None:
+        """Write the first manifest of a new directory."""
+        self.manifest = attrs.evolve(self.manifest, wal_first=sequence)
+        write_manifest(self.disk, self.manifest)
+
+    def take_sequence(self) -> int:
+        """Return a number for a new segment; never given again."""
+        self._next += 1
+        return self._next - 1
+
+    def replace(
+        self,
+        removed: Sequence[SegmentEntry],
+        added: Sequence[SegmentEntry],
+        publish: Callable[[Callable[[], None]], None],
+        *,
+        wal_first: int | None = None,
+    ) -> None:
+        """Make a change durable, then visible, then remove what is no longer needed.
+
+        Added segments stand where the last removed one stood, else at the end.  publish: runs a change of memory under
+        the engine's lock.  Raises `OSError`; nothing has changed then as far as memory is concerned.
+        """
+        if added:
+            self.disk.sync_folder(SEGMENT_FOLDER)
+        fresh = {e.sequence: self._open(e) for e in added}
+        gone = {e.sequence for e in removed}
+        readers = {e.sequence: r for e, r in zip(self.entries, self.readers, strict=True)} | fresh
+        place = max((i for i, e in enumerate(self.entries) if e.sequence in gone), default=len(self.entries))
+        order = [*self.entries[:place], *added, *self.entries[place:]]
+        live = tuple(e for e in order if e.sequence not in gone)
+        first = self.manifest.wal_first if wal_first is None else wal_first
+        manifest = Manifest(first, self._next, live)
+        write_manifest(self.disk, manifest)
+
+        def swap() -> None:
+            self.manifest = manifest
+            self.readers = tuple(readers[e.sequence] for e in live)
+
+        publish(swap)
+        self._remove_unneeded(gone, first)
+
+    def find(self, registry: SeriesRegistry, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> list[Part]:
+        """Return what the segments have of series in a range, numbered by their place in `refs`."""
+        touched = [r for r in self.readers if r.info.maxt_ms >= mint_ms and r.info.mint_ms <= maxt_ms]
+        parts: list[Part] = []
+        if not touched or len(refs) > LOOKUP_SERIES_MAX:
+            return parts
+        matchers = [[equal(n, v) for n, v in registry.labels(r)] for r in refs.tolist()]
+        for reader in touched:
+            for place, wanted in enumerate(matchers):
+                numbers = reader.select(wanted)
+                exact = [
+                    n for n, found in zip(numbers, reader.labels(numbers), strict=True) if len(found) == len(wanted)
+                ]
+                if exact:
+                    c = reader.read(np.array(exact, np.uint32), mint_ms, maxt_ms)
+                    parts.append((np.array([place]), Runs(c.offsets, c.timestamps_ms, c.values)))
+        return parts
+
+    def close(self) -> None:
+        """Close the readers; queriers must be closed before."""
+        for r in self.readers:
+            r.close()
+
+    def _open(self, entry: SegmentEntry) -> SegmentReader:
+        return SegmentReader(self.disk, segment_name(entry.sequence), self.cache)
+
+    def _remove_unneeded(self, gone: set[int], wal_first: int) -> None:
+        """Remove files that the manifest no longer lists; what fails here is removed at the next start."""
+        with contextlib.suppress(OSError):
+            for sequence in gone:
+                self.disk.remove(segment_name(sequence))
+            for n in map(wal_sequence, self.disk.list(WAL_FOLDER)):
+                if n is not None and n < wal_first:
+                    self.disk.remove(wal_name(n))
+
+
+def entry_of(sequence: int, info: SegmentInfo) -> SegmentEntry:
+    """Return what the manifest says of a finished segment."""
+    return SegmentEntry(
+        sequence, info.level, info.mint_ms, info.maxt_ms, info.series_count, info.sample_count, info.bytes
+    )

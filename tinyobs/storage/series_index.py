@@ -1,0 +1,116 @@
+"""Finding series of the registry by their labels, while new ones keep coming.
+
+The registry only grows, so the index is a list of immutable parts over successive ranges of refs and a short tail that
+is searched one by one.  A reader that finds the tail long makes a part of it; maintenance unites the parts.
+
+Thread safety: parts are replaced as a whole under a lock; matching works on what it found there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ..model.labels import get
+from ..model.matchers import Matcher
+from ..model.registry import SeriesRegistry
+from .index import LabelIndex
+from .label_order import label_ranks
+
+TAIL_MAX: Final = 512
+"""Series searched one by one before they get an index of their own."""
+PARTS_MAX: Final = 6
+"""Parts above which they are united at once."""
+
+
+@frozen(eq=False)
+class _Parts:
+    """Indexes over successive ranges of refs; `firsts[i]` is the first ref of `indexes[i]`."""
+
+    firsts: tuple[int, ...] = ()
+    indexes: tuple[LabelIndex, ...] = ()
+    covered: int = 0
+
+
+class RegistryPairs(Sequence[tuple[str, str]]):
+    """The pairs of a registry as a sequence, without a copy."""
+
+    def __init__(self, registry: SeriesRegistry) -> None:
+        self._registry = registry
+        self._count = registry.pair_count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, i):  # type: ignore[no-untyped-def]
+        return self._registry.pair(i)
+
+
+class SeriesIndex:
+    """The label index over all series of a registry."""
+
+    def __init__(self, registry: SeriesRegistry) -> None:
+        self._registry = registry
+        self._lock = threading.Lock()
+        self._parts = _Parts()
+        self.ranks: NDArray[np.uint32] = np.empty(0, np.uint32)
+        """Place in label order of the refs 0 .. len-1; the refs born since have none yet."""
+
+    def match(self, matchers: Sequence[Matcher]) -> NDArray[np.uint32]:
+        """Return the refs of the series for which every matcher holds, ascending."""
+        parts, total = self._fresh_parts()
+        found = [i.match(matchers) + np.uint32(f) for f, i in zip(parts.firsts, parts.indexes, strict=True)]
+        tail = [r for r in range(parts.covered, total) if self._fulfils(r, matchers)]
+        found.append(np.array(tail, np.uint32))
+        return np.concatenate(found)
+
+    def tidy(self, *, force: bool = False) -> bool:
+        """Unite the parts and rank all series when enough has changed; tell whether it did."""
+        total = len(self._registry)
+        if total == len(self.ranks) or (not force and total - len(self.ranks) < max(TAIL_MAX, len(self.ranks) // 8)):
+            return False
+        starts, ids = self._registry.flat_pairs()
+        pairs = RegistryPairs(self._registry)  # made after `ids` was read, so it has all of them
+        index, ranks = LabelIndex.build(pairs, starts, ids), label_ranks(pairs, starts, ids)
+        with self._lock:
+            self._parts = _Parts((0,), (index,), len(ranks))
+            self.ranks = ranks
+        return True
+
+    def order(self, refs: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Return the permutation that brings series into label order."""
+        ranks = self.ranks
+        if not len(refs) or int(refs.max()) < len(ranks):
+            return np.argsort(ranks[refs])
+        labels = [self._registry.labels(r) for r in refs.tolist()]
+        return np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
+
+    def indexes(self) -> Iterator[LabelIndex]:
+        """Yield indexes that together cover every series."""
+        self.tidy(force=True)
+        yield from self._parts.indexes
+
+    def _fresh_parts(self) -> tuple[_Parts, int]:
+        total = len(self._registry)
+        parts = self._parts
+        if total - parts.covered <= TAIL_MAX:
+            return parts, total
+        with self._lock:
+            parts = self._parts
+            first = parts.covered if len(parts.indexes) < PARTS_MAX else 0
+            if total - first > TAIL_MAX:
+                starts, ids = self._registry.flat_pairs(first)
+                index = LabelIndex.build(RegistryPairs(self._registry), starts, ids)
+                before = (parts.firsts, parts.indexes) if first else ((), ())
+                parts = _Parts((*before[0], first), (*before[1], index), first + len(starts) - 1)
+                self._parts = parts
+        return parts, max(total, parts.covered)
+
+    def _fulfils(self, ref: int, matchers: Sequence[Matcher]) -> bool:
+        labels = self._registry.labels(ref)
+        return all(m.matches(get(labels, m.name)) for m in matchers)

@@ -1,0 +1,212 @@
+"""The records of the write-ahead log: payloads to and from columns.
+
+Every payload is a u32 size and one zstd frame (level 1) of that many bytes: little-endian columns.  Numbers of pairs, series and layouts are
+those of the writing *session* and mean nothing outside it; a new session defines its own from the start.
+
+Values are logged as the exclusive or with the previous column of the same layout, split into byte planes: the values
+of one source change little between two batches, so nearly all planes are nearly all zero.
+
+Not here: framing (`codec/framing.py`), files and rotation (`wal_writer.py`), replay (`wal_reader.py`).
+Format page: docs/format/wal.md.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from ..codec.compression import FAST, compress, decompress
+from ..model.metadata import MetricMetadata, MetricType
+
+FILE_MAGIC: Final = b"TOBSWAL\x01"
+"""The first eight bytes of a log file; the last of them is the format version."""
+FILE_HEADER: Final = struct.Struct("<8sQQ")
+"""magic and version, number of the file, number of the session that wrote it."""
+DECODED_BYTES_MAX: Final = 256 << 20
+"""Largest size of a payload after decompression, in bytes."""
+
+_SIZE = struct.Struct("<I")
+_SAMPLES = struct.Struct("<IIBq")
+_TIMES_CONSTANT, _TIMES_U32, _TIMES_I64 = 0, 1, 2
+
+
+class RecordType(IntEnum):
+    """What a record holds.  6 to 9 are reserved: histograms, exemplars, tombstones, cursors."""
+
+    PAIRS = 1
+    SERIES = 2
+    LAYOUT = 3
+    SAMPLES = 4
+    METADATA = 5
+    HISTOGRAMS = 6
+    EXEMPLARS = 7
+    TOMBSTONE = 8
+    CURSOR = 9
+    NEWEST = 10
+
+
+@frozen(eq=False)
+class SeriesRecord:
+    """Series by number: the pair ids of series `numbers[i]` are `pair_ids[starts[i]:starts[i+1]]`."""
+
+    numbers: NDArray[np.uint32]
+    starts: NDArray[np.uint64]
+    pair_ids: NDArray[np.uint32]
+
+
+@frozen(eq=False)
+class NewestRecord:
+    """The newest sample of each series: what decides whether the next one is in order."""
+
+    numbers: NDArray[np.uint32]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def encode_pairs(ids: NDArray[np.uint32], pairs: Sequence[tuple[str, str]]) -> bytes:
+    """Return the payload that defines label pairs: u32 n, u32 id[n], u32 bytes of each name and value[2n], text."""
+    texts = [t.encode("utf-8", "surrogatepass") for p in pairs for t in p]
+    lengths = np.fromiter(map(len, texts), np.uint32, len(texts))
+    return _compress(struct.pack("<I", len(ids)), _raw(ids, "<u4"), lengths.tobytes(), b"".join(texts))
+
+
+def decode_pairs(payload: memoryview) -> tuple[NDArray[np.uint32], list[tuple[str, str]]]:
+    """Return (ids, pairs)."""
+    data = _decompress(payload)
+    (n,) = struct.unpack_from("<I", data)
+    ids = np.frombuffer(data, "<u4", n, 4)
+    ends = np.cumsum(np.frombuffer(data, "<u4", 2 * n, 4 + 4 * n), dtype=np.int64) + 4 + 12 * n
+    if n and int(ends[-1]) != len(data):
+        raise ValueError("label texts do not fill the record")
+    bounds = [4 + 12 * n, *ends.tolist()]
+    texts = [data[bounds[i] : bounds[i + 1]].decode("utf-8", "surrogatepass") for i in range(2 * n)]
+    return ids, list(zip(texts[::2], texts[1::2], strict=True))
+
+
+def encode_series(record: SeriesRecord) -> bytes:
+    """Return the payload that defines series: u32 n, u32 number[n], u32 pairs of each[n], u32 pair id[]."""
+    counts = np.diff(record.starts)
+    numbers, ids = _raw(record.numbers, "<u4"), _raw(record.pair_ids, "<u4")
+    return _compress(struct.pack("<I", len(record.numbers)), numbers, _raw(counts, "<u4"), ids)
+
+
+def decode_series(payload: memoryview) -> SeriesRecord:
+    """Return the series of a record."""
+    data = _decompress(payload)
+    (n,) = struct.unpack_from("<I", data)
+    starts = np.zeros(n + 1, np.uint64)
+    np.cumsum(np.frombuffer(data, "<u4", n, 4 + 4 * n), out=starts[1:])
+    return SeriesRecord(
+        np.frombuffer(data, "<u4", n, 4), starts, np.frombuffer(data, "<u4", int(starts[-1]), 4 + 8 * n)
+    )
+
+
+def encode_layout(layout: int, numbers: NDArray[np.uint32]) -> bytes:
+    """Return the payload that defines a layout, a sequence of series: u32 layout, u32 n, u32 number[n]."""
+    return _compress(struct.pack("<II", layout, len(numbers)), _raw(numbers, "<u4"))
+
+
+def decode_layout(payload: memoryview) -> tuple[int, NDArray[np.uint32]]:
+    """Return (layout, series numbers)."""
+    data = _decompress(payload)
+    layout, n = struct.unpack_from("<II", data)
+    return layout, np.frombuffer(data, "<u4", n, 8)
+
+
+def encode_samples(
+    layout: int, times_ms: NDArray[np.int64], values: NDArray[np.float64], previous: NDArray[np.uint64] | None
+) -> bytes:
+    """Return the payload of one batch: u32 layout, u32 n, u8 kind of times, i64 base, times, eight byte planes.
+
+    Times are all `base` (kind 0), u32 offsets from `base` (kind 1) or i64 (kind 2).  previous: the bits of the values
+    of the layout's last batch, None for its first.
+    """
+    n = len(times_ms)
+    base, last = int(times_ms.min()), int(times_ms.max())
+    kind, times = _TIMES_CONSTANT, b""
+    if last != base:
+        kind = _TIMES_U32 if last - base < 1 << 32 else _TIMES_I64
+        times = _raw(times_ms - base, "<u4") if kind == _TIMES_U32 else _raw(times_ms, "<i8")
+    bits = values.view(np.uint64) if previous is None else values.view(np.uint64) ^ previous
+    planes = np.ascontiguousarray(bits.astype("<u8", copy=False).view(np.uint8).reshape(n, 8).T)
+    return _compress(_SAMPLES.pack(layout, n, kind, base), times, planes.tobytes())
+
+
+@frozen(eq=False)
+class SamplesRecord:
+    """A batch as logged; `bits` still has to be combined with the layout's previous column."""
+
+    layout: int
+    times_ms: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+
+
+def decode_samples(payload: memoryview) -> SamplesRecord:
+    """Return the samples of a record."""
+    data = _decompress(payload)
+    layout, n, kind, base = _SAMPLES.unpack_from(data)
+    at = _SAMPLES.size
+    if kind == _TIMES_CONSTANT:
+        times = np.full(n, base, np.int64)
+    elif kind == _TIMES_U32:
+        times = np.frombuffer(data, "<u4", n, at) + np.int64(base)
+        at += 4 * n
+    elif kind == _TIMES_I64:
+        times = np.frombuffer(data, "<i8", n, at)
+        at += 8 * n
+    else:
+        raise ValueError(f"unknown kind of times {kind}")
+    planes = np.frombuffer(data, np.uint8, 8 * n, at).reshape(8, n)
+    return SamplesRecord(layout, times, np.ascontiguousarray(planes.T).view("<u8").reshape(n))
+
+
+def encode_newest(record: NewestRecord) -> bytes:
+    """Return the payload with the newest samples: u32 n, u32 number[n], i64 time[n], f64 value[n]."""
+    head = struct.pack("<I", len(record.numbers))
+    return _compress(head, _raw(record.numbers, "<u4"), _raw(record.times_ms, "<i8"), _raw(record.values, "<f8"))
+
+
+def decode_newest(payload: memoryview) -> NewestRecord:
+    """Return the newest samples of a record."""
+    data = _decompress(payload)
+    (n,) = struct.unpack_from("<I", data)
+    return NewestRecord(
+        np.frombuffer(data, "<u4", n, 4),
+        np.frombuffer(data, "<i8", n, 4 + 4 * n),
+        np.frombuffer(data, "<f8", n, 4 + 12 * n),
+    )
+
+
+def encode_metadata(metadata: Mapping[str, MetricMetadata]) -> bytes:
+    """Return the payload of metadata: JSON, `{family: [type, help, unit]}`."""
+    plain = {name: [str(m.type), m.help, m.unit] for name, m in metadata.items()}
+    return _compress(json.dumps(plain, separators=(",", ":")).encode())
+
+
+def decode_metadata(payload: memoryview) -> dict[str, MetricMetadata]:
+    """Return the metadata of a record, by family name."""
+    plain = json.loads(_decompress(payload))
+    return {name: MetricMetadata(MetricType(kind), text, unit) for name, (kind, text, unit) in plain.items()}
+
+
+def _raw(column: NDArray[np.generic], dtype: str) -> bytes:
+    return column.astype(dtype, copy=False).tobytes()
+
+
+def _compress(*parts: bytes) -> bytes:
+    data = b"".join(parts)
+    return _SIZE.pack(len(data)) + compress(data, FAST)
+
+
+def _decompress(payload: memoryview) -> bytes:
+    (size,) = _SIZE.unpack_from(payload)
+    if size > DECODED_BYTES_MAX:
+        raise ValueError(f"record of {size} bytes; the limit is {DECODED_BYTES_MAX}")
+    return decompress(payload[_SIZE.size :], size)

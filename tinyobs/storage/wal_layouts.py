@@ -1,0 +1,68 @@
+"""The layouts of a log session: sequences of series that sources repeat batch after batch.
+
+A layout is recognised by the bytes of its refs.  What is decided once for a layout (its number in the log, whether a
+series occurs twice in it) and what the next batch is encoded against (its last values) are remembered here.
+
+Not here: the record that defines a layout (`wal_format.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from attrs import define
+from numpy.typing import NDArray
+
+REFS_MAX: Final = 4 << 20
+"""Refs held by all layouts together (12 bytes each); beyond it the table starts anew."""
+
+
+@define(eq=False)
+class Layout:
+    """One sequence of series.  unique: no series occurs twice.  previous: bits of the last values logged."""
+
+    number: int
+    refs: NDArray[np.uint32]
+    unique: bool
+    generation: int
+    previous: NDArray[np.uint64] | None = None
+    defined: bool = False
+
+
+class LayoutTable:
+    """Layouts by the bytes of their refs; bounded by `REFS_MAX`."""
+
+    def __init__(self) -> None:
+        self._by_bytes: dict[bytes, Layout] = {}
+        self._refs_count = 0
+        self._generation = 0
+
+    def find(self, refs: NDArray[np.uint32]) -> Layout:
+        """Return the layout of a sequence of series."""
+        key = refs.tobytes()
+        found = self._by_bytes.get(key)
+        if found is None:
+            if self._refs_count + len(refs) > REFS_MAX:
+                self.clear()
+            own = np.frombuffer(key, np.uint32)
+            found = self._by_bytes[key] = Layout(len(self._by_bytes), own, _are_unique(own), self._generation)
+            self._refs_count += len(refs)
+        return found
+
+    def is_current(self, layout: Layout) -> bool:
+        """Tell whether a layout found earlier is still in the table."""
+        return layout.generation == self._generation
+
+    def clear(self) -> None:
+        """Forget all layouts; their numbers are given anew."""
+        self._by_bytes.clear()
+        self._refs_count = 0
+        self._generation += 1
+
+
+def _are_unique(refs: NDArray[np.uint32]) -> bool:
+    if len(refs) < 2 or bool((refs[1:] > refs[:-1]).all()):
+        return True
+    ordered = np.sort(refs)
+    return not bool((ordered[1:] == ordered[:-1]).any())

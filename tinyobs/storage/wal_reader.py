@@ -1,0 +1,215 @@
+"""Replay of the log: from its files to batches in the numbering of this process.
+
+A damaged record at the end of the last file that nobody was told about is a torn tail: cut off, counted, gone on.
+Any other damage is a `CorruptionError` (see `codec/framing.py` for how the two are told apart).  Small records are
+united, so that the receiver works on columns of useful length however small the batches were.
+
+Not here: what replayed samples do (`recovery.py`); writing (`wal_writer.py`).  Format page: docs/format/wal.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Final, Protocol
+
+import numpy as np
+from attrs import define
+from numpy.typing import NDArray
+
+from ..codec.framing import Damage, Frame, frames
+from ..errors import CorruptionError, FormatVersionError
+from ..model.metadata import MetricMetadata
+from ..model.registry import SeriesRegistry, encode_block
+from . import wal_format as fmt
+from .disk import Disk
+from .layout import WAL_FOLDER, wal_name, wal_sequence
+
+UNITED_SAMPLES: Final = 65_536
+"""Records are united until they have this many samples."""
+NO_REF: Final = 0xFFFFFFFF
+
+
+class Receiver(Protocol):
+    """Takes what the log holds, in order, with refs of this process."""
+
+    def samples(
+        self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64], unique: bool
+    ) -> None:
+        """Take samples; unique: no series occurs twice."""
+
+    def newest(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        """Take the newest samples of series, which themselves are in segments."""
+
+    def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
+        """Take metadata of families."""
+
+
+@define
+class ReplayReport:
+    """What was found.  next_sequence: number for the next file.  torn_bytes: cut off at the end."""
+
+    next_sequence: int
+    file_count: int = 0
+    record_count: int = 0
+    sample_count: int = 0
+    torn_bytes: int = 0
+
+
+def replay(
+    disk: Disk, registry: SeriesRegistry, first: int, receiver: Receiver, progress: Callable[[float], None]
+) -> ReplayReport:
+    """Read the log from file `first` on.  progress: called with the share done, 0 to 1.
+
+    Removes older files and a torn tail.  Raises `CorruptionError` or `FormatVersionError`.
+    """
+    last = _check_files(disk, first)
+    report = ReplayReport(last + 1)
+    session = _Session(0, registry, receiver, report)
+    for sequence in range(first, last + 1):
+        data = disk.map(wal_name(sequence))
+        header = _read_header(data, sequence, sequence == last)
+        if header is None:
+            report.torn_bytes += len(data)
+            disk.remove(wal_name(sequence))
+            disk.sync_folder(WAL_FOLDER)
+            report.next_sequence = sequence
+            break
+        if header != session.number:
+            session.flush()
+            session = _Session(header, registry, receiver, report)
+        end = _replay_file(data, sequence, sequence == last, session)
+        report.file_count += 1
+        if end < len(data):
+            report.torn_bytes += len(data) - end
+            disk.truncate(wal_name(sequence), end)
+        progress((sequence - first + 1) / (last - first + 1))
+    session.flush()
+    return report
+
+
+def _check_files(disk: Disk, first: int) -> int:
+    """Remove files below `first` and return the number of the last one; the numbers must have no gap."""
+    found = sorted(n for n in map(wal_sequence, disk.list(WAL_FOLDER)) if n is not None)
+    for n in [n for n in found if n < first]:
+        disk.remove(wal_name(n))
+    kept = [n for n in found if n >= first]
+    for expected, n in enumerate(kept or [first + 1], first):
+        if n != expected:
+            raise CorruptionError(wal_name(expected), 0, "the log file is missing; restore it from a copy")
+    return kept[-1]
+
+
+def _read_header(data: memoryview, sequence: int, is_last: bool) -> int | None:
+    """Return the session of a file, None where the file was never finished."""
+    name = wal_name(sequence)
+    if len(data) < fmt.FILE_HEADER.size or bytes(data[:8]) == bytes(8):
+        if is_last:
+            return None
+        raise CorruptionError(name, 0, "the file header is missing")
+    magic, number, session = fmt.FILE_HEADER.unpack_from(data)
+    if magic[:7] == fmt.FILE_MAGIC[:7] and magic[7] > fmt.FILE_MAGIC[7]:
+        raise FormatVersionError(f"{name} has log format {magic[7]}; this version reads up to {fmt.FILE_MAGIC[7]}")
+    if magic != fmt.FILE_MAGIC or number != sequence:
+        if is_last and len(data) == fmt.FILE_HEADER.size:
+            return None
+        raise CorruptionError(name, 0, "not a log file, or one that was renamed")
+    return int(session)
+
+
+def _replay_file(data: memoryview, sequence: int, is_last: bool, session: _Session) -> int:
+    """Replay the records of a file; return where the sound ones end."""
+    name = wal_name(sequence)
+    end = fmt.FILE_HEADER.size
+    for found in frames(data, end):
+        if isinstance(found, Damage):
+            if found.acknowledged or not is_last:
+                raise CorruptionError(name, found.offset, found.reason)
+            break
+        try:
+            session.take(found)
+        except (ValueError, IndexError, KeyError) as e:
+            raise CorruptionError(name, found.start, f"unreadable record: {e}") from e
+        end = found.end
+    return end
+
+
+class _Session:
+    """What a session has defined so far, and the samples not yet handed over."""
+
+    def __init__(self, number: int, registry: SeriesRegistry, receiver: Receiver, report: ReplayReport) -> None:
+        self.number = number
+        self._registry, self._receiver, self._report = registry, receiver, report
+        self._block_of_pair: dict[int, bytes] = {}
+        self._ref_of_number = np.full(1024, NO_REF, np.uint32)
+        self._layouts: dict[int, _Layout] = {}
+        self._waiting: list[tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]] = []
+        self._waiting_count = 0
+
+    def take(self, frame: Frame) -> None:
+        """Take one record."""
+        self._report.record_count += 1
+        match frame.type:
+            case fmt.RecordType.SAMPLES:
+                self._take_samples(fmt.decode_samples(frame.payload))
+            case fmt.RecordType.LAYOUT:
+                number, refs = fmt.decode_layout(frame.payload)
+                self._layouts[number] = _Layout(self._refs(refs))
+            case fmt.RecordType.SERIES:
+                self._take_series(fmt.decode_series(frame.payload))
+            case fmt.RecordType.PAIRS:
+                ids, pairs = fmt.decode_pairs(frame.payload)
+                self._block_of_pair.update(zip(ids.tolist(), (encode_block((p,)) for p in pairs), strict=True))
+            case fmt.RecordType.METADATA:
+                self._receiver.metadata(fmt.decode_metadata(frame.payload))
+            case fmt.RecordType.NEWEST:
+                self.flush()
+                record = fmt.decode_newest(frame.payload)
+                self._receiver.newest(self._refs(record.numbers), record.times_ms, record.values)
+            case _:
+                raise ValueError(f"unknown record type {frame.type}")
+
+    def flush(self) -> None:
+        """Hand over the samples that wait."""
+        if len(self._waiting) == 1:
+            self._receiver.samples(*self._waiting[0], unique=False)
+        elif self._waiting:
+            refs, times, values = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
+            self._receiver.samples(refs, times, values, unique=False)
+        self._waiting.clear()
+        self._waiting_count = 0
+
+    def _take_samples(self, record: fmt.SamplesRecord) -> None:
+        layout = self._layouts[record.layout]
+        if len(layout.refs) != len(record.bits):
+            raise ValueError("batch and layout differ in length")
+        bits = record.bits if layout.previous is None else record.bits ^ layout.previous
+        layout.previous = bits
+        self._report.sample_count += len(bits)
+        self._waiting.append((layout.refs, record.times_ms, bits.view(np.float64)))
+        self._waiting_count += len(bits)
+        if self._waiting_count >= UNITED_SAMPLES:
+            self.flush()
+
+    def _take_series(self, record: fmt.SeriesRecord) -> None:
+        blocks, intern = self._block_of_pair, self._registry.intern_block
+        starts, ids = record.starts.tolist(), record.pair_ids.tolist()
+        refs = [intern(b"".join([blocks[i] for i in ids[a:b]])) for a, b in pairwise(starts)]
+        highest = int(record.numbers.max(initial=0))
+        if highest >= len(self._ref_of_number):
+            longer = np.full(max(highest + 1, 2 * len(self._ref_of_number)), NO_REF, np.uint32)
+            longer[: len(self._ref_of_number)] = self._ref_of_number
+            self._ref_of_number = longer
+        self._ref_of_number[record.numbers] = refs
+
+    def _refs(self, numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        refs = self._ref_of_number[numbers]
+        if (refs == NO_REF).any():
+            raise ValueError("a series that was never defined")
+        return refs
+
+
+@define(eq=False)
+class _Layout:
+    refs: NDArray[np.uint32]
+    previous: NDArray[np.uint64] | None = None

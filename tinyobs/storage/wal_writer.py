@@ -1,0 +1,254 @@
+"""Writing the log: group commit, definitions, rotation, and what happens when the disk fails.
+
+`write` frames any number of batches, appends them in one call and makes them durable with one fsync.  Series, pairs
+and layouts are defined in front of their first use in a session, and again behind every checkpoint.
+
+After a failed fsync nothing may be assumed of the file, so the writer refuses everything until restart.  A full disk
+is not a failure: the partial record is cut off and the next write tries again.
+
+Not here: what may be stored at all (`admission.py`); replay (`wal_reader.py`).  Format page: docs/format/wal.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from attrs import define, frozen
+from numpy.typing import NDArray
+
+from ..codec.framing import encode_frame
+from ..errors import DiskFullError, ReadOnlyError
+from ..model.metadata import MetricMetadata
+from ..model.registry import SeriesRegistry
+from . import wal_format as fmt
+from .disk import Disk, File
+from .layout import WAL_FOLDER, wal_name
+from .options import EngineOptions, SyncMode
+from .wal_layouts import Layout, LayoutTable
+
+SERIES_PER_RECORD: Final = 65_536
+"""Series that one record defines at most."""
+OUT_OF_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the operating system says when the disk is full; anything else is a failure."""
+
+
+@frozen(eq=False)
+class Entry:
+    """Accepted samples of one batch, as the log takes them."""
+
+    layout: Layout
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@define
+class WalStatistics:
+    """Counted by the writer; see `EngineStatistics` for the meaning."""
+
+    written_bytes: int = 0
+    fsync_count: int = 0
+    fsync_seconds: float = 0.0
+    failure_count: int = 0
+    disk_full_count: int = 0
+
+
+class WalWriter:
+    """The log of one session, open for appending.  One thread."""
+
+    def __init__(
+        self, disk: Disk, registry: SeriesRegistry, options: EngineOptions, clock: Callable[[], int], sequence: int
+    ) -> None:
+        self._disk, self._registry, self._options, self._clock = disk, registry, options, clock
+        self._session = sequence
+        self.layouts = LayoutTable()
+        self.statistics = WalStatistics()
+        self.failure = ""
+        self._defined_pairs = np.zeros(1024, np.bool_)
+        self._defined_series = np.zeros(1024, np.bool_)
+        self.sequence = sequence
+        self._synced = 0
+        self._synced_at_ms = clock()
+        self._file = self._create(sequence)
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def write(self, entries: Sequence[Entry], metadata: Mapping[str, MetricMetadata]) -> None:
+        """Append batches and make them durable as the `sync` option says.
+
+        Raises `DiskFullError` (nothing is in the log; try again later) or `ReadOnlyError`.
+        """
+        self._refuse_after_failure()
+        if self._file.size >= self._options.wal_file_bytes_max:
+            self._rotate()
+        records: list[tuple[fmt.RecordType, bytes]] = []
+        if metadata:
+            records.append((fmt.RecordType.METADATA, fmt.encode_metadata(metadata)))
+        for entry in entries:
+            self._encode_entry(entry, records)
+        self._append(records)
+        if self._options.sync is SyncMode.ALWAYS:
+            self.sync()
+        else:
+            self.sync_when_due()
+
+    def sync(self) -> None:
+        """Make everything written durable; raises `ReadOnlyError`."""
+        self._refuse_after_failure()
+        if self._synced == self._file.size:
+            return
+        size, began = self._file.size, time.perf_counter()
+        try:
+            self._file.sync()
+        except OSError as e:
+            raise self._failed("fsync of the log", e) from e
+        self.statistics.fsync_count += 1
+        self.statistics.fsync_seconds += time.perf_counter() - began
+        self._synced, self._synced_at_ms = size, self._clock()
+
+    def sync_when_due(self) -> None:
+        """Do what the `interval` mode promises; to be called now and then."""
+        due = self._clock() - self._synced_at_ms >= self._options.sync_interval_ms
+        if self._options.sync is SyncMode.INTERVAL and due and not self.failure:
+            self.sync()
+
+    def checkpoint(self, newest: fmt.NewestRecord, metadata: Mapping[str, MetricMetadata]) -> int:
+        """Begin a file that needs none of those before it, and return its number.
+
+        It starts with the definitions of the series in `newest` and their newest samples.  The files before it may be
+        removed when everything they hold is in segments and the manifest says so.
+        """
+        self._refuse_after_failure()
+        self._rotate()
+        self._forget_definitions()
+        records: list[tuple[fmt.RecordType, bytes]] = []
+        if metadata:
+            records.append((fmt.RecordType.METADATA, fmt.encode_metadata(metadata)))
+        for i in range(0, len(newest.numbers), SERIES_PER_RECORD):
+            part = slice(i, i + SERIES_PER_RECORD)
+            numbers = newest.numbers[part]
+            self._define_series(numbers, records)
+            record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
+            records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
+        self._append(records)
+        self.sync()
+        return self.sequence
+
+    def close(self) -> None:
+        """Make everything durable, unless the log has failed, and close the file."""
+        try:
+            if not self.failure:
+                self.sync()
+        finally:
+            self._file.close()
+
+    # -- records -----------------------------------------------------------------------------------------------
+
+    def _encode_entry(self, entry: Entry, records: list[tuple[fmt.RecordType, bytes]]) -> None:
+        layout = entry.layout
+        if not self.layouts.is_current(layout):
+            layout = self.layouts.find(layout.refs)
+        if not layout.defined:
+            self._define_series(layout.refs, records)
+            records.append((fmt.RecordType.LAYOUT, fmt.encode_layout(layout.number, layout.refs)))
+            layout.defined = True
+        payload = fmt.encode_samples(layout.number, entry.times_ms, entry.values, layout.previous)
+        layout.previous = entry.values.view(np.uint64).copy()  # a view could keep a whole request body alive
+        records.append((fmt.RecordType.SAMPLES, payload))
+
+    def _define_series(self, refs: NDArray[np.uint32], records: list[tuple[fmt.RecordType, bytes]]) -> None:
+        self._defined_series = grow(self._defined_series, len(self._registry))
+        fresh = refs[~self._defined_series[refs]]
+        if not len(fresh):
+            return
+        for i in range(0, len(fresh), SERIES_PER_RECORD):
+            part = np.unique(fresh[i : i + SERIES_PER_RECORD])
+            starts, ids = self._registry.pairs_of(part)
+            self._defined_pairs = grow(self._defined_pairs, self._registry.pair_count)
+            unknown = np.unique(ids[~self._defined_pairs[ids]])
+            if len(unknown):
+                pairs = [self._registry.pair(p) for p in unknown.tolist()]
+                records.append((fmt.RecordType.PAIRS, fmt.encode_pairs(unknown, pairs)))
+                self._defined_pairs[unknown] = True
+            records.append((fmt.RecordType.SERIES, fmt.encode_series(fmt.SeriesRecord(part, starts, ids))))
+        self._defined_series[fresh] = True
+
+    def _forget_definitions(self) -> None:
+        self._defined_pairs[:] = False
+        self._defined_series[:] = False
+        self.layouts.clear()
+
+    # -- the file ----------------------------------------------------------------------------------------------
+
+    def _append(self, records: Sequence[tuple[fmt.RecordType, bytes]]) -> None:
+        if not records:
+            return
+        data = b"".join(encode_frame(kind, payload, self._synced) for kind, payload in records)
+        before = self._file.size
+        try:
+            self._file.append(data)
+        except OSError as e:
+            self._forget_definitions()
+            if e.errno not in OUT_OF_SPACE:
+                raise self._failed("writing the log", e) from e
+            self._roll_back(before)
+            self.statistics.disk_full_count += 1
+            raise DiskFullError("the disk is full: no sample is taken until there is space") from e
+        self.statistics.written_bytes += len(data)
+
+    def _roll_back(self, size: int) -> None:
+        name = wal_name(self.sequence)
+        try:
+            self._file.close()
+            self._disk.truncate(name, size)
+            self._file = self._disk.open_append(name)
+        except OSError as e:
+            raise self._failed("cutting off a partial record", e) from e
+
+    def _rotate(self) -> None:
+        self.sync()
+        fresh = self._create(self.sequence + 1)
+        self._file.close()
+        self.sequence, self._file, self._synced = self.sequence + 1, fresh, fresh.size
+
+    def _create(self, sequence: int) -> File:
+        """Create a log file with its header, durably."""
+        name = wal_name(sequence)
+        try:
+            file = self._disk.create(name)
+            file.append(fmt.FILE_HEADER.pack(fmt.FILE_MAGIC, sequence, self._session))
+            file.sync()
+            self._disk.sync_folder(WAL_FOLDER)
+        except OSError as e:
+            if e.errno not in OUT_OF_SPACE:
+                raise self._failed("creating a log file", e) from e
+            try:
+                if name.rpartition("/")[2] in self._disk.list(WAL_FOLDER):
+                    self._disk.remove(name)
+            except OSError as again:
+                raise self._failed("removing an unfinished log file", again) from again
+            self.statistics.disk_full_count += 1
+            raise DiskFullError("the disk is full: no log file can be created") from e
+        self._synced = file.size
+        return file
+
+    def _failed(self, doing: str, error: OSError) -> ReadOnlyError:
+        self.failure = f"{doing} failed: {error.strerror or error}"
+        self.statistics.failure_count += 1
+        return ReadOnlyError(f"{self.failure}; no more samples are taken until restart")
+
+    def _refuse_after_failure(self) -> None:
+        if self.failure:
+            raise ReadOnlyError(f"{self.failure}; no more samples are taken until restart")
+
+
+def grow(column: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
+    """Return a column of flags with room for `length`, doubling where it must grow."""
+    if length <= len(column):
+        return column
+    longer = np.zeros(max(length, 2 * len(column)), np.bool_)
+    longer[: len(column)] = column
+    return longer
