@@ -12,7 +12,27 @@ Layers, from the bottom (each may import those before it; import-linter holds th
 Start reading at docs/architecture.md, then hookspecs.py.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from .hookspecs import hookimpl
 
+if TYPE_CHECKING:
+    from .library import Database
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "hookimpl"]
+__all__ = ["__version__", "hookimpl", "open"]
+
+
+def open(path: str | os.PathLike[str], *, features: Sequence[str] = ()) -> Database:
+    """Open a data directory and ask it in PromQL; see `tinyobs.library.Database`.
+
+    Raises `StorageError` when there is no data directory, `LockedError` while a daemon or another program uses it,
+    `CorruptionError` when it is damaged.
+    """
+    from .library import open_database
+
+    return open_database(path, features=features)

@@ -298,8 +298,8 @@ class Services(Protocol):
     def retention(self) -> tuple[int, int]:
         """Return the retention: (age in ms, size in bytes or 0 for no limit)."""
 
-    def report_progress(self, current: int, last: int) -> None:
-        """Say how far the opening of the storage is; may be called from any thread."""
+    def report_progress(self, share: float) -> None:
+        """Say how far the opening of the storage is, 0 to 1; may be called from any thread."""
 
     def exporters(self) -> Sequence[Exporter]:
         """Return the in-process exporters of all plugins."""

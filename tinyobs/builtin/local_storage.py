@@ -25,9 +25,9 @@ def tinyobs_storage(url: str, services: Services) -> Storage | None:
     return open_directory(
         path,
         services.registry,
-        engine_options(services),
         services.clock.now_ms,
-        progress=services.report_progress,
+        engine_options(services),
+        services.report_progress,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import attrs
 import trio
 
 from ..abc import Route, Services
@@ -36,7 +37,8 @@ _WORDS: Final = {
 def tinyobs_routes(services: Services) -> Sequence[Route]:
     """Return the route; without the flag it answers that the receiver is not enabled."""
     enabled = services.settings.remote_write_receiver
-    write = WriteApi(Receiver(services).receive if enabled else None).write
+    api = attrs.evolve(services.api, remote_write=Receiver(services).receive if enabled else None)
+    write = WriteApi(api).write
     return [Route("/api/v1/write", write, ("POST",))]
 
 
@@ -70,4 +72,9 @@ class Receiver:
 
 def _left_out(decoded: Decoded) -> list[str]:
     """Return a sentence for each kind of thing in the request that could not be taken."""
-    return [f"{reason} ({count} in this request)" for reason, count in decoded.problems.items()]
+    problems = list(decoded.reasons)
+    if decoded.refused_series > len(decoded.reasons):
+        problems.append(f"{decoded.refused_series} series of this request have labels that cannot be stored")
+    if decoded.histograms:
+        problems.append(f"native histograms are not stored by this version ({decoded.histograms} in this request)")
+    return problems

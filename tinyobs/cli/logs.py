@@ -26,18 +26,32 @@ def configure(level: str, format: str) -> None:
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
+        _add_component,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.EventRenamer("msg"),
     ]
     structlog.configure(
         processors=[*shared, _one_line_traceback, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_NamedLogger,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stderr, format="level=%(levelname)s msg=%(message)r"
     )
+
+
+class _NamedLogger(structlog.PrintLogger):
+    """Writes to standard error and knows the name it was asked for."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(sys.stderr)
+        self.name = name
+
+
+def _add_component(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event.setdefault("component", logger.name)
+    return event
 
 
 def _one_line_traceback(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -121,10 +121,10 @@ class Agent:
         """Return whether requests are served."""
         return self.listeners.readiness if self.listeners is not None else Readiness(False, "starting")
 
-    def report_progress(self, current: int, last: int) -> None:
+    def report_progress(self, share: float) -> None:
         """Take note of how far the replay of the log is."""
         if self.listeners is not None:
-            self.listeners.report(False, "replaying the log", current, last)
+            self.listeners.report(False, "replaying the log", round(share * 100), 100)
 
     def exporters(self) -> Sequence[Exporter]:
         """Return the in-process exporters of all plugins."""

@@ -6,10 +6,14 @@ import os
 import platform
 import socket
 import threading
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..exposition.negotiate import choose
+from ..exposition.writer import write
 from ..model.durations import format_duration
+from ..model.families import MetricFamily
 from ..model.sizes import format_size
 from ..promql.engine import PromqlEngine
 from ..promql.limits import EngineOptions
@@ -48,11 +52,18 @@ def api_services(agent: Agent) -> ApiServices:
         runtime=lambda: _runtime(agent),
         tsdb_status=lambda limit: _tsdb(agent, limit),
         gather=agent.gather,
+        expose=_expose,
         readiness=agent.readiness,
         reload=agent.reload,
         quit=agent.quit,
         format=pretty,
     )
+
+
+def _expose(families: Sequence[MetricFamily], accept: str) -> tuple[bytes, str]:
+    """Return families in the format that an Accept header asks for, and its content type."""
+    answer = choose(accept)
+    return write(families, answer), answer.content_type
 
 
 def _python() -> str:

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field, frozen
 
 from ..abc import Clock, Processor, Storage
-from ..errors import DiskFullError, StorageError, Unavailable
+from ..errors import DiskFullError, StorageError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
 
 SAMPLES_QUEUED_MAX: Final = 2_000_000
@@ -53,7 +53,7 @@ class _Waiting:
     batch: Batch
     done: trio.Event
     result: AppendResult | None = None
-    error: StorageError | None = None
+    error: TinyObsError | None = None
 
 
 class Ingest:
@@ -143,7 +143,7 @@ class Ingest:
         try:
             # A commit is never abandoned half-way: whoever waits is told what became of it.
             results = await trio.to_thread.run_sync(storage.append, batches, abandon_on_cancel=False)
-        except StorageError as e:
+        except TinyObsError as e:
             self._failed(group, e)
         else:
             self._succeeded(group, results)
@@ -161,7 +161,7 @@ class Ingest:
                 self._refused[reason] = self._refused.get(reason, 0) + count
             self._on_committed(waiting.batch, result)
 
-    def _failed(self, group: Sequence[_Waiting], error: StorageError) -> None:
+    def _failed(self, group: Sequence[_Waiting], error: TinyObsError) -> None:
         if isinstance(error, DiskFullError):
             self._disk_full += 1
         else:

@@ -16,8 +16,9 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from ...abc import Services
-from ...errors import ExpositionError, LimitExceeded, StorageError, Unavailable
+from ...errors import ExpositionError, LimitExceeded, StorageError, Unavailable, WireError
 from ...exposition.formats import Format
+from ...exposition.negotiate import format_of
 from ...exposition.scrape_parser import NO_TIMESTAMP, Parsed, ScrapeParser
 from ...http_client import Client, HttpError
 from ...model.batch import AppendResult, Batch, Refused
@@ -52,7 +53,7 @@ class LoopRules:
     series: SeriesRules
     headers: tuple[tuple[str, str], ...]
     """Request headers but the timeout's, `Accept` among them."""
-    fallback_protocol: str = ""
+    fallback: Format | None = None
     honor_timestamps: bool = True
     track_timestamps_staleness: bool = False
     sample_limit: int = 0
@@ -169,8 +170,8 @@ class ScrapeLoop:
 
     async def _parse(self, fetched: Fetched) -> Parsed:
         try:
-            wanted = Format.of_content_type(fetched.content_type, self._rules.fallback_protocol)
-        except ValueError as e:
+            wanted = format_of(fetched.content_type, self._rules.fallback)
+        except WireError as e:
             raise ScrapeError(str(e)) from None
         if self._parser is None or self._parser.format is not wanted:
             self._parser = ScrapeParser(wanted)

@@ -11,6 +11,8 @@ import trio
 
 from ... import __version__
 from ...abc import Component, Services, Source
+from ...exposition.formats import Format
+from ...exposition.names import Escaping
 from ...exposition.negotiate import accept_header
 from ...relabel import Rule
 from ...web.services import TargetsView
@@ -117,15 +119,17 @@ def loop_rules(config: Any) -> LoopRules:
         config.label_name_length_limit,
         config.label_value_length_limit,
     )
+    protocols = [Format(p.value) for p in config.scrape_protocols]
+    escaping = Escaping(config.metric_name_escaping_scheme.value or Escaping.ALLOW_UTF8)
     headers = (
-        ("Accept", accept_header(config.scrape_protocols)),
+        ("Accept", accept_header(protocols, escaping)),
         ("Accept-Encoding", "gzip" if config.enable_compression else "identity"),
         ("User-Agent", f"TinyObs/{__version__}"),
     )
     return LoopRules(
         series,
         headers,
-        config.fallback_scrape_protocol,
+        Format(config.fallback_scrape_protocol.value) if config.fallback_scrape_protocol else None,
         config.honor_timestamps,
         config.track_timestamps_staleness,
         config.sample_limit,
