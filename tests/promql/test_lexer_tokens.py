@@ -198,6 +198,7 @@ def test_years_and_weeks_are_printed_only_when_whole() -> None:
 def test_seconds_become_whole_milliseconds() -> None:
     """Rounded to nanoseconds first, then cut."""
     assert [seconds_to_ms(s) for s in (4.018, -0.5, 0.0009, 1.9999999999)] == [4018, -500, 0, 2000]
+    assert seconds_to_ms(678_398_757.931) == 678_398_757_931
 
 
 @pytest.mark.parametrize(

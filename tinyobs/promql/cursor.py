@@ -23,34 +23,48 @@ TREE_HEIGHT_MAX: Final = 250
 
 @define
 class Cursor:
-    """Where parsing stands.  `kind`, `lexeme` and `start` are those of the current token; `end` is where the one before
-    it ends; `height` is that of the tree parsed last."""
+    """Where parsing stands.  `token` is the current one, `kind` its kind; `height` is that of the tree parsed last."""
 
     text: str
     tokens: list[Token]
     features: frozenset[str]
     functions: Mapping[str, Signature]
     index: int = 0
+    token: Token = ("", "", 0)
     kind: str = ""
-    lexeme: str = ""
-    start: int = 0
-    end: int = 0
     nesting: int = 0
     height: int = 1
     aggregations: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.kind, self.lexeme, self.start = self.tokens[0]
+        self.token = self.tokens[0]
+        self.kind = self.token[0]
 
     def advance(self) -> None:
-        """Go to the next token."""
-        self.end = self.start + len(self.lexeme)
+        """Go to the next token; never from the last one."""
         self.index += 1
-        self.kind, self.lexeme, self.start = self.tokens[self.index]
+        token = self.token = self.tokens[self.index]
+        self.kind = token[0]
+
+    @property
+    def lexeme(self) -> str:
+        """The text of the current token."""
+        return self.token[1]
+
+    @property
+    def start(self) -> int:
+        """Where the current token starts."""
+        return self.token[2]
+
+    @property
+    def end(self) -> int:
+        """Where the token before the current one ends."""
+        _, text, start = self.tokens[self.index - 1]
+        return start + len(text)
 
     def next_kind(self) -> str:
-        """Return the kind of the token after the current one."""
-        return self.tokens[min(self.index + 1, len(self.tokens) - 1)][0]
+        """Return the kind of the token after the current one, which is not the last."""
+        return self.tokens[self.index + 1][0]
 
     def fail(self, message: str, start: int, end: int) -> QueryParseError:
         """Return the error for a stretch of the text; the caller raises it."""
@@ -62,7 +76,7 @@ class Cursor:
             return self.fail(self.lexeme, self.start, len(self.text))
         if not context and self.aggregations:
             context = "aggregation"
-        message = f"unexpected {describe((self.kind, self.lexeme, self.start))}"
+        message = f"unexpected {describe(self.token)}"
         message += f" in {context}" if context else ""
         message += f", expected {expected}" if expected else ""
         return self.fail(message, self.start, self.start + len(self.lexeme))

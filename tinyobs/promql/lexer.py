@@ -52,10 +52,15 @@ _NUMERAL = r"([0-9]+(?:\.[0-9]+)?(?![0-9a-zA-Z_.]))|([0-9]+(?:ms|[smhdwy])(?:[0-
 _LITERAL = r'("[^"\\\n\ufffd\ud800-\udfff]*"|' + r"'[^'\\\n\ufffd\ud800-\udfff]*'|`[^`\ufffd\ud800-\udfff]*`)|([\"'`])"
 _SIGNS = r"(==|!=|<=|>=|</|>/|[-+*/%^,@<>]|=(?!~))"
 _REST = r"(#[^\r\n]*)|([()\[\]{}])|(\Z)|(.)"
+_USUAL_RANGE = r"\[([0-9]+(?:ms|[smhdwy]))\]"
 
-_ORDINARY = re.compile(rf"{_SPACE}(?:([a-zA-Z_:][a-zA-Z0-9_:]*)|{_SIGNS}|{_NUMERAL}|{_LITERAL}|{_REST})", re.DOTALL)
-_BRACKET = re.compile(rf"{_SPACE}(?:([a-zA-Z_]+|:)|{_SIGNS}|{_NUMERAL}|{_LITERAL}|{_REST})", re.DOTALL)
-_WORD, _SIGN, _NUMBER, _DURATION, _ODD, _STRING, _QUOTE, _COMMENT, _PAREN, _EOF = range(1, 11)
+_ORDINARY = re.compile(
+    rf"{_SPACE}(?:([a-zA-Z_:][a-zA-Z0-9_:]*)|{_SIGNS}|{_NUMERAL}|{_LITERAL}|{_USUAL_RANGE}|{_REST})", re.DOTALL
+)
+_BRACKET = re.compile(rf"{_SPACE}(?:([a-zA-Z_]+|:)|{_SIGNS}|{_NUMERAL}|{_LITERAL}|(?!)()|{_REST})", re.DOTALL)
+_WORD, _SIGN, _NUMBER, _DURATION, _ODD, _STRING, _QUOTE, _RANGE, _COMMENT, _PAREN, _EOF = range(1, 12)
+
+_PLAIN: Final = {_NUMBER: NUMBER, _DURATION: DURATION, _STRING: STRING}
 
 _BRACE = re.compile(
     rf"{_SPACE}(?:([a-zA-Z_][a-zA-Z0-9_]*)|(=~|!~|!=|=|,)|{_LITERAL}|(#[^\r\n]*)|(\}})|(\Z)|(.))", re.DOTALL
@@ -109,8 +114,9 @@ class _Lexer:
         return None
 
     def ordinary(self) -> _Mode | None:
-        """Read outside braces and brackets, up to the next of either."""
-        add = self.tokens.append
+        """Read outside braces and brackets, up to the next of either (a plain `[5m]` needs no mode of its own)."""
+        tokens = self.tokens
+        add = tokens.append
         keyword = _KEYWORDS.get
         for found in _ORDINARY.finditer(self.text, self.at):
             group = found.lastindex
@@ -123,14 +129,18 @@ class _Lexer:
                 elif kind in FILLS and not _FOLLOWED_BY_PAREN.match(self.text, found.end()):
                     kind = IDENTIFIER  # a metric may have this name
                 add((kind, text, start))
+            elif group == _PAREN and (text == "(" or (text == ")" and self.parens > 0)):
+                self.parens += 1 if text == "(" else -1
+                add((text, text, start))
             elif group == _SIGN:
                 add((text, text, start))
-            elif group == _NUMBER:
-                add((NUMBER, text, start))
-            elif group == _STRING:
-                add((STRING, text, start))
-            elif group == _DURATION:
-                add((DURATION, text, start))
+            elif group == _RANGE:
+                tokens += (("[", "[", start - 1), (DURATION, text, start), ("]", "]", found.end() - 1))
+            elif group in _PLAIN:
+                add((_PLAIN[group], text, start))
+            elif group == _EOF and self.parens == 0:
+                add((END, "", start))
+                return None
             elif group != _COMMENT:
                 self.at = found.end()
                 return self.rare(group, text, start)
@@ -151,12 +161,7 @@ class _Lexer:
         if group == _QUOTE:
             return self.string(start)
         if group == _EOF:
-            if self.parens:
-                return self.fail("unclosed left parenthesis", start)
-            if self.in_bracket:
-                return self.fail("unclosed left bracket", start)
-            self.tokens.append((END, "", start))
-            return None
+            return self.fail("unclosed left parenthesis" if self.parens else "unclosed left bracket", start)
         if text in ("=", "!"):
             return self.fail(
                 f"unexpected character after '{text}': {quote_char(self.text[start + 1 : start + 2])}", start
@@ -207,7 +212,7 @@ class _Lexer:
             if group == _EOF:
                 return self.fail("unexpected end of input in duration expression", start)
             if group in (_NUMBER, _DURATION):
-                self.tokens.append((NUMBER if group == _NUMBER else DURATION, text, start))
+                self.tokens.append((_PLAIN[group], text, start))
                 return self.after_number
             if group == _ODD:
                 return self.rare(group, text, start)
@@ -239,10 +244,8 @@ class _Lexer:
                 return self.fail(f"unexpected character: {quote_char(text[0])}, expected ':'", start)
             if group in (_WORD, _SIGN):
                 self.tokens.append((text.lower(), text, start))
-            elif group in (_NUMBER, _DURATION):
-                self.tokens.append((NUMBER if group == _NUMBER else DURATION, text, start))
-            elif group == _STRING:
-                self.tokens.append((STRING, text, start))
+            elif group in _PLAIN:
+                self.tokens.append((_PLAIN[group], text, start))
             elif group != _COMMENT:
                 return self.rare(group, text, start)
         return None

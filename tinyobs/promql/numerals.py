@@ -80,9 +80,15 @@ def duration_ms(text: str) -> int:
 
 
 def seconds_to_ms(seconds: float) -> int:
-    """Return whole milliseconds of a number of seconds, rounded to nanoseconds and then cut as upstream does."""
-    nanoseconds = int(abs(seconds) * 1e9 + 0.5)
-    return int(math.copysign(nanoseconds // 1_000_000, seconds))
+    """Return the whole milliseconds of a number of seconds, as upstream: rounded to nanoseconds, then cut.
+
+    Where a float no longer holds nanoseconds (from about a hundred days on), to the nearest millisecond it may mean.
+    """
+    exact = abs(seconds) * 1000
+    nearest = round(exact)
+    if abs(exact - nearest) > max(5e-7, exact * 1e-15):
+        nearest = int(exact)
+    return -nearest if seconds < 0 else nearest
 
 
 def format_duration(milliseconds: int) -> str:
