@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .compression import compress, decompress
 from .planes import WIDTH_MAX, Planes, decode_planes, encode_planes, widths_of
-from .ragged import offsets_of, spread, take_rows
+from .ragged import offsets_of, put_rows, take_rows
 from .shuffle import shuffle, unshuffle
 
 I64 = NDArray[np.int64]
@@ -113,7 +113,7 @@ class IntegerRows:
                 return
             rows = g.rows[chosen]
             to = place[rows]
-            r = _unzigzag(g.planes.at(spread(g.offsets[chosen], self.counts[rows])))
+            r = _unzigzag(g.planes.rows(chosen, g.offsets))
         counts = self.counts[rows]
         starts = offsets_of(counts)[:-1]
         r += np.repeat(self.bases[rows], counts)
@@ -123,7 +123,7 @@ class IntegerRows:
         if len(rows) == len(offsets) - 1 and (np.diff(to) == 1).all():
             out[:] = r
         else:
-            out[spread(offsets[to], counts)] = r
+            put_rows(out, offsets, to, r)
 
 
 def decode_rows(data: memoryview) -> tuple[IntegerRows, int]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .compression import FAST, compress, decompress
 from .floats import BITS, SCALE_MAX, to_floats, to_integers
 from .integers import ROWS_MAX, IntegerRows, decode_rows, encode_rows
-from .ragged import take_rows
+from .ragged import cut_rows, offsets_of, take_rows
 from .shuffle import shuffle, unshuffle
 from .timestamps import share
 
@@ -30,6 +30,8 @@ MAGIC: Final = 0x50
 VERSION: Final = 1
 FLOATS: Final = 1
 """The kind of a page of float64 samples; other kinds (native histograms) are for later versions."""
+TIME_MIN: Final = -(1 << 63)
+TIME_MAX: Final = (1 << 63) - 1
 HEADER: Final = struct.Struct("<BBBxIIIII")
 """magic, version, kind, zero, checksum of the rest, body bytes, rows, patches, bytes of the row table."""
 
@@ -73,34 +75,61 @@ class Page:
     _times: IntegerRows
     _integers: IntegerRows
 
-    def read(self, rows: I64 | None = None) -> tuple[I64, I64, F64]:
-        """Return (offsets, timestamps_ms, values) of ascending `rows`, all of them by default."""
+    def read(self, rows: I64 | None = None, mint_ms: int = TIME_MIN, maxt_ms: int = TIME_MAX) -> tuple[I64, I64, F64]:
+        """Return (offsets, timestamps_ms, values) of ascending `rows`, all of them by default.
+
+        Only samples with mint_ms <= time <= maxt_ms; the timestamps of each row must ascend where that leaves some out.
+        """
+        if rows is None:
+            columns, scales = self._columns, self._scales
+            times, time_offsets = self._times.decode()
+        else:
+            columns, scales = self._columns[rows], self._scales[rows]
+            wanted = None
+            if len(self._times.counts) > 1:
+                wanted, columns = np.unique(columns, return_inverse=True)
+            times, time_offsets = self._times.decode(wanted)
         integers, offsets = self._integers.decode(rows)
-        counts = self.counts if rows is None else self.counts[rows]
-        values = to_floats(integers, self._scales if rows is None else self._scales[rows], counts)
+        low, high = _inside(times, time_offsets, mint_ms, maxt_ms)
+        low, counts = low[columns], (high - low)[columns]
+        if len(integers) == int(counts.sum()):
+            clipped = offsets
+            times = take_rows(times, time_offsets, columns)
+        else:
+            clipped = offsets_of(counts)
+            times = cut_rows(times, time_offsets[:-1][columns] + low, counts)
+            integers = cut_rows(integers, offsets[:-1] + low, counts)
+        values = to_floats(integers, scales, counts)
         if len(self._patched):
-            self._patch(values, rows, offsets)
-        return offsets, self._read_times(rows), values
+            self._patch(values, rows, clipped, low)
+        return clipped, times, values
 
-    def _read_times(self, rows: I64 | None) -> I64:
-        if rows is None:
-            times, offsets = self._times.decode()
-            return take_rows(times, offsets, self._columns)
-        wanted, columns = np.unique(self._columns[rows], return_inverse=True)
-        times, offsets = self._times.decode(wanted)
-        return take_rows(times, offsets, columns)
-
-    def _patch(self, values: F64, rows: I64 | None, offsets: I64) -> None:
-        bits = values.view(np.uint64)
-        if rows is None:
-            bits[self._patched] = self._patches
-            return
+    def _patch(self, values: F64, rows: I64 | None, offsets: I64, low: I64) -> None:
+        """Put the bits of patched samples in place; `low` is how many samples of each row were left out before."""
         starts = np.cumsum(self.counts) - self.counts
-        at = np.searchsorted(starts, self._patched, side="right") - 1
-        place = np.full(len(self.counts), -1, np.int64)
-        place[rows] = np.arange(len(rows))
-        mine = np.flatnonzero(place[at] >= 0)
-        bits[offsets[place[at[mine]]] + self._patched[mine] - starts[at[mine]]] = self._patches[mine]
+        row = np.searchsorted(starts, self._patched, side="right") - 1
+        inside = self._patched - starts[row]
+        bits = self._patches
+        if rows is not None:
+            place = np.full(len(self.counts), -1, np.int64)
+            place[rows] = np.arange(len(rows))
+            row = place[row]
+            mine = row >= 0
+            row, inside, bits = row[mine], inside[mine], bits[mine]
+        at = offsets[row] + inside - low[row]
+        mine = (inside >= low[row]) & (at < offsets[row + 1])
+        values.view(np.uint64)[at[mine]] = bits[mine]
+
+
+def _inside(times: I64, offsets: I64, mint_ms: int, maxt_ms: int) -> tuple[I64, I64]:
+    """Return for each ascending column the positions (first, last + 1) of the times in the inclusive range."""
+    counts = np.diff(offsets)
+    if mint_ms == TIME_MIN and maxt_ms == TIME_MAX:
+        return np.zeros_like(counts), counts
+    low, high = (
+        np.diff(np.concatenate([[0], np.cumsum(where)])[offsets]) for where in (times < mint_ms, times <= maxt_ms)
+    )
+    return low, np.maximum(high, low)
 
 
 def decode_page(data: memoryview | bytes) -> Page:

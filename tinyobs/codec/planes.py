@@ -17,6 +17,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from .compression import FAST, compress, decompress
+from .ragged import offsets_of, take_rows
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -80,13 +81,15 @@ class Planes:
             columns[start:, j] = plane
         return out
 
-    def at(self, positions: I64) -> U64:
-        """Return the integers at ascending positions."""
-        out = np.zeros(len(positions), np.uint64)
+    def rows(self, chosen: I64, offsets: I64) -> U64:
+        """Return the integers of ascending rows; offsets: those of all rows, none of which is empty."""
+        ends = offsets_of(np.diff(offsets)[chosen])
+        out = np.zeros(int(ends[-1]), np.uint64)
         columns = out.view(np.uint8).reshape(-1, WIDTH_MAX)
         for j, (plane, start) in enumerate(zip(self.planes, self.starts, strict=True)):
-            first = int(np.searchsorted(positions, start))
-            columns[first:, j] = plane[positions[first:] - start]
+            row = int(np.searchsorted(offsets, start))
+            first = int(np.searchsorted(chosen, row))
+            columns[int(ends[first]) :, j] = take_rows(plane, offsets[row:] - start, chosen[first:] - row)
         return out
 
 

@@ -33,3 +33,25 @@ def take_rows(values: NDArray[T], offsets: I64, rows: I64) -> NDArray[T]:
     if n and (counts == n).all():
         return values.reshape(-1, n)[rows].reshape(-1)
     return values[spread(offsets[:-1][rows], counts[rows])]
+
+
+def cut_rows(values: NDArray[T], starts: I64, counts: I64) -> NDArray[T]:
+    """Return `values[starts[i]:starts[i] + counts[i]]` for all i, one after another; quick where they lie evenly."""
+    n = int(counts[0]) if len(counts) else 0
+    if len(counts) > 1 and (counts == n).all():
+        step = int(starts[1] - starts[0])
+        if step >= 0 and (np.diff(starts) == step).all():
+            size = values.itemsize
+            rows = np.lib.stride_tricks.as_strided(values[int(starts[0]) :], (len(counts), n), (step * size, size))
+            return rows.reshape(-1)
+    return values[spread(starts, counts)]
+
+
+def put_rows(out: NDArray[T], offsets: I64, rows: I64, values: NDArray[T]) -> None:
+    """Write rows that lie one after another in `values` to the places `out[offsets[r]:offsets[r+1]]`."""
+    counts = np.diff(offsets)
+    n = int(counts[0]) if len(counts) else 0
+    if n and (counts == n).all():
+        out.reshape(-1, n)[rows] = values.reshape(-1, n)
+    else:
+        out[spread(offsets[:-1][rows], counts[rows])] = values

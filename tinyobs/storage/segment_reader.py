@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -92,9 +92,13 @@ class SegmentReader:
 
     # -- samples -----------------------------------------------------------------------------------------------
 
-    def read(self, numbers: U32, mint_ms: int, maxt_ms: int) -> SeriesColumns:
-        """Return the samples of ascending series numbers with mint_ms <= time <= maxt_ms; a series may have none."""
-        return self._read(numbers, mint_ms, maxt_ms, self._cached_page)
+    def read(self, numbers: U32, mint_ms: int, maxt_ms: int, labels: Sequence[Labels] | None = None) -> SeriesColumns:
+        """Return the samples of ascending series numbers with mint_ms <= time <= maxt_ms; a series may have none.
+
+        A caller that has the label sets already gives them, which spares decoding them again.
+        """
+        samples = self._read(numbers, mint_ms, maxt_ms, self._cached_page)
+        return SeriesColumns(self.labels(numbers) if labels is None else labels, *samples)
 
     def iterate(self, block: int = 256) -> Iterator[SeriesColumns]:
         """Yield all series with all samples in label order, at most `block` at a time, past the cache."""
@@ -107,7 +111,8 @@ class SegmentReader:
             )
             size = min(block, max(1, int(ITERATE_SAMPLES / max(density, 1.0))), count - at)
             numbers = np.arange(at, at + size, dtype=np.uint32)
-            yield self._read(numbers, self.info.mint_ms, self.info.maxt_ms, self._decode_page)
+            samples = self._read(numbers, self.info.mint_ms, self.info.maxt_ms, self._decode_page)
+            yield SeriesColumns(self.labels(numbers), *samples)
             at += size
 
     def verify(self) -> None:
@@ -192,7 +197,8 @@ class SegmentReader:
             raise CorruptionError(self._name, offset, str(e)) from None
         return page
 
-    def _read(self, numbers: U32, mint_ms: int, maxt_ms: int, page_of) -> SeriesColumns:  # type: ignore[no-untyped-def]
+    def _read(self, numbers: U32, mint_ms: int, maxt_ms: int, page_of: Callable[[int], Page]) -> tuple[I64, I64, F64]:
+        """Return (offsets, times, values) of ascending series numbers."""
         wanted = numbers.astype(np.int64)
         table = self._pages
         a = np.searchsorted(wanted, table.firsts)
@@ -203,20 +209,10 @@ class SegmentReader:
             page = page_of(i)
             series = np.arange(a[i], b[i])
             rows = None if len(series) == len(page.counts) else wanted[a[i] : b[i]] - table.firsts[i]
-            offsets, times, values = page.read(rows)
-            if table.mint_ms[i] < mint_ms or table.maxt_ms[i] > maxt_ms:
-                offsets, times, values = _clip(offsets, times, values, mint_ms, maxt_ms)
+            whole = mint_ms <= table.mint_ms[i] and table.maxt_ms[i] <= maxt_ms
+            offsets, times, values = page.read(rows) if whole else page.read(rows, mint_ms, maxt_ms)
             pieces.append(_Piece(series, np.diff(offsets), times, values))
-        offsets, times, values = _assemble(pieces, len(wanted))
-        return SeriesColumns(self.labels(numbers), offsets, times, values)
-
-
-def _clip(offsets: I64, times: I64, values: F64, mint_ms: int, maxt_ms: int) -> tuple[I64, I64, F64]:
-    """Return only the samples within the time range."""
-    inside = (times >= mint_ms) & (times <= maxt_ms)
-    before = np.zeros(len(times) + 1, np.int64)
-    np.cumsum(inside, out=before[1:])
-    return before[offsets], times[inside], values[inside]
+        return _assemble(pieces, len(wanted))
 
 
 def _assemble(pieces: list[_Piece], series: int) -> tuple[I64, I64, F64]:
