@@ -57,11 +57,6 @@ class Curve(StrEnum):
     P521 = "CurveP521"
     X25519 = "X25519"
 
-    @property
-    def openssl_name(self) -> str:
-        """The name in OpenSSL."""
-        return {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1"}.get(self, "X25519")
-
     @classmethod
     def refusal(cls, text: str) -> str:
         """Return the message for a curve that there is not."""
@@ -84,16 +79,6 @@ class Cipher(StrEnum):
     ECDHE_RSA_AES_256_GCM = "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"
     ECDHE_RSA_CHACHA20 = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"
     ECDHE_ECDSA_CHACHA20 = "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
-
-    @property
-    def openssl_name(self) -> str:
-        """The name in OpenSSL; suites of TLS 1.3 (without `WITH`) have the same name there."""
-        if "_WITH_" not in self:
-            return str(self)
-        exchange, _, cipher = self.removeprefix("TLS_").partition("_WITH_")
-        cipher = cipher.replace("AES_128_", "AES128-").replace("AES_256_", "AES256-")
-        cipher = cipher.replace("CBC_", "").replace("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305")
-        return f"{exchange}-{cipher}".replace("_", "-")
 
     @classmethod
     def refusal(cls, text: str) -> str:
@@ -186,14 +171,6 @@ class WebConfig:
         for name, password in self.basic_auth_users:
             if not _BCRYPT.match(password.reveal()):
                 yield Fault(f"the password of '{name}' is not a bcrypt hash", f"basic_auth_users.{name}")
-
-    def users(self) -> dict[str, str]:
-        """Return user name -> bcrypt hash."""
-        return {name: password.reveal() for name, password in self.basic_auth_users}
-
-    def header_pairs(self) -> tuple[tuple[str, str], ...]:
-        """Return the headers that every answer carries."""
-        return tuple((name, value) for name, value in self.http_server_config.headers if value)
 
 
 def parse_web_config(text: str | bytes, filename: str) -> WebConfig:
