@@ -1,0 +1,88 @@
+"""Series in memory behind the contracts of `tinyobs.abc`: what the PromQL tests query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from attrs import define, frozen
+
+from tinyobs.abc import Querier, Selection
+from tinyobs.model.columns import SeriesColumns
+from tinyobs.model.labels import Labels, get
+from tinyobs.model.matchers import Matcher
+
+
+@define
+class MemoryStore:
+    """A queryable over `series`: label set -> (timestamps int64, values float64)."""
+
+    series: dict[Labels, tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, data: Mapping[Labels, Sequence[tuple[int, float]]]) -> MemoryStore:
+        """Return a store of (timestamp, value) pairs."""
+        made = {}
+        for labels, points in data.items():
+            times = np.array([t for t, _ in points], np.int64)
+            made[labels] = times, np.array([v for _, v in points], np.float64)
+        return cls(made)
+
+    def add(self, labels: Labels, points: Sequence[tuple[int, float]]) -> None:
+        """Add samples; of a repeated time the last one stands."""
+        old = self.series.get(labels, (np.empty(0, np.int64), np.empty(0)))
+        times = np.concatenate((old[0], np.array([t for t, _ in points], np.int64)))
+        values = np.concatenate((old[1], np.array([v for _, v in points], np.float64)))
+        last = {t: i for i, t in enumerate(times.tolist())}
+        order = [last[t] for t in sorted(last)]
+        self.series[labels] = times[order], values[order]
+
+    def querier(self, mint_ms: int, maxt_ms: int) -> MemoryQuerier:
+        """Return a view."""
+        return MemoryQuerier(self, mint_ms, maxt_ms)
+
+
+@define
+class MemoryQuerier(Querier):
+    """A view of a `MemoryStore`."""
+
+    store: MemoryStore
+    mint_ms: int
+    maxt_ms: int
+
+    def select(
+        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+    ) -> Selection:
+        found = [x for x in sorted(self.store.series) if all(m.matches(get(x, m.name)) for m in matchers)]
+        return MemorySelection(found, self.store, mint_ms, maxt_ms)
+
+    def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
+        return sorted({name for labels in self.store.series for name, _ in labels})
+
+    def label_values(self, name: str, matchers: Sequence[Matcher] = ()) -> list[str]:
+        return sorted({get(labels, name) for labels in self.store.series} - {""})
+
+    def close(self) -> None:
+        pass
+
+
+@frozen
+class MemorySelection(Selection):
+    """Selected series of a `MemoryStore`."""
+
+    labels: list[Labels]
+    store: MemoryStore
+    mint_ms: int
+    maxt_ms: int
+
+    def read(self, first: int, last: int) -> SeriesColumns:
+        times, values, offsets = [np.empty(0, np.int64)], [np.empty(0)], [0]
+        for labels in self.labels[first:last]:
+            t, v = self.store.series[labels]
+            a, b = np.searchsorted(t, self.mint_ms, "left"), np.searchsorted(t, self.maxt_ms, "right")
+            times.append(t[a:b])
+            values.append(v[a:b])
+            offsets.append(offsets[-1] + int(b - a))
+        return SeriesColumns(
+            self.labels[first:last], np.array(offsets, np.int64), np.concatenate(times), np.concatenate(values)
+        )

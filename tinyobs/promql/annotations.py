@@ -1,0 +1,145 @@
+"""Warnings and infos that accompany a result, with the wording and positions of Prometheus.
+
+Source of the texts: prometheus util/annotations/annotations.go (3.14).  An annotation is kept once, however often it
+occurs; the number of distinct ones is bounded when they are given out.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Final
+
+from attrs import Factory, define
+
+from .nodes import Expr
+from .numbers_text import format_g
+from .strings import quote
+
+ANNOTATIONS_MAX: Final = 10
+"""Distinct warnings, and distinct infos, given out; the rest is counted."""
+
+_WARNING = "PromQL warning: "
+_INFO = "PromQL info: "
+_MONOTONICITY = (
+    "PromQL info: input to histogram_quantile needed to be fixed for monotonicity "
+    "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
+)
+
+
+@define
+class _Repair:
+    """What is known of repaired buckets of one metric at one place of the query."""
+
+    smallest: float
+    largest: float
+    difference: float
+    count: int
+    first_ms: int
+    last_ms: int
+
+
+@define
+class Annotations:
+    """The annotations of one query over `text`."""
+
+    text: str
+    _warnings: dict[str, None] = Factory(dict)
+    _infos: dict[str, None] = Factory(dict)
+    _repairs: dict[tuple[str, str], _Repair] = Factory(dict)
+
+    def position(self, node: Expr) -> str:
+        """Return ` (line:column)` of a node; both count from 1, columns in bytes as upstream has it."""
+        before = self.text[: node.start]
+        line_start = before.rfind("\n") + 1
+        return f" ({before.count(chr(10)) + 1}:{len(before[line_start:].encode('utf-8', 'surrogateescape')) + 1})"
+
+    def warn(self, message: str, node: Expr) -> None:
+        """Add a warning."""
+        self._warnings[_WARNING + message + self.position(node)] = None
+
+    def info(self, message: str, node: Expr) -> None:
+        """Add an info."""
+        self._infos[_INFO + message + self.position(node)] = None
+
+    def invalid_quantile(self, quantile: float, node: Expr) -> None:
+        """A quantile outside 0 .. 1."""
+        self.warn(f"quantile value should be between 0 and 1, got {format_g(quantile)}", node)
+
+    def invalid_ratio(self, ratio: float, used: float, node: Expr) -> None:
+        """A ratio outside -1 .. 1."""
+        self.warn(f"ratio value should be between -1 and 1, got {format_g(ratio)}, capping to {format_g(used)}", node)
+
+    def bad_bucket_label(self, metric: str, value: str, node: Expr) -> None:
+        """A bucket whose `le` is no number."""
+        self.warn(f'bucket label "le" is missing or has a malformed value of {quote(value)}{_named(metric)}', node)
+
+    def not_a_counter(self, metric: str, node: Expr) -> None:
+        """A rate of something whose name is not that of a counter."""
+        self.info(
+            f"metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {quote(metric)}", node
+        )
+
+    def not_a_counter_by_type(self, metric: str, kind: str, node: Expr) -> None:
+        """A rate of something whose `__type__` is not that of a counter."""
+        self.info(
+            f'metric might not be a counter, __type__ label is not set to "counter" or "histogram", '
+            f"got {quote(kind)}: {quote(metric)}",
+            node,
+        )
+
+    def incompatible_types(self, left: str, op: str, right: str, node: Expr) -> None:
+        """An operator that does not take samples of these kinds."""
+        self.info(f"incompatible sample types encountered for binary operator {quote(op)}: {left} {op} {right}", node)
+
+    def repaired_buckets(
+        self,
+        metric: str,
+        node: Expr,
+        bounds: tuple[float, float],
+        difference: float,
+        times: tuple[int, int],
+        count: int,
+    ) -> None:
+        """Cumulative buckets that were not monotonic.
+
+        bounds: smallest and largest repaired upper bound.  times: first and last moment, ms.  count: repaired points.
+        """
+        key = (_named(metric), self.position(node))
+        old = self._repairs.get(key)
+        if old is None:
+            self._repairs[key] = _Repair(bounds[0], bounds[1], difference, count, times[0], times[1])
+            return
+        old.smallest, old.largest = min(old.smallest, bounds[0]), max(old.largest, bounds[1])
+        old.difference = max(old.difference, difference)
+        old.count += count
+        old.first_ms, old.last_ms = min(old.first_ms, times[0]), max(old.last_ms, times[1])
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return the warnings, sorted, cut at `ANNOTATIONS_MAX`."""
+        return _cut(self._warnings, "warning")
+
+    def infos(self) -> tuple[str, ...]:
+        """Return the infos, sorted, cut at `ANNOTATIONS_MAX`."""
+        found = dict(self._infos)
+        for (named, position), r in self._repairs.items():
+            found[
+                f"{_MONOTONICITY}{named}, from buckets {format_g(r.smallest)} to {format_g(r.largest)}, with a max diff "
+                f"of {r.difference:.2g}, over {r.count} samples from {_time(r.first_ms)} to {_time(r.last_ms)}{position}"
+            ] = None
+        return _cut(found, "info")
+
+
+def _named(metric: str) -> str:
+    return f" for metric name {quote(metric)}" if metric else ""
+
+
+def _cut(found: dict[str, None], kind: str) -> tuple[str, ...]:
+    texts = sorted(found)
+    if len(texts) <= ANNOTATIONS_MAX:
+        return tuple(texts)
+    return (*texts[:ANNOTATIONS_MAX], f"{len(texts) - ANNOTATIONS_MAX} more {kind} annotations omitted")
+
+
+def _time(ms: int) -> str:
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(seconds=int(ms / 1000))
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

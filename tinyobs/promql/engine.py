@@ -1,0 +1,232 @@
+"""The engine: text and a time range in, a `Result` out.
+
+It remembers parsed queries, opens one querier for the range that the plan needs, and puts results in the order that
+Prometheus gives them.  Synchronous and thread-safe; run it in worker threads.  Not here: formats of results.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Lock
+
+import numpy as np
+from attrs import Factory, define
+
+from ..abc import Queryable
+from ..errors import QueryExecutionError
+from ..model.columns import SeriesColumns, empty
+from .annotations import Annotations
+from .blocks import Block, Ranges, Scalar, Text, Value, Vector, cleaned
+from .durations import TimeRange
+from .evaluate import Evaluation
+from .functions import absence, clock, conversion, histograms, info, maths, over_time, rates, relabel, sorting, trends
+from .grid import Grid, between, instant
+from .limits import PARSED_QUERIES_MAX, Budget, EngineOptions
+from .nodes import Expr, ValueType
+from .parser import parse
+from .plan import Node, Plan, make_plan
+from .raw_ranges import raw_ranges
+from .result import QueryStatistics, Result
+
+Check = Callable[[], None]
+
+FUNCTION_FAMILIES = (
+    absence, clock, conversion, histograms, info, maths, over_time, rates, relabel, sorting, trends,
+)  # fmt: skip
+"""The modules whose import registers the functions of the language."""
+
+
+@define(eq=False)
+class Run:
+    """A query under way: what all phases share."""
+
+    text: str
+    expr: Expr
+    plan: Plan
+    times: TimeRange
+    options: EngineOptions
+    started: float
+    budget: Budget
+    annotations: Annotations
+    observe: Callable[[Node, Value], Value] | None = None
+    prepared: float = 0.0
+
+    def statistics(self) -> QueryStatistics:
+        """Return what the query cost so far."""
+        now = time.perf_counter()
+        return QueryStatistics(
+            samples_read=self.budget.samples_read,
+            samples_peak=self.budget.peak,
+            series=self.budget.series,
+            prepare_seconds=self.prepared - self.started,
+            evaluate_seconds=now - self.prepared,
+        )
+
+
+@define(eq=False)
+class PromqlEngine:
+    """Evaluates PromQL over anything that gives queriers."""
+
+    options: EngineOptions = Factory(EngineOptions)
+    _parsed: dict[str, Expr] = Factory(dict)
+    _lock: Lock = Factory(Lock)
+
+    def parse(self, text: str) -> Expr:
+        """Return the checked tree of a query; `QueryParseError` when it is none."""
+        found = self._parsed.get(text)
+        if found is None:
+            found = parse(text, features=self.options.features)
+            with self._lock:
+                while len(self._parsed) >= PARSED_QUERIES_MAX:
+                    self._parsed.pop(next(iter(self._parsed)))
+                self._parsed[text] = found
+        return found
+
+    def instant(
+        self,
+        queryable: Queryable,
+        text: str,
+        time_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        timeout_seconds: float | None = None,
+        check: Check | None = None,
+        observe: Callable[[Node, Value], Value] | None = None,
+    ) -> Result:
+        """Evaluate a query at one moment.
+
+        Raises `QueryError`: its subclasses say whether the text, the time or the data are at fault.
+        """
+        run = self.start(
+            text, instant(time_ms), TimeRange(time_ms, time_ms, 0), lookback_ms, timeout_seconds, check, observe
+        )
+        return self.finish(queryable, run)
+
+    def range(
+        self,
+        queryable: Queryable,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        lookback_ms: int | None = None,
+        timeout_seconds: float | None = None,
+        check: Check | None = None,
+        observe: Callable[[Node, Value], Value] | None = None,
+    ) -> Result:
+        """Evaluate a query at every step from `start_ms` to `end_ms`, both included.
+
+        Raises `QueryError` as `instant` does; a result that is no vector and no scalar is an error.
+        """
+        if step_ms <= 0 or end_ms < start_ms:
+            raise QueryExecutionError("a range query needs a positive step and an end that is not before its start")
+        grid = between(start_ms, end_ms, step_ms)
+        times = TimeRange(start_ms, end_ms, step_ms)
+        return self.finish(queryable, self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe))
+
+    def start(
+        self,
+        text: str,
+        grid: Grid,
+        times: TimeRange,
+        lookback_ms: int | None = None,
+        timeout_seconds: float | None = None,
+        check: Check | None = None,
+        observe: Callable[[Node, Value], Value] | None = None,
+    ) -> Run:
+        """Parse and plan a query."""
+        started = time.perf_counter()
+        options = self.options
+        limit = options.timeout_seconds if timeout_seconds is None else timeout_seconds
+        budget = Budget(options, time.monotonic() + limit if limit else 0.0, check)
+        expr = self.parse(text)
+        plan = make_plan(
+            expr,
+            grid,
+            times,
+            lookback_ms=options.lookback_ms if lookback_ms is None else lookback_ms,
+            subquery_step_ms=options.subquery_step_ms,
+        )
+        return Run(text, expr, plan, times, options, started, budget, Annotations(text), observe, time.perf_counter())
+
+    def finish(self, queryable: Queryable, run: Run) -> Result:
+        """Evaluate a planned query."""
+        kind = run.plan.root.type
+        if run.times.step_ms and kind in (ValueType.MATRIX, ValueType.STRING):
+            raise _not_over_a_range(kind)
+        with queryable.querier(*run.plan.range_ms()) as querier:
+            evaluation = Evaluation(run.plan, querier, run.options, run.budget, run.annotations, run.times, run.observe)
+            if kind is ValueType.MATRIX:
+                value: Value = raw_ranges(evaluation, run.plan.root)
+            else:
+                value = evaluation.evaluate(run.plan.root)
+            columns, text = _columns(run, value)
+        shown = ValueType.MATRIX if run.times.step_ms else kind
+        return Result(
+            type=shown,
+            columns=columns,
+            time_ms=run.times.end_ms,
+            text=text,
+            warnings=run.annotations.warnings(),
+            infos=run.annotations.infos(),
+            statistics=run.statistics(),
+        )
+
+
+def _not_over_a_range(kind: ValueType) -> QueryExecutionError:
+    name = "range vector" if kind is ValueType.MATRIX else "string"
+    error = QueryExecutionError(f'invalid expression type "{name}" for range query, must be Scalar or instant Vector')
+    error.kind = "bad_data"
+    return error
+
+
+def _columns(run: Run, value: Value) -> tuple[SeriesColumns, str]:
+    """Return the columns of a result and its text."""
+    if isinstance(value, Text):
+        return empty(), value.value
+    if isinstance(value, Ranges):
+        return value.columns, ""
+    times = run.plan.grid.times()
+    if isinstance(value, Scalar):
+        return SeriesColumns([()], np.array([0, len(times)], np.int64), times, value.values.astype(np.float64)), ""
+    vector = cleaned(value)
+    return _of_vector(run, vector, in_order=run.times.step_ms != 0), ""
+
+
+def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
+    """Return the points of a vector; series that have none are left out, a range query's are sorted by labels."""
+    times = run.plan.grid.times()
+    counts = np.zeros(len(vector), np.int64)
+    stamps, values = [], []
+    for block in vector.blocks():
+        run.budget.poll()
+        here = block.present.sum(axis=1)
+        counts[block.first : block.first + len(block)] = here
+        found, moments = _points(block, times)
+        run.budget.hold(len(found))
+        values.append(found)
+        stamps.append(moments)
+    run.budget.give(int(counts.sum()))
+    offsets = np.zeros(len(vector) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    if not values:
+        return empty()
+    all_values, all_stamps = np.concatenate(values), np.concatenate(stamps)
+    rows = np.flatnonzero(counts).tolist()
+    if in_order:
+        ordered = sorted(rows, key=vector.labels.__getitem__)
+        if ordered != rows:
+            index = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in ordered])
+            all_values, all_stamps, rows = all_values[index], all_stamps[index], ordered
+    final = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(counts[rows], out=final[1:])
+    return SeriesColumns([vector.labels[i] for i in rows], final, all_stamps, all_values)
+
+
+def _points(block: Block, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (values, times) of the present points of a block, flat."""
+    if block.present.all():
+        return np.ascontiguousarray(block.values).reshape(-1), np.tile(times, len(block))
+    return block.values[block.present], np.broadcast_to(times, block.present.shape)[block.present]

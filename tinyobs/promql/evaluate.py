@@ -1,0 +1,247 @@
+"""Running a plan: the evaluation of one query, and how each kind of node becomes a value.
+
+Vectors are lazy (`blocks.py`): `evaluate` works out labels; the numbers come when somebody asks for blocks.  What a
+function, an aggregation or an operator does lives in its own module; here is the way between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+from attrs import Factory, define
+
+from ..abc import Querier, Selection
+from ..errors import QueryExecutionError
+from ..model.columns import SeriesColumns
+from . import aggregate, binary
+from . import plan as p
+from .annotations import Annotations
+from .blocks import Block, Floats, Mask, Scalar, Text, Value, Vector, mapped, name_dropped, nothing
+from .durations import TimeRange
+from .functions.registry import Kind, extended_names
+from .instants import newest
+from .limits import Budget, EngineOptions
+from .nodes import ValueType
+from .windows import Windows, without_stale
+
+_BLOCK_SAMPLES: Final = 1 << 17
+"""Samples or points in one block: a megabyte a column, which stays in the second-level cache."""
+_BLOCK_ROWS_MAX: Final = 4096
+_SCRAPE_INTERVAL_MS: Final = 15_000
+"""A guess at the distance of samples, to size blocks before anything is read."""
+
+WindowFunction = Callable[[Windows], tuple[Floats, Mask]]
+
+
+@define(eq=False)
+class Evaluation:
+    """One query while it runs.  Not thread-safe; used once.
+
+    observe: called for every evaluated node with its value; may return another one (tracing does).
+    """
+
+    plan: p.Plan
+    querier: Querier
+    options: EngineOptions
+    budget: Budget
+    annotations: Annotations
+    times: TimeRange
+    observe: Callable[[p.Node, Value], Value] | None = None
+    _selections: dict[int, Selection] = Factory(dict)
+
+    @property
+    def delayed(self) -> bool:
+        """Whether names are dropped at the end only."""
+        return self.options.delayed_name_removal
+
+    def evaluate(self, node: p.Node) -> Value:
+        """Return the value of a node."""
+        self.budget.poll()
+        value = _EVALUATORS[type(node)](self, node) if node.steps else _of_no_step(node)
+        return value if self.observe is None else self.observe(node, value)
+
+    def vector(self, node: p.Node) -> Vector:
+        """Return the value of a node that yields a vector."""
+        value = self.evaluate(node)
+        assert isinstance(value, Vector)
+        return value
+
+    def scalar(self, node: p.Node) -> Floats:
+        """Return the value of a node that yields a scalar, float64[T]."""
+        value = self.evaluate(node)
+        assert isinstance(value, Scalar)
+        return value.values
+
+    def text(self, node: p.Node) -> str:
+        """Return the value of a node that yields a string."""
+        assert isinstance(node, p.Literal)
+        return node.value
+
+    def dropped(self, vector: Vector, *, merge: bool = True) -> Vector:
+        """Return a vector whose names go."""
+        return name_dropped(vector, delayed=self.delayed, merge=merge)
+
+    def selection(self, source: int) -> Selection:
+        """Return the series of a source; each source is selected once."""
+        found = self._selections.get(source)
+        if found is None:
+            wanted = self.plan.sources[source]
+            found = self.querier.select(wanted.matchers, wanted.mint_ms, wanted.maxt_ms, self.budget.poll)
+            self._selections[source] = found
+            self.budget.touch(len(found.labels))
+        return found
+
+    def read(self, source: int, steps: int) -> Iterator[tuple[int, SeriesColumns]]:
+        """Yield (first row, samples) of a source, in blocks that fit the cache."""
+        selection = self.selection(source)
+        wanted = self.plan.sources[source]
+        expected = max((wanted.maxt_ms - wanted.mint_ms) // _SCRAPE_INTERVAL_MS, steps, 1)
+        rows = max(64, min(_BLOCK_SAMPLES // expected, _BLOCK_ROWS_MAX))
+        count = len(selection.labels)
+        for first in range(0, count, rows):
+            self.budget.poll()
+            columns = selection.read(first, min(first + rows, count))
+            self.budget.read(columns.samples)
+            yield first, columns
+
+    def windows(self, node: p.Node) -> tuple[Vector, Callable[[], Iterator[tuple[int, Windows]]]]:
+        """Return the series of a range argument (no numbers), and what makes its windows: (first row, windows)."""
+        moments = node.grid.times()
+        if isinstance(node, p.Samples):
+            source, reference, range_ms = node.source, node.reference, node.range_ms
+            modifier, lookback_ms = node.modifier, node.lookback_ms
+
+            def of_samples() -> Iterator[tuple[int, Windows]]:
+                for first, columns in self.read(source, len(moments)):
+                    kept = without_stale(columns)
+                    yield first, Windows(kept, reference, range_ms, moments, modifier, lookback_ms)
+
+            return Vector(self.selection(source).labels, node.steps, lambda: iter(())), of_samples
+        assert isinstance(node, p.Inner)
+        inner, times = self.vector(node.inner), node.inner.grid.times()
+        reference, range_ms = node.reference, node.range_ms
+
+        def of_points() -> Iterator[tuple[int, Windows]]:
+            for block in inner.blocks():
+                yield block.first, Windows(self._points(inner, block, times), reference, range_ms, moments)
+
+        return Vector(inner.labels, node.steps, lambda: iter(()), inner.drop), of_points
+
+    def _points(self, vector: Vector, block: Block, times: np.ndarray) -> SeriesColumns:
+        rows, steps = np.nonzero(block.present)
+        offsets = np.zeros(len(block) + 1, np.int64)
+        np.cumsum(block.present.sum(axis=1), out=offsets[1:])
+        self.budget.read(len(rows))
+        labels = vector.labels[block.first : block.first + len(block)]
+        return SeriesColumns(labels, offsets, times[steps], block.values[rows, steps])
+
+    def windowed(self, node: p.CallNode, compute: WindowFunction) -> Vector:
+        """Return `compute` over the windows of a call's range argument, with the names of the series unchanged."""
+        argument = next(a for a in node.arguments if a.type is ValueType.MATRIX)
+        self._check_modifier(node, argument)
+        series, make = self.windows(argument)
+
+        def stream() -> Iterator[Block]:
+            for first, windows in make():
+                if len(windows.values):
+                    yield Block(first, *compute(windows))
+                else:
+                    shape = (len(windows.columns), node.steps)
+                    yield Block(first, np.zeros(shape), np.zeros(shape, np.bool_))
+
+        return Vector(series.labels, node.steps, stream, series.drop)
+
+    def _check_modifier(self, node: p.CallNode, argument: p.Node) -> None:
+        modifier = argument.modifier if isinstance(argument, p.Samples) else ""
+        if modifier and modifier not in node.function.extended:
+            names = ", ".join(extended_names(modifier))
+            raise QueryExecutionError(
+                f"{modifier} modifier can only be used with: {names} - not with {node.function.name}"
+            )
+
+
+def _of_no_step(node: p.Node) -> Value:
+    return Scalar(np.empty(0)) if node.type is ValueType.SCALAR else nothing(0)
+
+
+def _constant(_: Evaluation, node: p.Constant) -> Value:
+    return Scalar(np.full(node.steps, node.value))
+
+
+def _literal(_: Evaluation, node: p.Literal) -> Value:
+    return Text(node.value)
+
+
+def _instant(evaluation: Evaluation, node: p.Instant) -> Value:
+    def stream() -> Iterator[Block]:
+        for first, columns in evaluation.read(node.source, node.steps):
+            values, _, present = newest(columns, node.reference, node.lookback_ms, smoothed=node.smoothed)
+            yield repeated(Block(first, values, present), node.steps)
+
+    return Vector(evaluation.selection(node.source).labels, node.steps, stream)
+
+
+def _repeat(evaluation: Evaluation, node: p.Repeat) -> Value:
+    value = evaluation.evaluate(node.inner)
+    if isinstance(value, Scalar):
+        return Scalar(np.repeat(value.values, node.steps))
+    assert isinstance(value, Vector)
+    return Vector(value.labels, node.steps, lambda: (repeated(b, node.steps) for b in value.blocks()), value.drop)
+
+
+def repeated(block: Block, steps: int) -> Block:
+    """Return a block of one step at every step."""
+    if block.values.shape[1] == steps:
+        return block
+    shape = (len(block), steps)
+    return Block(block.first, np.broadcast_to(block.values, shape), np.broadcast_to(block.present, shape))
+
+
+def _negate(evaluation: Evaluation, node: p.Negate) -> Value:
+    value = evaluation.evaluate(node.inner)
+    if isinstance(value, Scalar):
+        return Scalar(-value.values)
+    assert isinstance(value, Vector)
+    negative = mapped(value, value.labels, lambda b: Block(b.first, -b.values, b.present), value.drop)
+    return evaluation.dropped(negative)
+
+
+def _call(evaluation: Evaluation, node: p.CallNode) -> Value:
+    function = node.function
+    if function.kind is Kind.GENERAL:
+        value: Value = function.call(evaluation, node)
+        return value
+    scalars = [evaluation.scalar(a) for a in node.arguments if a.type is ValueType.SCALAR]
+    if function.kind is Kind.WINDOW:
+        found = evaluation.windowed(node, lambda windows: function.call(windows, *scalars))
+        return found if function.keeps_name else evaluation.dropped(found, merge=False)
+    vector = evaluation.vector(next(a for a in node.arguments if a.type is ValueType.VECTOR))
+
+    def change(block: Block) -> Block:
+        with np.errstate(all="ignore"):
+            return Block(block.first, function.call(block.values, *scalars), block.present)
+
+    found = mapped(vector, vector.labels, change, vector.drop)
+    return found if function.keeps_name else evaluation.dropped(found)
+
+
+def _aggregate(evaluation: Evaluation, node: p.AggregateNode) -> Value:
+    return aggregate.aggregated(evaluation, node)
+
+
+def _binary(evaluation: Evaluation, node: p.BinaryNode) -> Value:
+    return binary.operated(evaluation, node)
+
+
+_EVALUATORS: Final[dict[type[p.Node], Callable[[Evaluation, Any], Value]]] = {
+    p.Constant: _constant,
+    p.Literal: _literal,
+    p.Instant: _instant,
+    p.Repeat: _repeat,
+    p.Negate: _negate,
+    p.CallNode: _call,
+    p.AggregateNode: _aggregate,
+    p.BinaryNode: _binary,
+}

@@ -1,0 +1,209 @@
+"""Change over a range: `rate`, `increase`, `delta` and their relatives, plain, `anchored` and `smoothed`.
+
+Source of the formulas: prometheus promql/functions.go (extrapolatedRate, extendedRate, instantValue; 3.14).  Counter
+resets are found once per block: a running number of resets tells which windows have any, and only those are summed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..blocks import Block, Floats, Indexes, Mask, Value, Vector
+from ..windows import Windows, reduce_between
+from .extended import edges, first_sample
+from .registry import Kind, function
+
+if TYPE_CHECKING:
+    from ..evaluate import Evaluation
+    from ..plan import CallNode
+
+_COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
+_BOTH = frozenset(("anchored", "smoothed"))
+_ANCHORED = frozenset(("anchored",))
+
+
+@function("rate", Kind.GENERAL, extended=_BOTH)
+def rate(evaluation: Evaluation, call: CallNode) -> Value:
+    """Per-second increase of counters."""
+    return _of_counters(evaluation, call, per_second=True)
+
+
+@function("increase", Kind.GENERAL, extended=_BOTH)
+def increase(evaluation: Evaluation, call: CallNode) -> Value:
+    """Increase of counters over the range."""
+    return _of_counters(evaluation, call, per_second=False)
+
+
+@function("delta", Kind.WINDOW, extended=_BOTH)
+def delta(windows: Windows) -> tuple[Floats, Mask]:
+    """Difference of gauges over the range."""
+    return change(windows, counter=False, per_second=False)
+
+
+def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) -> Value:
+    found = evaluation.windowed(call, lambda w: change(w, counter=True, per_second=per_second))
+    node = call.arguments[0].expr
+    by_type = evaluation.options.type_and_unit_labels
+    doubtful = _doubtful(found, by_type)
+    if not doubtful:
+        return evaluation.dropped(found, merge=False)
+    names = np.fromiter(doubtful, np.int64, len(doubtful))
+
+    def watch(block: Block) -> Block:
+        here = names[(names >= block.first) & (names < block.first + len(block))]
+        seen = here[block.present[here - block.first].any(axis=1)].tolist()
+        for metric, kind in {doubtful[row] for row in seen}:
+            if by_type:
+                evaluation.annotations.not_a_counter_by_type(metric, kind, node)
+            else:
+                evaluation.annotations.not_a_counter(metric, node)
+        return block
+
+    watched = Vector(found.labels, found.steps, lambda: map(watch, found.blocks()), found.drop)
+    return evaluation.dropped(watched, merge=False)
+
+
+def _doubtful(vector: Vector, by_type: bool) -> dict[int, tuple[str, str]]:
+    """Return row -> (name, type) of the series that may be no counters."""
+    out = {}
+    known: dict[str, bool] = {}
+    for row, labels in enumerate(vector.labels):
+        name = kind = ""
+        for key, value in labels:
+            if key == "__name__":
+                name = value
+            elif by_type and key == "__type__":
+                kind = value
+        if not name:
+            continue
+        if by_type:
+            if kind not in ("counter", "histogram"):
+                out[row] = (name, kind)
+            continue
+        good = known.get(name)
+        if good is None:
+            good = known[name] = name.endswith(_COUNTER_SUFFIXES)
+        if not good:
+            out[row] = (name, kind)
+    return out
+
+
+def change(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Mask]:
+    """Return (change over each window, present)."""
+    with np.errstate(all="ignore"):
+        if not windows.modifier:
+            return _extrapolated(windows, counter, per_second)
+        found, present = _extended(windows, counter)
+    if per_second:
+        found /= windows.range_seconds
+    return found, present
+
+
+def _extrapolated(w: Windows, counter: bool, per_second: bool) -> tuple[Floats, Mask]:
+    counts = w.counts
+    present = counts >= 2
+    first, last = w.first(), w.last()
+    start, end = w.values[first], w.values[last]
+    risen = end - start
+    if counter:
+        risen += _resets_between(w.values, first, last)
+    t1, t2 = w.times[first], w.times[last]
+    sampled = (t2 - t1) / 1000.0
+    between = sampled / (counts - 1)
+    to_start = (t1 - (w.ends - w.range_ms)) / 1000.0
+    to_end = (w.ends - t2) / 1000.0
+    threshold = between * 1.1
+    half = between / 2
+    np.copyto(to_start, half, where=to_start >= threshold)
+    if counter:
+        to_zero = sampled * (start / risen)
+        np.copyto(to_start, to_zero, where=(risen > 0) & (start >= 0) & (to_zero < to_start))
+    np.copyto(to_end, half, where=to_end >= threshold)
+    to_end += sampled
+    to_end += to_start
+    to_end /= sampled
+    if per_second:
+        to_end /= w.range_seconds
+    risen *= to_end
+    return risen, present
+
+
+def _resets_between(values: Floats, first: Indexes, last: Indexes) -> Floats | float:
+    """Return, for each window, the sum of the values that were lost in resets after sample `first` up to `last`.
+
+    Falls from one series to the next are found too, but lie in no window.
+    """
+    before = np.flatnonzero(values[1:] < values[:-1])
+    if not len(before):
+        return 0.0
+    number = np.zeros(len(values), np.int64)
+    number[before + 1] = 1
+    np.cumsum(number, out=number)
+    low, high = number[first], number[last]
+    lost: Floats = np.zeros(first.shape)
+    some = np.flatnonzero(high > low)
+    if len(some):
+        falls = values[before]
+        lost.flat[some] = reduce_between(np.add, falls, low.flat[some], high.flat[some], 0.0)
+    return lost
+
+
+def _extended(w: Windows, counter: bool) -> tuple[Floats, Mask]:
+    e = edges(w, counter=counter)
+    found = e.right - e.left
+    if counter:
+        # Only samples strictly inside the range are compared; the borders join them at both sides.
+        a = e.first + (w.times[e.first] <= w.ends - w.range_ms)
+        b = e.last - (w.times[e.last] >= w.ends)
+        some = a <= b
+        a, b = np.where(some, a, e.first), np.where(some, b, e.first)
+        found += np.where(some, _resets_between(w.values, a, b), 0.0)
+        va, vb = w.values[a], w.values[b]
+        found += np.where(some & (va < e.left), e.left, 0.0)
+        found += np.where(some & (e.right < vb), vb, 0.0)
+        found += np.where(~some & (e.right < e.left), e.left, 0.0)
+    return found, e.present
+
+
+@function("irate", Kind.WINDOW)
+def irate(windows: Windows) -> tuple[Floats, Mask]:
+    """Per-second increase between the last two samples."""
+    before, now, present = _last_two(windows)
+    seconds = (windows.times[windows.last()] - windows.times[np.maximum(windows.last() - 1, 0)]) / 1000.0
+    with np.errstate(all="ignore"):
+        return np.where(now < before, now, now - before) / seconds, present
+
+
+@function("idelta", Kind.WINDOW)
+def idelta(windows: Windows) -> tuple[Floats, Mask]:
+    """Difference between the last two samples."""
+    before, now, present = _last_two(windows)
+    with np.errstate(all="ignore"):
+        return now - before, present
+
+
+def _last_two(w: Windows) -> tuple[Floats, Floats, Mask]:
+    last = w.last()
+    return w.values[np.maximum(last - 1, 0)], w.values[last], w.counts >= 2
+
+
+@function("resets", Kind.WINDOW, extended=_ANCHORED)
+def resets(windows: Windows) -> tuple[Floats, Mask]:
+    """The number of times that a value was lower than the one before."""
+    return _count_steps(windows, windows.values[1:] < windows.values[:-1])
+
+
+@function("changes", Kind.WINDOW, extended=_ANCHORED)
+def changes(windows: Windows) -> tuple[Floats, Mask]:
+    """The number of times that a value differed from the one before; NaN does not differ from NaN."""
+    a, b = windows.values[:-1], windows.values[1:]
+    return _count_steps(windows, (a != b) & ~(np.isnan(a) & np.isnan(b)))
+
+
+def _count_steps(w: Windows, different: Mask) -> tuple[Floats, Mask]:
+    number = np.zeros(len(w.values), np.int64)
+    np.cumsum(different, out=number[1:])
+    first = first_sample(w) if w.modifier else w.first()
+    return (number[w.last()] - number[first]).astype(np.float64), w.present

@@ -1,0 +1,76 @@
+"""Trends over a range: least squares (`deriv`, `predict_linear`) and double exponential smoothing.
+
+Source of the formulas: prometheus promql/functions.go (linearRegression, funcDoubleExponentialSmoothing).  The sums
+are taken around their means, which loses less than upstream's differences of large sums.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...errors import QueryExecutionError
+from ..blocks import Floats, Mask
+from ..windows import Windows
+from .registry import Kind, function
+
+
+@function("deriv", Kind.WINDOW)
+def deriv(windows: Windows) -> tuple[Floats, Mask]:
+    """Slope per second."""
+    return _regression(windows)[0], windows.counts >= 2
+
+
+@function("predict_linear", Kind.WINDOW, timed=True)
+def predict_linear(windows: Windows, seconds: Floats) -> tuple[Floats, Mask]:
+    """The value that the trend has `seconds` after the step."""
+    slope, intercept = _regression(windows)
+    with np.errstate(all="ignore"):
+        return slope * seconds + intercept, windows.counts >= 2
+
+
+def _regression(windows: Windows) -> tuple[Floats, Floats]:
+    """Return (slope, value at the moment of evaluation) of each window with two samples or more."""
+    slope, intercept = np.zeros(windows.low.shape), np.zeros(windows.low.shape)
+    moments = np.broadcast_to(windows.moments, windows.low.shape)
+    for cells, samples in windows.gathered(2):
+        y = windows.values[samples]
+        x = (windows.times[samples] - moments.flat[cells][:, None]) / 1e3
+        with np.errstate(all="ignore"):
+            middle_x, middle_y = x.mean(axis=1), y.mean(axis=1)
+            dx, dy = x - middle_x[:, None], y - middle_y[:, None]
+            a = (dx * dy).sum(axis=1) / (dx * dx).sum(axis=1)
+            b = middle_y - a * middle_x
+        flat = (y == y[:, :1]).all(axis=1)
+        a[flat], b[flat] = 0.0, y[flat, 0]
+        endless = flat & np.isinf(y[:, 0])
+        a[endless] = b[endless] = np.nan
+        slope.flat[cells], intercept.flat[cells] = a, b
+    return slope, intercept
+
+
+@function("double_exponential_smoothing", Kind.WINDOW)
+def double_exponential_smoothing(windows: Windows, smoothing: Floats, trend: Floats) -> tuple[Floats, Mask]:
+    """The smoothed last value; both factors lie strictly between 0 and 1."""
+    used = windows.present.any(axis=0)
+    _check_factor("smoothing", smoothing[used])
+    _check_factor("trend", trend[used])
+    out = np.zeros(windows.low.shape)
+    factors = np.broadcast_to(smoothing, out.shape), np.broadcast_to(trend, out.shape)
+    for cells, samples in windows.gathered(2):
+        values = windows.values[samples]
+        sf, tf = (f.flat[cells] for f in factors)
+        level, slope = values[:, 0], values[:, 1] - values[:, 0]
+        before = np.zeros_like(level)
+        with np.errstate(all="ignore"):
+            for i in range(1, values.shape[1]):
+                if i > 1:
+                    slope = tf * (level - before) + (1 - tf) * slope
+                before, level = level, sf * values[:, i] + (1 - sf) * (level + slope)
+        out.flat[cells] = level
+    return out, windows.counts >= 2
+
+
+def _check_factor(name: str, values: Floats) -> None:
+    wrong = values[(values <= 0) | (values >= 1)]
+    if len(wrong):
+        raise QueryExecutionError(f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {wrong[0]:f}")

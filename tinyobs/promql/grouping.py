@@ -1,0 +1,41 @@
+"""Which series belong together: the groups of an aggregation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..model.labels import NAME, Labels, drop, keep
+from . import nodes
+from .blocks import Indexes, Mask, Vector
+
+
+def grouped(series: Sequence[Labels], expr: nodes.Aggregate) -> tuple[Indexes, list[Labels]]:
+    """Return (the group of each series, the labels of each group)."""
+    if not expr.grouping and not expr.without:
+        return np.zeros(len(series), np.int64), [()] if len(series) else []
+    index: dict[Labels, int] = {}
+    names = frozenset(expr.grouping)
+    if expr.without:
+        gone = names | {NAME}
+        keys = [drop(labels, gone) for labels in series]
+    else:
+        keys = [keep(labels, names) for labels in series]
+    groups = np.fromiter((index.setdefault(key, len(index)) for key in keys), np.int64, len(keys))
+    return groups, list(index)
+
+
+def flags_of_groups(vector: Vector, groups: Indexes, count: int) -> Mask | None:
+    """Return the drop flag of each group: set when any of its series has it."""
+    if vector.drop is None:
+        return None
+    flags = np.zeros(count, np.bool_)
+    flags[groups[vector.drop]] = True
+    return flags
+
+
+def rows_of_groups(groups: Indexes, count: int) -> list[Indexes]:
+    """Return the rows of each group, ascending."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(groups, minlength=count))[:-1]) if count else []

@@ -1,0 +1,54 @@
+"""The newest sample before each step: what an instant selector yields.
+
+A sample counts while it is younger than the lookback (`(t - lookback, t]`) and no staleness marker.  `smoothed`
+selectors interpolate between the samples around a step instead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..model.columns import SeriesColumns
+from ..model.staleness import is_stale
+from .blocks import Floats, Indexes, Mask
+from .grid import Grid
+from .windows import counts_until, without_stale
+
+
+def newest(
+    columns: SeriesColumns, grid: Grid, lookback_ms: int, *, smoothed: bool = False
+) -> tuple[Floats, Indexes, Mask]:
+    """Return (values, their timestamps in ms, present), each [S, T]; where absent the first two mean nothing."""
+    if smoothed:
+        return _smoothed(without_stale(columns), grid, lookback_ms)
+    shape = (len(columns), grid.steps)
+    if not columns.samples:
+        return np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+    counts = counts_until(columns, grid)
+    index = np.maximum(counts + (columns.offsets[:-1, None] - 1), 0)
+    times = columns.timestamps_ms[index]
+    values = columns.values[index]
+    present = counts > 0
+    present &= times > grid.times() - lookback_ms
+    present &= ~is_stale(values)
+    return values, times, present
+
+
+def _smoothed(columns: SeriesColumns, grid: Grid, lookback_ms: int) -> tuple[Floats, Indexes, Mask]:
+    shape = (len(columns), grid.steps)
+    moments = grid.times()
+    times = np.broadcast_to(moments, shape)
+    if not columns.samples:
+        return np.zeros(shape), times, np.zeros(shape, np.bool_)
+    after = counts_until(columns, grid) + columns.offsets[:-1, None]
+    before = np.maximum(after - 1, 0)
+    present = (after > columns.offsets[:-1, None]) & (columns.timestamps_ms[before] > moments - lookback_ms)
+    has_next = after < columns.offsets[1:, None]
+    after = np.minimum(after, columns.samples - 1)
+    has_next &= columns.timestamps_ms[after] <= moments + lookback_ms
+    t1, t2 = columns.timestamps_ms[before], columns.timestamps_ms[after]
+    y1, y2 = columns.values[before], columns.values[after]
+    has_next &= (t1 < moments) & (t2 > t1)
+    with np.errstate(all="ignore"):
+        between = y1 + (y2 - y1) * (moments - t1) / (t2 - t1)
+    return np.where(has_next, between, y1), times, present

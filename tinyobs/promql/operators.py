@@ -1,0 +1,60 @@
+"""What the operators do to numbers: arrays of float64, with the results of Go's math package.
+
+Not here: which samples meet (`binary.py`), and the set operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from .blocks import Floats, Mask
+
+ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "%": np.fmod,
+    "^": np.power,
+    "atan2": np.arctan2,
+}
+"""Operators that compute; the result is no longer the same metric."""
+
+COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    ">": np.greater,
+    "<": np.less,
+    ">=": np.greater_equal,
+    "<=": np.less_equal,
+}
+"""Operators that filter, or yield 0 and 1 with `bool`."""
+
+SETS: Final = frozenset(("and", "or", "unless"))
+TRIMS: Final = frozenset(("</", ">/"))
+"""Operators for native histograms only: on floats they yield nothing."""
+
+
+def arithmetic(op: str, left: Floats, right: Floats) -> Floats:
+    """Return `left op right`."""
+    with np.errstate(all="ignore"):
+        out: Floats = ARITHMETIC[op](left, right)
+    return out
+
+
+def comparison(op: str, left: Floats, right: Floats) -> Mask:
+    """Return where `left op right` holds."""
+    out: Mask = COMPARISONS[op](left, right)
+    return out
+
+
+def scalar_operation(op: str, left: float, right: float) -> float:
+    """Return `left op right` for two scalars; a comparison yields 0 or 1."""
+    a, b = np.float64(left), np.float64(right)
+    if op in COMPARISONS:
+        return float(COMPARISONS[op](a, b))
+    with np.errstate(all="ignore"):
+        return float(ARITHMETIC[op](a, b))

@@ -1,0 +1,173 @@
+"""Samples seen through windows: for every series and step, which samples lie in `(t - range, t]`.
+
+On a regular grid no search is needed.  Sample j first counts at step `ceil((t_j - start) / step)`, so the number of
+samples at or before each step is a histogram of these step numbers, summed up along the steps.  A window is then two
+indexes into the flat arrays of samples: `low` (first) and `high` (one past the last).  Sums, minima and maxima over
+windows are `ufunc.reduceat`; functions that need the samples themselves get them gathered by equal window length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from attrs import define, field
+from numpy.typing import NDArray
+
+from ..model.columns import SeriesColumns
+from ..model.staleness import is_stale
+from .blocks import Floats, Indexes, Mask
+from .grid import Grid
+from .sums import sums_of_rows
+
+GATHERED_SAMPLES_MAX: Final = 1 << 20
+"""Samples gathered at one time: bounds the temporaries of functions that look at every sample of every window."""
+_EXACT_SAMPLES_MAX: Final = 1 << 18
+"""Up to so many samples over all windows, sums are compensated without asking whether that matters."""
+
+
+def counts_until(columns: SeriesColumns, grid: Grid) -> Indexes:
+    """Return int64[S, T]: how many samples of each series are at or before each step of the grid."""
+    series, steps = len(columns), grid.steps
+    row = np.repeat(np.arange(series, dtype=np.int64) * (steps + 1), np.diff(columns.offsets))
+    first = columns.timestamps_ms - grid.start_ms
+    if grid.step_ms > 1:
+        first += grid.step_ms - 1
+        first //= grid.step_ms
+    np.clip(first, 0, steps, out=first)
+    first += row
+    counts: Indexes = np.bincount(first, minlength=series * (steps + 1)).reshape(series, steps + 1)
+    return counts[:, :steps].cumsum(axis=1)
+
+
+def without_stale(columns: SeriesColumns) -> SeriesColumns:
+    """Return the samples without staleness markers."""
+    stale = is_stale(columns.values)
+    if not stale.any():
+        return columns
+    keep = ~stale
+    before = np.zeros(len(keep) + 1, np.int64)
+    np.cumsum(keep, out=before[1:])
+    return SeriesColumns(columns.labels, before[columns.offsets], columns.timestamps_ms[keep], columns.values[keep])
+
+
+@define(eq=False)
+class Windows:
+    """The windows of one block of series.
+
+    columns: samples without staleness markers.  grid: the ends of the windows (offset and @ are already in it); one
+    moment stands for all steps.  range_ms: their length.  moments: int64[T], the steps of the evaluation.  modifier,
+    lookback_ms: what `anchored` and `smoothed` windows need beyond.
+    ends: int64[T].  low, high: int64[S, T], the samples of a window are `low` .. `high - 1`.
+    """
+
+    columns: SeriesColumns
+    grid: Grid
+    range_ms: int
+    moments: Indexes
+    modifier: str = ""
+    lookback_ms: int = 0
+    ends: Indexes = field(init=False)
+    low: Indexes = field(init=False)
+    high: Indexes = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        base = self.columns.offsets[:-1, None]
+        self.ends = self.grid.times()
+        self.low, self.high = bounds(self.columns, self.grid, self.range_ms)
+        self.low += base
+        self.high += base
+        steps = len(self.moments)
+        if steps > self.grid.steps:
+            self.ends = np.repeat(self.ends, steps)
+            self.low, self.high = np.repeat(self.low, steps, axis=1), np.repeat(self.high, steps, axis=1)
+
+    @property
+    def times(self) -> Indexes:
+        """Timestamps of all samples, flat."""
+        return self.columns.timestamps_ms
+
+    @property
+    def values(self) -> Floats:
+        """Values of all samples, flat."""
+        return self.columns.values
+
+    @property
+    def counts(self) -> Indexes:
+        """The number of samples in each window, int64[S, T]."""
+        return self.high - self.low
+
+    @property
+    def present(self) -> Mask:
+        """Where a window has a sample."""
+        return self.high > self.low
+
+    @property
+    def range_seconds(self) -> float:
+        """The length of the windows in seconds."""
+        return self.range_ms / 1000
+
+    def first(self) -> Indexes:
+        """Return the index of the first sample of each window; anything valid where there is none."""
+        return np.minimum(self.low, max(len(self.values) - 1, 0))
+
+    def last(self) -> Indexes:
+        """Return the index of the last sample of each window; anything valid where there is none."""
+        return np.maximum(self.high - 1, 0)
+
+    def reduce(self, ufunc: np.ufunc, values: Floats, fill: float = 0.0) -> Floats:
+        """Return `ufunc` reduced over the samples of each window; `fill` where there is none."""
+        return reduce_between(ufunc, values, self.low, self.high, fill)
+
+    def sum(self, values: Floats) -> tuple[Floats, Floats]:
+        """Return (sum, compensation) of `values` over each window; the exact sum is very nearly their sum.
+
+        Compensation is left out where many samples of one sign make it too small to matter (relative error < 1e-13).
+        """
+        total = int(self.counts.sum())
+        if total > _EXACT_SAMPLES_MAX and len(values) and (values.min() >= 0 or values.max() <= 0):
+            plain = self.reduce(np.add, values)
+            return plain, np.zeros_like(plain)
+        sums, rest = np.zeros(self.low.shape), np.zeros(self.low.shape)
+        for cells, samples in self.gathered():
+            s, c = sums_of_rows(values[samples].T)
+            sums.flat[cells], rest.flat[cells] = s, c
+        return sums, rest
+
+    def gathered(self, least: int = 1) -> Iterator[tuple[Indexes, Indexes]]:
+        """Yield windows by equal length, at least `least`: (cells int64[W], samples int64[W, length]).
+
+        `cells` are positions in the flattened [S, T]; `samples` are indexes of samples, ascending in time.
+        """
+        counts = self.counts.ravel()
+        low = self.low.ravel()
+        for length in np.unique(counts).tolist():
+            if length < least:
+                continue
+            cells = np.flatnonzero(counts == length)
+            piece = max(1, GATHERED_SAMPLES_MAX // length)
+            for at in range(0, len(cells), piece):
+                some = cells[at : at + piece]
+                yield some, low[some][:, None] + np.arange(length)
+
+
+def bounds(columns: SeriesColumns, grid: Grid, range_ms: int) -> tuple[Indexes, Indexes]:
+    """Return (at or before the start, at or before the end) of each window: counts of samples, int64[S, T]."""
+    ahead, rest = divmod(range_ms, grid.step_ms)
+    if rest == 0 and grid.steps > 1 and ahead <= 4 * grid.steps:
+        # The start of a window is the end of an earlier one: one pass serves both.
+        counts = counts_until(columns, Grid(grid.start_ms - range_ms, grid.step_ms, grid.steps + ahead))
+        return counts[:, : grid.steps].copy(), counts[:, ahead:]
+    return counts_until(columns, grid.shifted(range_ms)), counts_until(columns, grid)
+
+
+def reduce_between(ufunc: np.ufunc, values: NDArray[np.float64], low: Indexes, high: Indexes, fill: float) -> Floats:
+    """Return `ufunc` reduced over `values[low:high]` for each pair; `fill` where `low >= high`."""
+    pairs = np.empty(2 * low.size, np.int64)
+    pairs[0::2] = low.ravel()
+    pairs[1::2] = high.ravel()
+    padded = np.append(values, fill)
+    out: Floats = ufunc.reduceat(padded, np.minimum(pairs, len(values)))[0::2].reshape(low.shape)
+    out[high <= low] = fill
+    return out
