@@ -148,7 +148,7 @@ def openmetrics_float(f):
     if math.isinf(f):
         return "+Inf" if f > 0 else "-Inf"
     if f == 0:
-        return "0.0" if math.copysign(1, f) > 0 else "-0.0"
+        return "0.0"
     for digits in range(17):
         text = f"{f:.{digits}e}"
         if float(text) == f:

@@ -238,6 +238,7 @@ def test_bound_labels_get_one_spelling():
 h_bucket{le="1"} 1
 h_bucket{le="1e6"} 1
 h_bucket{le="+Inf"} 1
+h_bucket{le="-0"} 1
 h_bucket{le="x",quantile="1"} 1
 # TYPE s summary
 s{quantile="0",le="1"} 1
@@ -245,7 +246,7 @@ s{quantile="0",le="1"} 1
 g{le="1"} 1
 """
     found = [tuple(v for k, v in labels.items() if k != "__name__") for labels, _, _ in samples(body)]
-    assert found == [("1.0",), ("1e+06",), ("+Inf",), ("x", "1"), ("1", "0.0"), ("1",)]
+    assert found == [("1.0",), ("1e+06",), ("+Inf",), ("0.0",), ("x", "1"), ("1", "0.0"), ("1",)]
 
 
 def test_the_same_key_under_another_type_is_another_series():

@@ -101,9 +101,9 @@ def to_labels(pairs: list[tuple[str, str]], type_: MetricType, at: int) -> Label
 
 
 def canonical_bound(value: str) -> str:
-    """Return the value of an `le` or `quantile` label in its one spelling: `1` becomes `1.0`."""
+    """Return the value of an `le` or `quantile` label in its one spelling: `1` becomes `1.0`, `-0` becomes `0.0`."""
     try:
-        return format_openmetrics_float(parse_float(value.encode()))
+        return format_openmetrics_float(parse_float(value.encode()) + 0.0)
     except ValueError:
         return value
 
