@@ -187,7 +187,9 @@ class _Builder:
         self._add(node, event)
 
     def _alias(self, event: Any) -> None:
-        node = self._anchors.get(event.anchor)
+        if event.anchor not in self._anchors:
+            raise self._refused(event, f"invalid YAML: the alias '*{event.anchor}' stands for nothing")
+        node = self._anchors[event.anchor]
         if node is None:
             raise self._refused(event, f"the alias '*{event.anchor}' is part of what it stands for")
         self._add(node, event)
@@ -204,7 +206,7 @@ class _Builder:
             if isinstance(node, Scalar):
                 self._pending_keys[-1] = node
             else:
-                self._fault(event, "a key must be text")
+                self.problems.append(Problem(self.file, node.line, node.column, "a key must be text"))
                 self._pending_keys[-1] = Scalar(node.line, node.column, "", plain=False)
         else:
             self._pending_keys[-1] = None
