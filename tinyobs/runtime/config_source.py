@@ -22,7 +22,7 @@ from ..config import loader
 from ..config.schema import Config
 from ..errors import ConfigError, TinyObsError
 from ..promql.parser import parse as parse_expression
-from .settings import DEFAULT_CONFIG_NAME, AgentSettings
+from .settings import DEFAULT_CONFIG, DEFAULT_CONFIG_NAME, DEFAULT_HOST, AgentSettings
 
 log = structlog.get_logger("config")
 
@@ -62,7 +62,9 @@ class ConfigSource:
         """Return the configuration as it is now on disk.  Raises `ConfigError` with every fault."""
         settings = self._settings
         if settings.config_file is None:
-            config = loader.parse(settings.config_text, DEFAULT_CONFIG_NAME, self._sections(), self._kinds())
+            sections = self._sections()
+            text = settings.config_text or default_config(sections)
+            config = loader.parse(text, DEFAULT_CONFIG_NAME, sections, self._kinds())
         else:
             config = loader.load(
                 settings.config_file, self._sections(), self._kinds(), check_expression=parse_expression
@@ -86,6 +88,12 @@ class ConfigSource:
     def statistics(self) -> ConfigStatistics:
         """Return the counters."""
         return ConfigStatistics(self.successful, self.last_reload_ms / 1000, self._reloads, self._failures)
+
+
+def default_config(sections: Sequence[ConfigSection]) -> str:
+    """Return the embedded configuration for the plugins that are there."""
+    has_host = any(section.name == "host" for section in sections)
+    return DEFAULT_CONFIG + (DEFAULT_HOST if has_host else "")
 
 
 class ConfigWatcher(Component):

@@ -17,9 +17,12 @@ global:
 tinyobs:
   self_metrics:
     enabled: true
+"""
+DEFAULT_HOST: Final = """\
   host:
     enabled: true
 """
+"""Added to the default where the plugin `host` is there."""
 
 DAY_MS: Final = 86_400_000
 
@@ -30,8 +33,8 @@ class AgentSettings:
 
     config_file: Path | None = None
     """The configuration file (`--config.file`); None: the embedded default."""
-    config_text: str = DEFAULT_CONFIG
-    """What is read where there is no file."""
+    config_text: str = ""
+    """What is read where there is no file; "": the embedded default."""
     auto_reload_seconds: float = 0.0
     """How often the file is looked at for changes (`--config.auto-reload`); 0: never."""
     storage_url: str = "file:data"

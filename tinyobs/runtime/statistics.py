@@ -1,7 +1,7 @@
 """Turns `statistics()` objects into metric families by one naming rule.
 
 A field of a frozen attrs object becomes `tinyobs_<part>_<field>`; a field that ends in `_total` is a counter, any other
-a gauge; its docstring is the help text.  A mapping has one point a key, under the label that the field's metadata
+a gauge; its docstring is the help text.  A field that ends in `_ms` is exposed in seconds.  A mapping has one point a key, under the label that the field's metadata
 names (`attrs.field(metadata={"label": "reason"})`, else `kind`; a tuple of names for tuple keys).  A field whose
 metadata has `metric` gets that name instead.  A value that is a `MetricFamily`, or a sequence of them, passes as it is.
 """
@@ -47,7 +47,12 @@ def _of_field(
     if isinstance(value, Sequence) and value and isinstance(value[0], MetricFamily):
         yield from value
         return
-    name = names.get(field.name) or field.metadata.get(METRIC) or f"tinyobs_{part}_{field.name}"
+    name = names.get(field.name) or field.metadata.get(METRIC) or ""
+    scale = 1.0
+    if not name:
+        name = f"tinyobs_{part}_{field.name}"
+        if name.endswith("_ms"):
+            name, scale = name.removesuffix("_ms") + "_seconds", 1000.0
     kind = MetricType.COUNTER if name.endswith("_total") else MetricType.GAUGE
     cls: type = type(statistics)
     help = field_docs(cls).get(field.name, "")
@@ -55,7 +60,7 @@ def _of_field(
         label = field.metadata.get(LABEL, "kind")
         yield MetricFamily(name, kind, help, tuple(_labelled(value, label)))
     elif isinstance(value, (int, float)):
-        yield MetricFamily(name, kind, help, (Point(float(value)),))
+        yield MetricFamily(name, kind, help, (Point(value / scale),))
 
 
 def _labelled(values: Mapping[Any, Any], label: str | tuple[str, ...]) -> Iterator[Point]:

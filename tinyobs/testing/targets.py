@@ -1,0 +1,88 @@
+"""A fake scrape target: a small HTTP/1.1 server on loopback whose answers a test sets."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import h11
+import trio
+from attrs import define, field
+
+TEXT: Final = "text/plain; version=0.0.4"
+OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@define
+class FakeTarget:
+    """What it answers, and what it was asked."""
+
+    body: bytes = b"up_to_you 1\n"
+    content_type: str = TEXT
+    status: int = 200
+    compress: bool = False
+    """Send the body gzip-compressed."""
+    delay_seconds: float = 0.0
+    """How long it waits before it answers."""
+    location: str = ""
+    """Where a redirect leads."""
+    requests: list[dict[str, str]] = field(factory=list)
+    """The headers of each request, names in lower case, with `:path`."""
+    port: int = 0
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.port}"
+
+
+@asynccontextmanager
+async def fake_target(target: FakeTarget | None = None) -> AsyncIterator[FakeTarget]:
+    """Serve a target on a free loopback port while the context is open."""
+    target = target or FakeTarget()
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        target.port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, _handler(target), listeners)
+        yield target
+        nursery.cancel_scope.cancel()
+
+
+def _handler(target: FakeTarget) -> Callable[[trio.SocketStream], object]:
+    async def handle(stream: trio.SocketStream) -> None:
+        connection = h11.Connection(h11.SERVER)
+        async with stream:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    try:
+                        connection.receive_data(await stream.receive_some(65536))
+                    except (trio.BrokenResourceError, trio.ClosedResourceError):
+                        return
+                elif isinstance(event, h11.Request):
+                    headers = {name.decode().lower(): value.decode() for name, value in event.headers}
+                    target.requests.append({**headers, ":path": event.target.decode()})
+                elif isinstance(event, h11.EndOfMessage):
+                    await trio.sleep(target.delay_seconds)
+                    await stream.send_all(_answer(connection, target))
+                    if connection.our_state is h11.MUST_CLOSE:
+                        return
+                    connection.start_next_cycle()
+                else:
+                    return
+
+    return handle
+
+
+def _answer(connection: h11.Connection, target: FakeTarget) -> bytes:
+    body = gzip.compress(target.body) if target.compress else target.body
+    headers = [("Content-Type", target.content_type), ("Content-Length", str(len(body)))]
+    if target.compress:
+        headers.append(("Content-Encoding", "gzip"))
+    if target.location:
+        headers.append(("Location", target.location))
+    out = connection.send(h11.Response(status_code=target.status, headers=headers)) or b""
+    out += connection.send(h11.Data(data=body)) or b""
+    return out + (connection.send(h11.EndOfMessage()) or b"")
