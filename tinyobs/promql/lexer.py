@@ -51,21 +51,24 @@ _SPACE = r"[ \t\r\n]*"
 _NUMERAL = r"([0-9]+(?:\.[0-9]+)?(?![0-9a-zA-Z_.]))|([0-9]+(?:ms|[smhdwy])(?:[0-9]+(?:ms|[smhdw]))*(?![0-9a-zA-Z_]))|([0-9]|\.[0-9])"
 _LITERAL = r'("[^"\\\n\ufffd\ud800-\udfff]*"|' + r"'[^'\\\n\ufffd\ud800-\udfff]*'|`[^`\ufffd\ud800-\udfff]*`)|([\"'`])"
 _SIGNS = r"(==|!=|<=|>=|</|>/|[-+*/%^,@<>]|=(?!~))"
-_REST = r"(#[^\r\n]*)|([()\[\]{}])|(\Z)|(.)"
 _USUAL_RANGE = r"\[([0-9]+(?:ms|[smhdwy]))\]"
+_PARENS = r"([()\[\]{}])"
+_COMMON = rf"{_PARENS}|{_SIGNS}|{_NUMERAL}|{_LITERAL}|(#[^\r\n]*)|(\Z)|(.)"
 
-_ORDINARY = re.compile(
-    rf"{_SPACE}(?:([a-zA-Z_:][a-zA-Z0-9_:]*)|{_SIGNS}|{_NUMERAL}|{_LITERAL}|{_USUAL_RANGE}|{_REST})", re.DOTALL
-)
-_BRACKET = re.compile(rf"{_SPACE}(?:([a-zA-Z_]+|:)|{_SIGNS}|{_NUMERAL}|{_LITERAL}|(?!)()|{_REST})", re.DOTALL)
-_WORD, _SIGN, _NUMBER, _DURATION, _ODD, _STRING, _QUOTE, _RANGE, _COMMENT, _PAREN, _EOF = range(1, 12)
+_ORDINARY = re.compile(rf"{_SPACE}(?:([a-zA-Z_:][a-zA-Z0-9_:]*)|{_USUAL_RANGE}|{_COMMON})", re.DOTALL)
+_BRACKET = re.compile(rf"{_SPACE}(?:([a-zA-Z_]+|:)|(?!)()|{_COMMON})", re.DOTALL)
+_WORD, _RANGE, _PAREN, _SIGN, _NUMBER, _DURATION, _ODD, _STRING, _QUOTE, _COMMENT, _EOF = range(1, 12)
 
 _PLAIN: Final = {_NUMBER: NUMBER, _DURATION: DURATION, _STRING: STRING}
 
+_LABEL = r"([a-zA-Z_][a-zA-Z0-9_]*)"
+_USUAL_MATCHER = rf"""{_LABEL}{_SPACE}(=~|!~|!=|=){_SPACE}("[^"\\\n\ufffd\ud800-\udfff]*")"""
 _BRACE = re.compile(
-    rf"{_SPACE}(?:([a-zA-Z_][a-zA-Z0-9_]*)|(=~|!~|!=|=|,)|{_LITERAL}|(#[^\r\n]*)|(\}})|(\Z)|(.))", re.DOTALL
+    rf"{_SPACE}(?:{_USUAL_MATCHER}|(=~|!~|!=|=|,)|(\}})|{_LABEL}|{_LITERAL}|(#[^\r\n]*)|(\Z)|(.))", re.DOTALL
 )
-_BRACE_NAME, _BRACE_SIGN, _BRACE_STRING, _BRACE_QUOTE, _BRACE_COMMENT, _BRACE_CLOSE, _BRACE_EOF = range(1, 8)
+(_BRACE_MATCHER, _BRACE_SIGN, _BRACE_CLOSE, _BRACE_LABEL, _BRACE_STRING, _BRACE_QUOTE, _BRACE_COMMENT, _BRACE_EOF) = (
+    range(3, 11)
+)
 
 _FOLLOWED_BY_PAREN = re.compile(rf"{_SPACE}\(")
 _Mode: TypeAlias = Callable[[], "_Mode | None"]
@@ -260,21 +263,25 @@ class _Lexer:
 
     def braces(self) -> _Mode | None:
         """Read label matchers up to the closing brace."""
-        add = self.tokens.append
+        tokens = self.tokens
+        add = tokens.append
         for found in _BRACE.finditer(self.text, self.at):
             group = found.lastindex
             assert group is not None
             text, start = found[group], found.start(group)
-            if group == _BRACE_SIGN:
+            if group == _BRACE_MATCHER:
+                label, sign, value = found.groups()[:3]
+                tokens += ((IDENTIFIER, label, found.start(1)), (sign, sign, found.start(2)), (STRING, value, start))
+            elif group == _BRACE_SIGN:
                 add((text, text, start))
-            elif group == _BRACE_NAME:
-                add((IDENTIFIER, text, start))
-            elif group == _BRACE_STRING:
-                add((STRING, text, start))
             elif group == _BRACE_CLOSE:
                 add((text, text, start))
                 self.at = found.end()
                 return self.after_number if self.in_bracket else self.ordinary
+            elif group == _BRACE_LABEL:
+                add((IDENTIFIER, text, start))
+            elif group == _BRACE_STRING:
+                add((STRING, text, start))
             elif group == _BRACE_QUOTE:
                 mode = self.string(start)
                 return mode and self.braces
