@@ -48,6 +48,14 @@ class BoundedStream:
         return getattr(self._stream, name)
 
 
+class _Connection(TCPServer):
+    """Hypercorn's connection, without its habit of outliving the client by the keep-alive time."""
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
 class ConnectionServer:
     """Serves connections of one application."""
 
@@ -71,7 +79,7 @@ class ConnectionServer:
         try:
             stream, state = await self._secure(plain)
             bounded: Any = BoundedStream(stream, self._options.send_seconds)
-            await TCPServer(self._app, self._config, self._context, state, bounded).run()
+            await _Connection(self._app, self._config, self._context, state, bounded).run()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as e:
             log.debug("connection lost", reason=str(e))
         except Exception as e:

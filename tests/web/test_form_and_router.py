@@ -1,0 +1,82 @@
+"""Parameters as Go reads them, and the choice of a route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tinyobs.abc import Route
+from tinyobs.web.form import FIELDS_MAX, read_form
+from tinyobs.web.problem import ApiError, HttpError
+from tinyobs.web.router import Router
+
+
+def request(query: bytes, method: str = "GET", body: bytes = b"", kind: str = "") -> Request:
+    """Return a request with a query string and a body."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    headers = [(b"content-type", kind.encode())] if kind else []
+    scope = {"type": "http", "method": method, "path": "/", "query_string": query, "headers": headers}
+    return Request(scope, receive)
+
+
+async def test_pairs_are_decoded_in_order() -> None:
+    """Plus is a space, a repeated name keeps every value, a name alone has the empty value."""
+    form = await read_form(request(b"a=1+2&b=%C3%A9&a=3&c&=x"))
+    assert form.values == {"a": ["1 2", "3"], "b": ["é"], "c": [""], "": ["x"]}
+    assert (form.get("a"), form.get("z", "no"), form.all("a")) == ("1 2", "no", ["1 2", "3"])
+
+
+async def test_malformed_pairs_are_left_out() -> None:
+    """A semicolon or a bad escape spoils only its own pair."""
+    assert (await read_form(request(b"a=%zz&b=1;2&c=3&%4=1"))).values == {"c": ["3"]}
+
+
+async def test_only_form_bodies_are_read() -> None:
+    """A POST of another content type has the parameters of its URL."""
+    kind = "application/x-www-form-urlencoded; charset=utf-8"
+    assert (await read_form(request(b"a=2", "POST", b"a=1", kind))).all("a") == ["1", "2"]
+    assert (await read_form(request(b"a=2", "POST", b"a=1", "text/plain"))).all("a") == ["2"]
+
+
+async def test_the_number_of_parameters_is_bounded() -> None:
+    """Too many are a bad request."""
+    with pytest.raises(ApiError, match="more than 10000 parameters"):
+        await read_form(request(b"&".join([b"a=1"] * (FIELDS_MAX + 1))))
+
+
+async def handler(request: Request) -> Response:
+    """Answer nothing."""
+    return Response()
+
+
+def test_exact_paths_patterns_and_labels() -> None:
+    """A pattern captures one decoded part; its label is written as Prometheus does."""
+    router = Router([Route("/x", handler), Route("/label/{name}/values", handler)])
+    assert router.find("GET", "/x").label == "/x"
+    assert router.find("HEAD", "/x").label == "/x"
+    assert router.find("GET", "/%78").label == "/x"
+    found = router.find("GET", "/label/a%2Fb/values")
+    assert (found.label, found.parameters) == ("/label/:name/values", {"name": "a/b"})
+
+
+def test_unknown_paths_and_methods() -> None:
+    """404 for a path that nobody has, 405 with the methods for one that somebody has."""
+    router = Router([Route("/x", handler, ("POST", "PUT"))])
+    with pytest.raises(HttpError) as missing:
+        router.find("GET", "/label//values")
+    assert missing.value.status == 404
+    with pytest.raises(HttpError) as wrong:
+        router.find("GET", "/x")
+    assert (wrong.value.status, wrong.value.headers) == (405, {"allow": "POST, PUT"})
+
+
+def test_two_claims_on_a_path_stop_the_start() -> None:
+    """The message names method and path."""
+    with pytest.raises(ValueError, match="two routes for GET /x"):
+        Router([Route("/x", handler), Route("/x", handler)])

@@ -1,0 +1,235 @@
+"""`/query` and `/query_range`: golden answers, which Prometheus 3.5 gave, and the refusals in its words."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+from web_fakes import NOW_MS, SERIES, FakeEngine, columns, make_services, scalar, vector
+
+from tinyobs.errors import CorruptionError, QueryExecutionError, QueryTimeout
+from tinyobs.model.columns import SeriesColumns
+from tinyobs.promql.nodes import ValueType
+from tinyobs.promql.result import Result
+from tinyobs.web.api_v1 import envelope
+from tinyobs.web.options import WebOptions
+
+QUERY, RANGE = "/api/v1/query", "/api/v1/query_range"
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    """Return an engine that knows a few queries."""
+    engine = FakeEngine()
+    engine.answers.update(
+        {
+            "1e16": scalar(1e16),
+            "up": vector({SERIES[0]: 1.0, SERIES[1]: float("nan")}),
+            '"a"': Result(ValueType.STRING, columns([]), 1000, text="a<b&é"),
+            "m": Result(ValueType.MATRIX, columns([((), [(0, 1.0), (1000, 0.5)])]), 1000),
+            "noted": vector({SERIES[0]: 1.0}, warnings=("PromQL warning: w (1:1)",), infos=("PromQL info: i (1:1)",)),
+            "many": QueryExecutionError("many-to-many matching not allowed"),
+            "slow": QueryTimeout("query timed out in expression evaluation"),
+            "broken": CorruptionError("segment", 7, "bad checksum"),
+            "bug": RuntimeError("secret detail"),
+        }
+    )
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("1e16", '{"resultType":"scalar","result":[1435781451.781,"10000000000000000"]}'),
+        (
+            "up",
+            '{"resultType":"vector","result":[{"metric":{"__name__":"up","instance":"x:1","job":"a"},'
+            '"value":[1435781451.781,"1"]},{"metric":{"__name__":"up","instance":"y:2","job":"b<c"},'
+            '"value":[1435781451.781,"NaN"]}]}',
+        ),
+        ('"a"', '{"resultType":"string","result":[1,"a<b&é"]}'),
+        ("m", '{"resultType":"matrix","result":[{"metric":{},"values":[[0,"1"],[1,"0.5"]]}]}'),
+    ],
+)
+async def test_each_type_of_result_has_its_shape(make_client: Any, engine: FakeEngine, text: str, data: str) -> None:
+    """Scalars and strings are pairs, vectors have `value`, matrices `values`."""
+    answer = await make_client(promql=engine).get(QUERY, params={"query": text})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text == f'{{"status":"success","data":{data}}}'
+
+
+async def test_warnings_and_infos_stand_beside_the_data(make_client: Any, engine: FakeEngine) -> None:
+    """What the engine remarks on comes with the data, in arrays of their own."""
+    answer = (await make_client(promql=engine).get(QUERY, params={"query": "noted"})).json()
+    assert answer["warnings"] == ["PromQL warning: w (1:1)"]
+    assert answer["infos"] == ["PromQL info: i (1:1)"]
+    assert len(answer["data"]["result"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "kind", "message"),
+    [
+        ("", 400, "bad_data", 'invalid parameter "query": unknown position: parse error: no expression found in input'),
+        ("many", 422, "execution", "many-to-many matching not allowed"),
+        ("slow", 503, "timeout", "query timed out in expression evaluation"),
+        ("broken", 500, "internal", "segment: damaged at byte 7: bad checksum"),
+        ("bug", 500, "internal", "internal error; the log of the server has the details"),
+    ],
+)
+async def test_a_failed_query_has_its_status(
+    make_client: Any, engine: FakeEngine, text: str, status: int, kind: str, message: str
+) -> None:
+    """Each kind of error has the HTTP status of Prometheus; a bug of ours shows nothing of itself."""
+    answer = await make_client(promql=engine).get(QUERY, params={"query": text})
+    assert answer.status_code == status
+    assert answer.json() == {"status": "error", "errorType": kind, "error": message}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "message"),
+    [
+        (QUERY, {"time": "x"}, "invalid parameter \"time\": invalid time value for 'time': cannot parse \"x\" to a valid timestamp"),
+        (QUERY, {"timeout": "x"}, 'invalid parameter "timeout": cannot parse "x" to a valid duration'),
+        (QUERY, {"limit": "-1"}, 'invalid parameter "limit": limit must be non-negative'),
+        (QUERY, {"limit": "x"}, 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax'),
+        (QUERY, {"lookback_delta": "x"}, 'error parsing lookback delta duration: cannot parse "x" to a valid duration'),
+        (RANGE, {}, 'invalid parameter "start": cannot parse "" to a valid timestamp'),
+        (RANGE, {"start": "1", "end": "x"}, 'invalid parameter "end": cannot parse "x" to a valid timestamp'),
+        (
+            RANGE,
+            {"start": "10", "end": "5", "step": "1"},
+            'invalid parameter "end": end timestamp must not be before start time',
+        ),
+        (RANGE, {"start": "1", "end": "5"}, 'invalid parameter "step": cannot parse "" to a valid duration'),
+        (
+            RANGE,
+            {"start": "1", "end": "5", "step": "0"},
+            'invalid parameter "step": zero or negative query resolution step widths are not accepted. '
+            "Try a positive integer",
+        ),
+        (
+            RANGE,
+            {"start": "1", "end": "5", "step": "1e300"},
+            'invalid parameter "step": cannot parse "1e300" to a valid duration. It overflows int64',
+        ),
+        (
+            RANGE,
+            {"start": "0", "end": "11001", "step": "1"},
+            "exceeded maximum resolution of 11,000 points per timeseries. "
+            "Try decreasing the query resolution (?step=XX)",
+        ),
+    ],
+)  # fmt: skip
+async def test_bad_parameters_are_refused_in_the_words_of_prometheus(
+    make_client: Any, path: str, parameters: dict[str, str], message: str
+) -> None:
+    """Clients show these texts to people who know them."""
+    answer = await make_client().get(path, params={"query": "up", **parameters})
+    assert answer.status_code == 400
+    assert answer.json() == {"status": "error", "errorType": "bad_data", "error": message}
+
+
+async def test_parameters_reach_the_engine_in_milliseconds(make_client: Any, engine: FakeEngine) -> None:
+    """Times, steps and the lookback are converted; what is not given is None or now."""
+    client = make_client(promql=engine)
+    await client.get(
+        RANGE, params={"query": "m", "start": "1435781400.5", "end": "2015-07-01T20:10:51.781Z", "step": "1m"}
+    )
+    await client.post(QUERY, data={"query": "up", "lookback_delta": "2m"})
+    first, second = engine.calls
+    assert (first["start_ms"], first["end_ms"], first["step_ms"]) == (1_435_781_400_500, NOW_MS, 60_000)
+    assert first["lookback_ms"] is None
+    assert (second["time_ms"], second["lookback_ms"]) == (NOW_MS, 120_000)
+
+
+async def test_a_posted_form_comes_before_the_url(make_client: Any, engine: FakeEngine) -> None:
+    """As in Go, the body's value of a parameter wins."""
+    answer = await make_client(promql=engine).post(QUERY + "?query=many", data={"query": "1e16", "time": "3"})
+    assert answer.json()["data"]["result"][1] == "10000000000000000"
+    assert engine.calls[0]["time_ms"] == 3000
+
+
+async def test_limit_cuts_series_and_warns(make_client: Any, engine: FakeEngine) -> None:
+    """A result that loses series says so; one that does not is unchanged."""
+    client = make_client(promql=engine)
+    cut = (await client.get(QUERY, params={"query": "up", "limit": "1"})).json()
+    assert len(cut["data"]["result"]) == 1
+    assert cut["warnings"] == ["results truncated due to limit"]
+    assert "warnings" not in (await client.get(QUERY, params={"query": "up", "limit": "2"})).json()
+
+
+async def test_stats_are_given_on_demand(make_client: Any, engine: FakeEngine) -> None:
+    """`stats` with any value adds timings and samples."""
+    client = make_client(promql=engine)
+    stats = (await client.get(QUERY, params={"query": "up", "stats": "all"})).json()["data"]["stats"]
+    assert stats["samples"] == {"totalQueryableSamples": 7, "peakSamples": 3, "samplesRead": 7}
+    assert {"evalTotalTime", "execQueueTime", "execTotalTime", "queryPreparationTime"} <= stats["timings"].keys()
+    assert "stats" not in (await client.get(QUERY, params={"query": "up"})).json()["data"]
+
+
+async def test_a_query_stops_when_its_time_is_up(make_client: Any, engine: FakeEngine) -> None:
+    """The engine's `check` raises once the client's timeout has passed."""
+
+    def spin(check: Any, **_: Any) -> Result:
+        while True:
+            check()
+
+    engine.answers["spin"] = spin
+    answer = await make_client(promql=engine).get(QUERY, params={"query": "spin", "timeout": "0.05"})
+    assert answer.status_code == 503
+    assert answer.json()["errorType"] == "timeout"
+
+
+async def test_a_query_waits_for_its_turn_no_longer_than_its_timeout(make_client: Any, engine: FakeEngine) -> None:
+    """With every place taken, a query is answered 503 when its time is up, unevaluated."""
+    begun, release = trio.Event(), threading.Event()
+
+    def hold(**_: Any) -> Result:
+        trio.from_thread.run_sync(begun.set)
+        release.wait(10)
+        return scalar(1.0)
+
+    engine.answers["hold"] = hold
+    client = make_client(WebOptions(queries_max=1), promql=engine)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, QUERY + "?query=hold")
+        await begun.wait()
+        answer = await client.get(QUERY, params={"query": "1e16", "timeout": "0.01"})
+        release.set()
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "query timed out in query queue"
+
+
+async def test_a_large_result_is_streamed_whole(
+    make_client: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer above the limit for one piece is made while it is sent, and complete."""
+    monkeypatch.setattr(envelope, "WHOLE_BYTES_MAX", 1000)
+    n = 200_000
+    engine.answers["large"] = Result(
+        ValueType.MATRIX,
+        SeriesColumns([()], np.array([0, n]), np.arange(n) * 1000, np.arange(n) / 3),
+        infos=("PromQL info: at the end",),
+    )
+    answer = await make_client(promql=engine).get(QUERY, params={"query": "large"})
+    assert "content-length" not in answer.headers
+    found = json.loads(answer.content)
+    assert len(found["data"]["result"][0]["values"]) == n
+    assert found["infos"] == ["PromQL info: at the end"]
+
+
+async def test_other_methods_are_not_allowed(make_client: Any) -> None:
+    """PUT on a query is 405, and the answer says what is allowed."""
+    answer = await make_client().put(QUERY)
+    assert (answer.status_code, answer.text) == (405, "Method Not Allowed\n")
+    assert answer.headers["allow"] == "GET, OPTIONS, POST"
+
+
+def test_the_fakes_fill_every_service() -> None:
+    """The services of the tests are complete, so that no handler goes untested for want of one."""
+    assert make_services().remote_write is None
