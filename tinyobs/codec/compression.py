@@ -41,6 +41,8 @@ def compress(data: Buffer, level: int) -> bytes:
 def decompress(frame: Buffer, size: int) -> bytes:
     """Return the `size` bytes of a frame; `ValueError` when it is damaged or holds another number of bytes."""
     try:
+        if zstandard.frame_content_size(frame) != -1:  # zstd would allocate what the frame says
+            raise ValueError("zstd frame that states its size")
         data = _contexts.decompressor.decompress(frame, max_output_size=max(size, 1))
     except zstandard.ZstdError as e:
         raise ValueError(f"zstd: {e}") from None

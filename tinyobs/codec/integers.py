@@ -167,7 +167,7 @@ def _choose(values: I64, starts: I64, counts: I64) -> tuple[I64, I64, I64]:
     x, d = _sample(values, starts, counts)
     base0, base1 = _middle(x), _middle(d)
     cost0, cost1 = _cost(x - base0), _cost(d - base1)
-    order = (cost1 < cost0).astype(np.int64)
+    order = ((cost1 < cost0) | (counts == 2)).astype(np.int64)  # two integers are always exact by order 1
     magnitude = np.ceil(np.minimum(cost0, cost1)).astype(np.int64)
     return order, np.where(order, base1, base0), magnitude
 

@@ -1,0 +1,42 @@
+"""The format pages: their worked examples are what the readers read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from segment_disk import MemoryDisk
+
+from tinyobs.codec.pages import decode_page
+from tinyobs.storage.page_cache import PageCache
+from tinyobs.storage.segment_reader import SegmentReader
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "format"
+
+
+def example(page):
+    """Return the bytes of the hex dump in a format page."""
+    block = re.search(r"```hex\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    return bytes.fromhex("".join(line.partition(" ")[2] for line in block.group(1).splitlines()))
+
+
+def test_the_page_of_the_format_document():
+    """The worked example of page.md decodes to the samples that it claims."""
+    offsets, times, values = decode_page(example("page.md")).read()
+    assert offsets.tolist() == [0, 4, 8]
+    assert times.tolist() == [1000, 16000, 31000, 46000] * 2
+    assert values.tolist() == [0.5, 0.75, 1.5, 1.25, 7, 7, 7, 7]
+
+
+def test_the_segment_of_the_format_document():
+    """The worked example of segment.md is a sound segment with the series that it claims."""
+    disk = MemoryDisk()
+    disk.files["example.seg"] = example("segment.md")
+    reader = SegmentReader(disk, "example.seg", PageCache())
+    reader.verify()
+    got = reader.read(np.array([0], np.uint32), 0, 5000)
+    assert got.labels == [(("__name__", "up"),)]
+    assert got.timestamps_ms.tolist() == [1000, 2000]
+    assert got.values.tolist() == [1.0, 1.0]
+    assert (reader.info.mint_ms, reader.info.maxt_ms, reader.info.sample_count) == (1000, 2000, 2)
