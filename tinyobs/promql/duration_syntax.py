@@ -23,9 +23,8 @@ _WANTED_STEP: Final = 'number, duration, step(), range(), or "]"'
 
 def number_literal(cursor: Cursor) -> NumberLiteral:
     """Parse the current NUMBER or DURATION token; a duration counts in seconds."""
-    is_duration = cursor.kind == DURATION
-    text, start = cursor.lexeme, cursor.start
-    end = start + len(text)
+    kind, text, start = cursor.token
+    is_duration, end = kind == DURATION, start + len(text)
     try:
         value = duration_ms(text) / 1000 if is_duration else number_value(text)
     except ValueError as e:
@@ -94,7 +93,7 @@ def _expression(cursor: Cursor, minimum: int, context: tuple[str, str]) -> Expr:
 def _operand(cursor: Cursor, context: tuple[str, str]) -> Expr:
     cursor.descend()
     cursor.height = 1
-    kind, start = cursor.kind, cursor.start
+    kind, _, start = cursor.token
     expr: Expr
     if kind in (NUMBER, DURATION):
         expr = number_literal(cursor)

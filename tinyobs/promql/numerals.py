@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from .strings import quote
@@ -59,6 +60,7 @@ def _finite(value: float, text: str) -> float:
     return value
 
 
+@lru_cache(maxsize=1024)
 def duration_ms(text: str) -> int:
     """Return the milliseconds of a duration token such as `1h30m`; `ValueError` with upstream's words."""
     total, last, at = 0, -1, 0

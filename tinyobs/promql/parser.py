@@ -171,7 +171,7 @@ def _fill_value(cursor: Cursor) -> float:
 
 def _operand(cursor: Cursor) -> Expr:
     """Parse one operand with its signs in front and its modifiers behind."""
-    kind, start = cursor.kind, cursor.start
+    kind, _, start = cursor.token
     expr: Expr
     if kind in ("+", "-"):
         cursor.advance()
@@ -237,7 +237,7 @@ def _arguments(cursor: Cursor) -> tuple[Expr, ...]:
 
 
 def _call(cursor: Cursor) -> Call:
-    name, start = cursor.lexeme, cursor.start
+    _, name, start = cursor.token
     cursor.advance()
     arguments = _arguments(cursor)
     signature = cursor.functions.get(name)

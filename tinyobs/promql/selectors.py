@@ -42,10 +42,11 @@ _MATCH_TYPES: Final = {str(t): t for t in MatchType}
 
 def vector_selector(cursor: Cursor) -> VectorSelector:
     """Parse a selector, the cursor at its name or its `{`."""
-    start, name = cursor.start, ""
+    kind, name, start = cursor.token
     matchers: tuple[Matcher, ...] = ()
-    if cursor.kind != "{":
-        name = cursor.lexeme
+    if kind == "{":
+        name = ""
+    else:
         cursor.advance()
     if cursor.kind == "{":
         matchers = _matchers(cursor)
@@ -69,7 +70,7 @@ def _matchers(cursor: Cursor) -> tuple[Matcher, ...]:
 
 
 def _matcher(cursor: Cursor) -> Matcher:
-    start, kind, name = cursor.start, cursor.kind, cursor.lexeme
+    kind, name, start = cursor.token
     if kind not in (IDENTIFIER, STRING):
         raise cursor.unexpected("label matching", 'identifier or "}"')
     cursor.advance()
