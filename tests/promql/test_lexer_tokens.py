@@ -177,6 +177,16 @@ def test_durations_run_from_large_to_small() -> None:
         duration_ms("300y")
 
 
+def test_endless_numbers_are_bounded() -> None:
+    """Digits without end yield a value or an error, soon."""
+    assert number_value("0" + "7" * 30) == float("7" * 30)
+    for text in ("0" + "7" * 100_000, "1" + "0" * 100_000, "0x" + "f" * 100_000):
+        with pytest.raises(ValueError, match=r"strconv\.ParseFloat"):
+            number_value(text)
+    with pytest.raises(ValueError, match="not a valid duration string"):
+        duration_ms("1" * 100_000 + "m")
+
+
 @given(st.integers(min_value=0, max_value=2**62 // 1_000_000))
 def test_printed_durations_read_back(milliseconds: int) -> None:
     """Printing a duration loses nothing."""

@@ -17,6 +17,8 @@ from .strings import quote
 
 NANOSECONDS_MAX: Final = 2**63
 """A duration of this many nanoseconds or more does not fit; about 292 years."""
+DURATION_LENGTH_MAX: Final = 64
+"""Longest duration, in characters; leading zeros are what could make one longer."""
 _INTEGER_MAX: Final = 2**63 - 1
 _UNITS: Final = {
     "y": 31_536_000_000,
@@ -48,7 +50,9 @@ def number_value(text: str) -> float:
         return float(value)
     digits = lower.replace("_", "")
     if len(digits) > 1 and digits[0] == "0" and all(c in "01234567" for c in digits):
-        return float(int(digits, 8))
+        value = int(digits, 8)
+        if value <= _INTEGER_MAX:  # a longer one is read as decimal, as Go does
+            return float(value)
     if not _FLOAT.match(digits):
         raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax")
     return _finite(float(digits), text)
@@ -63,6 +67,8 @@ def _finite(value: float, text: str) -> float:
 @lru_cache(maxsize=1024)
 def duration_ms(text: str) -> int:
     """Return the milliseconds of a duration token such as `1h30m`; `ValueError` with upstream's words."""
+    if len(text) > DURATION_LENGTH_MAX:
+        raise ValueError(f"not a valid duration string: {quote(text)}")
     total, last, at = 0, -1, 0
     while at < len(text):
         part = _PART.match(text, at)
