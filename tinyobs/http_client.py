@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -45,12 +45,14 @@ class Answer:
     def __init__(self, answer: httpx.Response) -> None:
         self._answer = answer
         self.status = answer.status_code
-        self.reason = answer.reason_phrase
+        self.reason = answer.reason_phrase or httpx.codes.get_reason_phrase(answer.status_code)
         self.headers: Mapping[str, str] = answer.headers
 
-    def pieces(self) -> AsyncIterator[bytes]:
-        """Return the body as it arrives; iterating raises `HttpError` when the connection breaks."""
-        return self._answer.aiter_raw()
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Return the body as it arrives; use it with `contextlib.aclosing`."""
+        pieces = self._answer.aiter_raw()
+        assert isinstance(pieces, AsyncGenerator)
+        return pieces
 
 
 class Client:

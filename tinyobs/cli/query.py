@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -112,10 +113,11 @@ async def _ask_async(url: str, form: str, seconds: float, get: bool) -> dict[str
             request = ("GET", f"{url}?{form}", {}, None) if get else ("POST", url, _FORM, form.encode())
             async with client.stream(*request) as answer:
                 body = bytearray()
-                async for piece in answer.pieces():
-                    body += piece
-                    if len(body) > ANSWER_BYTES_MAX:
-                        raise QueryError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
+                async with aclosing(answer.pieces()) as pieces:
+                    async for piece in pieces:
+                        body += piece
+                        if len(body) > ANSWER_BYTES_MAX:
+                            raise QueryError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
                 status = answer.status
     except trio.TooSlowError:
         raise QueryError(f"no answer from {url} within {seconds:g} s") from None

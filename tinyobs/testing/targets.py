@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -28,6 +28,8 @@ class FakeTarget:
     """How long it waits before it answers."""
     location: str = ""
     """Where a redirect leads."""
+    encoding: str = ""
+    """A content encoding that is claimed without being applied."""
     requests: list[dict[str, str]] = field(factory=list)
     """The headers of each request, names in lower case, with `:path`."""
     port: int = 0
@@ -50,7 +52,7 @@ async def fake_target(target: FakeTarget | None = None) -> AsyncIterator[FakeTar
         nursery.cancel_scope.cancel()
 
 
-def _handler(target: FakeTarget) -> Callable[[trio.SocketStream], object]:
+def _handler(target: FakeTarget) -> Callable[[trio.SocketStream], Awaitable[object]]:
     async def handle(stream: trio.SocketStream) -> None:
         connection = h11.Connection(h11.SERVER)
         async with stream:
@@ -81,6 +83,8 @@ def _answer(connection: h11.Connection, target: FakeTarget) -> bytes:
     headers = [("Content-Type", target.content_type), ("Content-Length", str(len(body)))]
     if target.compress:
         headers.append(("Content-Encoding", "gzip"))
+    if target.encoding:
+        headers.append(("Content-Encoding", target.encoding))
     if target.location:
         headers.append(("Location", target.location))
     out = connection.send(h11.Response(status_code=target.status, headers=headers)) or b""

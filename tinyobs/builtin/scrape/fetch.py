@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import aclosing
 from typing import Final
 
 from attrs import frozen
@@ -41,12 +42,13 @@ async def fetch(client: Client, url: str, headers: Mapping[str, str], body_size_
         unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         parts: list[bytes] = []
         size = 0
-        async for piece in answer.pieces():
-            for part in _unpack(unzip, piece):
-                size += len(part)
-                if body_size_limit and size > body_size_limit:
-                    raise LimitExceeded("body_size_limit", "body size limit exceeded")
-                parts.append(part)
+        async with aclosing(answer.pieces()) as pieces:
+            async for piece in pieces:
+                for part in _unpack(unzip, piece):
+                    size += len(part)
+                    if body_size_limit and size > body_size_limit:
+                        raise LimitExceeded("body_size_limit", "body size limit exceeded")
+                    parts.append(part)
         if unzip is not None and not unzip.eof:
             raise ScrapeError("gzip: unexpected end of the body")
         return Fetched(b"".join(parts), answer.headers.get("content-type", ""))
