@@ -131,6 +131,7 @@ def test_labels_out_of_order_and_empty():
         ([(b"job", b"x")], "no metric name"),
         ([(b"__name__", b"")], "no metric name"),
         ([(b"__name__", b"a"), (b"", b"x")], "no name"),
+        ([(b"", b"x"), (b"__name__", b"a")], "no name"),
         ([(b"__name__", b"a"), (b"b", b"1"), (b"b", b"2")], "not unique"),
         ([(b"__name__", b"a"), (b"b", b"1"), (b"b", b"1")], "not unique"),
         ([(b"__name__", b"\xff")], "not valid UTF-8"),
@@ -156,6 +157,21 @@ def test_a_refused_series_is_refused_again():
     for pairs in ([(b"__name__", b""), (b"job", b"x")], [(b"job", b"x")], [(b"job", b"x"), (b"z", b"")]):
         decoded = decode_message(message((pairs, [(NOW, 1.0)])), registry)
         assert (len(decoded.batch), decoded.refused_series) == (0, 1)
+
+
+def test_odd_encodings_are_the_same_series():
+    """A label with its value first, or a length in a longer varint, does not make another series."""
+    registry = SeriesRegistry()
+    sample = message(([], [(NOW, 5.0)]))[2:]
+    usual = b"\x0a\x0d\x0a\x08__name__\x12\x01a"
+    swapped = b"\x0a\x0d\x12\x01a\x0a\x08__name__"
+    overlong = b"\x0a\x8d\x00\x0a\x08__name__\x12\x01a"
+    twice = b"\x0a\x10\x0a\x08__name__\x12\x01b\x12\x01a"
+    for block in (swapped, overlong, twice, usual, swapped, twice):
+        data = block + sample
+        decoded = decode_message(b"\x0a" + bytes([len(data)]) + data, registry)
+        assert decoded.batch.refs.tolist() == [0]
+    assert registry.labels(0) == (("__name__", "a"),)
 
 
 def test_reasons_are_bounded():

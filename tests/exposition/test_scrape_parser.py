@@ -309,6 +309,15 @@ def test_a_known_layout_hides_no_error(second):
         parser.parse(second)
 
 
+@pytest.mark.parametrize("line", [b"a  1\n", b"a \t1\n", b"a  1 5\n", b"a 1  \n", b"\ta 1\n"])
+def test_a_known_series_with_other_blanks(line):
+    """More blanks than last time are read as the first time, known series or not."""
+    parser = ScrapeParser(TEXT)
+    parser.parse(b"a 0\nb 0\n")
+    for tail in (b"b 0\n", b"b 0\nc 0\n", b""):
+        assert parser.parse(line + tail).values.tolist()[0] == 1
+
+
 def test_glued_names_are_not_confused_with_longer_ones():
     """`a+1` is a sample of `a`; a later `a5` in its place is no sample."""
     parser = ScrapeParser(TEXT)

@@ -33,6 +33,7 @@ Key = tuple[bytes, int]
 
 TYPE_OF_MODE: Final = (MetricType.UNKNOWN, MetricType.HISTOGRAM, MetricType.SUMMARY)
 _MODE: Final = {MetricType.HISTOGRAM: 1, MetricType.SUMMARY: 2}
+_BLANKS: Final = b" \t"
 _BOUND: Final = (b"", b"le", b"quantile")
 _TEXT_METADATA = re.compile(rb"[ \t]*#[ \t]+(HELP|TYPE)[ \t]+")
 _OPENMETRICS_METADATA = re.compile(rb"# (HELP|TYPE|UNIT) ")
@@ -108,7 +109,8 @@ class BodyReader:
                 if key not in known and cut > at:  # with a timestamp the value ends one space earlier
                     cut = body.rfind(b" ", at, cut - 1) + 1
                     key = self._key(body[at:cut])
-                if key in known and not self._ended and end - at <= line_bytes_max and end < len(body):
+                usual = end - at <= line_bytes_max and end < len(body) and not self._ended
+                if usual and key in known and body[cut] not in _BLANKS:
                     self._add(key, body[cut:end], line, cut - at + 1)
                     at, line = end + 1, line + 1
                     continue
