@@ -114,10 +114,10 @@ class SeriesRegistry:
         if ref is not None:
             return ref
         with self._lock:
-            ids = self._decode(block)
+            ids, canonical = self._decode(block)
             pairs = [self._pairs[i] for i in ids]
             names = [p[0] for p in pairs]
-            canonical = all(map(lt, names, names[1:])) and all(map(itemgetter(1), pairs))
+            canonical = canonical and all(map(lt, names, names[1:])) and all(map(itemgetter(1), pairs))
             if not canonical:
                 pairs = sorted({n: v for n, v in pairs if v}.items())
                 ids = [self._id_of_pair(p) for p in pairs]
@@ -143,9 +143,13 @@ class SeriesRegistry:
             self._pairs.append(pair)
         return i
 
-    def _decode(self, block: bytes) -> list[int]:
-        """Return the pair ids of a block; each distinct encoded pair is decoded once."""
+    def _decode(self, block: bytes) -> tuple[list[int], bool]:
+        """Return the pair ids of a block, and whether each label is encoded as `encode_block` does it.
+
+        Each distinct pair is decoded once, unless its encoding is an odd one.
+        """
         ids = []
+        canonical = True
         at, end = 0, len(block)
         while at < end:
             if block[at] != 0x0A:
@@ -153,24 +157,30 @@ class SeriesRegistry:
             if at + 1 < end and (size := block[at + 1]) < 0x80:
                 at += 2
             else:
-                size, at = read_varint(block, at + 1)
+                start = at + 1
+                size, at = read_varint(block, start)
+                canonical = canonical and at - start == len(varint(size))
             if size > end - at:
                 raise WireError("label longer than its series", at)
             raw = block[at : at + size]
             i = self._pair_of_bytes.get(raw)
             if i is None:
-                i = self._pair_of_bytes[raw] = self._id_of_pair(_decode_pair(raw))
+                pair = _decode_pair(raw)
+                i = self._id_of_pair(pair)
+                if raw == _encode_pair(pair):
+                    self._pair_of_bytes[raw] = i
+                else:
+                    canonical = False
             ids.append(i)
             at += size
-        return ids
+        return ids, canonical
 
 
 def encode_block(labels: Labels) -> bytes:
     """Return the canonical block of a label set: its remote-write `labels` fields, in order."""
     out = bytearray()
-    for name, value in labels:
-        n, v = name.encode("utf-8", "surrogatepass"), value.encode("utf-8", "surrogatepass")
-        pair = b"\x0a" + varint(len(n)) + n + b"\x12" + varint(len(v)) + v
+    for label in labels:
+        pair = _encode_pair(label)
         out += b"\x0a" + varint(len(pair)) + pair
     return bytes(out)
 
@@ -199,8 +209,13 @@ def read_varint(data: bytes, at: int) -> tuple[int, int]:
     raise WireError("cut or overlong varint", at)
 
 
+def _encode_pair(pair: tuple[str, str]) -> bytes:
+    n, v = pair[0].encode("utf-8", "surrogatepass"), pair[1].encode("utf-8", "surrogatepass")
+    return b"\x0a" + varint(len(n)) + n + b"\x12" + varint(len(v)) + v
+
+
 def _decode_pair(raw: bytes) -> tuple[str, str]:
-    """Return (name, value) of an encoded label; a missing field is "", unknown fields are refused."""
+    """Return (name, value) of an encoded label; a missing value is "", unknown fields and empty names are refused."""
     found = {0x0A: b"", 0x12: b""}
     at = 0
     while at < len(raw):
@@ -212,6 +227,8 @@ def _decode_pair(raw: bytes) -> tuple[str, str]:
             raise WireError("label text cut or too long", at)
         found[tag] = raw[at : at + size]
         at += size
+    if not found[0x0A]:
+        raise WireError("a label without a name", 0)
     try:
         return found[0x0A].decode(), found[0x12].decode()
     except UnicodeDecodeError as e:
