@@ -162,7 +162,7 @@ def _best(values: Floats, present: Mask, parameter: Floats, *, largest: bool) ->
         steps = np.flatnonzero(sizes == k)
         if k < 1:
             continue
-        border = np.partition(keys[:, steps], k - 1, axis=0)[k - 1]
+        border = np.partition(np.ascontiguousarray(keys[:, steps].T), k - 1, axis=1)[:, k - 1]
         some = present[:, steps] & ((available[steps] <= k) | (keys[:, steps] <= border))
         taken[:, steps] = some
         unclear = steps[(available[steps] > k) & (nans[steps] | (some.sum(axis=0) != k))]
