@@ -1,7 +1,7 @@
 """A configuration value -> YAML text as `/api/v1/status/config` shows it.
 
 Follows what Prometheus does: keys in the order of the schema, zero and empty values left out unless the schema says
-`always`, defaults that are not zero shown, secrets as `<secret>`, passwords in URLs as `xxxxx`.
+`always` or they are not the default, defaults that are not zero shown, secrets as `<secret>`, passwords in URLs as `xxxxx`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from ..model.durations import DurationMs, format_duration
 from ..model.secrets import MASK, Secret
 from ..model.sizes import SizeBytes, format_size
-from .fields import Url, item_of, mapped_of, optional_of, plan
+from .fields import FieldPlan, Url, item_of, mapped_of, optional_of, plan
 
 
 class _FlowList(list[Any]):
@@ -56,7 +56,7 @@ def to_plain(value: Any) -> dict[str, Any]:
             out.update(to_plain(held))
         elif p.group:
             out.update((name, _plain(item, type(item))) for name, item in held)
-        elif p.always or (not _is_zero(held) and held != p.omit):
+        elif p.always or not (_is_left_out(held, p) or held == p.omit):
             shown = _plain(held, p.type)
             if shown == {} and not p.always:
                 continue
@@ -101,5 +101,9 @@ def _plain(value: Any, type_: Any) -> Any:
     return value
 
 
-def _is_zero(value: Any) -> bool:
-    return value is None or value == () or value == "" or value is False or value == 0 or value == Secret("")
+def _is_left_out(value: Any, p: FieldPlan) -> bool:
+    """Tell whether a value is zero or empty and reading the text without it would give it again."""
+    if value is None:
+        return True
+    empty = value == () or value == "" or value is False or value == 0 or value == Secret("")
+    return bool(empty and value == p.default())

@@ -79,7 +79,7 @@ def load(
     rules = reading.rule_files(check_expression)
     if config is None or reading.problems:
         raise ConfigError(in_order(reading.problems))
-    return attrs.evolve(config, included_scrape_configs=included, rules=rules)
+    return attrs.evolve(config, included_scrape_configs=included, rules=rules, warnings=tuple(reading.warnings))
 
 
 class _Reading:

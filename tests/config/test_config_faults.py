@@ -1,0 +1,165 @@
+"""Faults of configuration files, with the exact messages; and files that are fine."""
+
+from __future__ import annotations
+
+import pytest
+
+from tinyobs.config.loader import parse
+from tinyobs.errors import ConfigError
+
+JOB = "scrape_configs: [{job_name: a, %s}]"
+
+FAULTS = [
+    ("global: {scrape_interval: 1s, scrape_timeout: 2s}", ["global scrape timeout greater than scrape interval"]),
+    ("global: {scrape_protocols: []}", ["scrape_protocols cannot be empty for global config"]),
+    ("global: {external_labels: {'': x}}", ['"" is not a valid label name']),
+    ("global: {metric_name_validation_scheme: legacy, external_labels: {a-b: x}}", ['"a-b" is not a valid label name']),
+    (
+        "global: {metric_name_validation_scheme: foo}",
+        ["unknown name validation method specified, must be either '', 'legacy' or 'utf8', got foo"],
+    ),
+    ("global: {sample_limit: -1}", ["must be at least 0, got '-1'"]),
+    ("global: {scrape_native_histograms: true}", ["scrape_native_histograms is not supported yet by this version"]),
+    ("rule_files: ['a/*/b.yml']", ['invalid rule file path "a/*/b.yml"']),
+    ("scrape_config_files: ['a/*/b.yml']", ['invalid scrape config file path "a/*/b.yml"']),
+    ("scrape_configs: [null]", ["empty or null scrape config section"]),
+    ("scrape_configs: [{}]", ["job_name is empty"]),
+    ("scrape_configs: [{job_name: }]", ["job_name is empty"]),
+    ("scrape_configs: [{job_name: a}, {job_name: a}]", ['found multiple scrape configs with job name "a"']),
+    (
+        JOB % "scrape_interval: 1s, scrape_timeout: 2s",
+        ['scrape timeout greater than scrape interval for scrape config with job name "a"'],
+    ),
+    (
+        JOB % "scrape_protocols: [PrometheusProto, PrometheusProto]",
+        [
+            "duplicated protocol in scrape_protocols, got [PrometheusProto PrometheusProto] for scrape config with job"
+            ' name "a"'
+        ],
+    ),
+    (
+        JOB % "fallback_scrape_protocol: Foo",
+        [
+            "unknown scrape protocol Foo, supported: [OpenMetricsText0.0.1 OpenMetricsText1.0.0 PrometheusProto "
+            "PrometheusText0.0.4 PrometheusText1.0.0]"
+        ],
+    ),
+    (
+        JOB % "metric_name_validation_scheme: legacy, metric_name_escaping_scheme: allow-utf-8",
+        ["utf8 metric names requested but validation scheme is not set to UTF8"],
+    ),
+    (JOB % "static_configs: [{targets: ['http://x']}]", ['"http://x" is not a valid hostname']),
+    (JOB % "static_configs: [{targets: x}]", ["expected a list, got 'x'"]),
+    (JOB % "static_configs: [{hosts: [x]}]", ["unknown key 'hosts'"]),
+    (
+        JOB % "file_sd_configs: [{files: []}]",
+        ["file service discovery config must contain at least one path name"],
+    ),
+    (JOB % "file_sd_configs: [{files: [a.txt]}]", ['path name "a.txt" is not valid for file discovery']),
+    (JOB % "file_sd_configs: [{files: ['*/a.yml']}]", ['path name "*/a.yml" is not valid for file discovery']),
+    (JOB % "consul_sd_configs: [{server: x}]", ["consul_sd_configs is not supported yet by this version"]),
+    (JOB % "oauth2: {client_id: x}", ["oauth2 is not supported yet by this version"]),
+    (JOB % "proxy_url: 'http://p'", ["proxy_url is not supported yet by this version"]),
+    (JOB % "convert_classic_histograms_to_nhcb: yes", ["convert_classic_histograms_to_nhcb is not supported yet by this version"]),
+    (
+        JOB % "basic_auth: {username: a}, bearer_token: x",
+        ["at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured"],
+    ),
+    (
+        JOB % "basic_auth: {password: a, password_file: b}",
+        ["at most one of basic_auth password & password_file must be configured"],
+    ),
+    (
+        JOB % "authorization: {type: Basic}",
+        ['authorization type cannot be set to "basic", use "basic_auth" instead'],
+    ),
+    (JOB % "authorization: {}, bearer_token: x", ["authorization is not compatible with bearer_token & bearer_token_file"]),
+    (JOB % "authorization: {}, basic_auth: {}", ["at most one of basic_auth, oauth2 & authorization must be configured"]),
+    (JOB % "http_headers: {user-agent: {values: [x]}}", ['setting header "User-Agent" is not allowed']),
+    (
+        JOB % "tls_config: {cert_file: x}",
+        ["exactly one of key or key_file must be configured when a client certificate is configured"],
+    ),
+    (JOB % "tls_config: {min_version: TLS9}", ["unknown TLS version: TLS9"]),
+    (JOB % "relabel_configs: [null]", ["empty or null target relabeling rule in scrape config"]),
+    (JOB % "metric_relabel_configs: [null]", ["empty or null metric relabeling rule in scrape config"]),
+    (JOB % "relabel_configs: [{action: foo}]", ['unknown relabel action "foo"']),
+    (JOB % "relabel_configs: [{action: keep, modulus: -1}]", ["must be between 0 and 18446744073709551615, got '-1'"]),
+    (
+        JOB % "metric_name_validation_scheme: legacy, relabel_configs: [{target_label: a-b}]",
+        ["\"a-b\" is invalid 'target_label' for replace action"],
+    ),
+    (
+        "alerting: {alertmanagers: [{api_version: v1}]}",
+        ["expected Alertmanager api version to be one of [v2] but got v1"],
+    ),
+    ("alerting: {alert_relabel_configs: [null]}", ["empty or null alert relabeling rule"]),
+    (
+        "global: {metric_name_validation_scheme: legacy}\nalerting: {alert_relabel_configs: [{target_label: a-b}]}",
+        ["\"a-b\" is invalid 'target_label' for replace action"],
+    ),
+    ("remote_write: [null]", ["empty or null remote write config section"]),
+    ("remote_write: [{name: a}]", ["url for remote_write is empty"]),
+    ("remote_write: [{url: 'http://a', name: x}, {url: 'http://b', name: x}]", ['found multiple remote write configs with job name "x"']),
+    ("remote_write: [{url: 'http://a', headers: {Host: x}}]", ["Host is a reserved header. It must not be changed"]),
+    (
+        "remote_write: [{url: 'http://a', headers: {authorization: x}}]",
+        [
+            "authorization header must be changed via the basic_auth, authorization, oauth2, sigv4, azuread or "
+            "google_iam parameter"
+        ],
+    ),
+    ("remote_write: [{url: 'http://a', sigv4: {region: x}}]", ["sigv4 is not supported yet by this version"]),
+    ("remote_read: [{}]", ["url for remote_read is empty"]),
+    ("tracing: {}", ["tracing endpoint must be set"]),
+    ("tracing: {endpoint: a, compression: zip}", ["invalid compression type zip provided, valid options: gzip"]),
+    ("tracing: {endpoint: a, client_type: x}", ["expected tracing client type to be to be http or grpc, but got x"]),
+    ("otlp: {translation_strategy: x}", ['unsupported OTLP translation strategy "x"']),
+    (
+        "otlp: {ignore_resource_attributes: [a]}",
+        ["'ignore_resource_attributes' cannot be configured unless 'promote_all_resource_attributes' is true"],
+    ),
+    (
+        "otlp: {promote_resource_attributes: [a, ' a', '']}",
+        [
+            "invalid 'promote_resource_attributes': duplicated promoted OTel resource attribute \"a\"",
+            "invalid 'promote_resource_attributes': empty promoted OTel resource attribute",
+        ],
+    ),
+    ("storage: {tsdb: {retention: {percentage: 101}}}", ["must be between 0 and 100, got '101'"]),
+    ("storage: {tsdb: {retention: {size: 5}}}", ['units: unknown unit "" in "5" (write for example 512MB)']),
+    ("tinyobs: {query: {concurrency_max: 0}}", ["must be between 1 and 1000, got '0'"]),
+    ("tinyobs: {storage: {sync: sometimes}}", ["expected one of always, interval, never, got 'sometimes'"]),
+    ("scrape_config: []", ["unknown key 'scrape_config', did you mean 'scrape_configs'?"]),
+    ("[]", ["expected a mapping, got a list"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "messages"), FAULTS)
+def test_faults(text: str, messages: list[str]) -> None:
+    """The messages are those that users know from upstream, and every one has its place."""
+    with pytest.raises(ConfigError) as e:
+        parse(text, "f.yml")
+    assert [p.message for p in e.value.problems] == messages
+    assert all(p.line and p.column for p in e.value.problems)
+
+
+GOOD = [
+    JOB % "scrape_native_histograms: false, oauth2: null, consul_sd_configs: [], proxy_url: ''",
+    JOB % "native_histogram_bucket_limit: 0, native_histogram_min_bucket_factor: 0",
+    JOB % "static_configs: [{targets: ['http://x']}], relabel_configs: [{target_label: __address__, replacement: a:1}]",
+    JOB % "relabel_configs: [{source_labels: [a], separator: , regex: , target_label: b}]",
+    JOB % "tls_config: , basic_auth: , params: , http_headers: , static_configs: ",
+    JOB % "file_sd_configs: [{files: ['a/*.json', b.YML]}], enable_http2: false",
+    "scrape_configs: [{job_name: a, relabel_configs: &r [{action: drop, regex: a}]},"
+    " {job_name: b, metric_relabel_configs: *r}]",
+    "remote_write: [{url: 'http://a'}, {url: 'http://b'}]",
+    "storage: {tsdb: {out_of_order_time_window: 0s, chunk_encoding: {floats: xor2}}}",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_good_files(text: str) -> None:
+    """Values equal to upstream's defaults are fine even where another value is not supported."""
+    config = parse(text, "f.yml")
+    assert parse(config.to_yaml(), "f.yml") == config
