@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -177,6 +179,17 @@ def test_iterate_bounds_samples_and_leaves_the_cache_alone(monkeypatch):
     assert not [k for k in cache._entries if k[1] == "page"]
 
 
+def test_names_and_values_of_few_series_come_from_the_series_themselves():
+    """For a few series out of many, names and values agree with their labels."""
+    series = ordinary(hosts=12)
+    reader = SegmentReader(write(series)[0], NAME, PageCache())
+    for numbers in (np.array([3, 90], np.uint32), np.array([], np.uint32), np.arange(96, dtype=np.uint32)):
+        chosen = [series[i][0] for i in numbers]
+        assert reader.label_names(numbers) == sorted({n for s in chosen for n, _ in s})
+        for name in ("instance", "mode", "absent"):
+            assert reader.label_values(name, numbers) == sorted({get(s, name) for s in chosen} - {""})
+
+
 def test_info_and_file_agree(tmp_path):
     """Info tells level, times, counts and size; a real file works as one in memory does."""
     posix_disk = pytest.importorskip("tinyobs.storage.posix_disk")
@@ -236,6 +249,21 @@ def test_series_must_ascend():
     writer = SegmentWriter(MemoryDisk(), NAME, level=0)
     with pytest.raises(AssertionError):
         writer.add(columns(series[::-1]))
+
+
+def test_threads_read_the_same():
+    """Many threads reading one segment through a small cache all get the right samples."""
+    series = ordinary(hosts=8, k=300)
+    reader = SegmentReader(write(series)[0], NAME, PageCache(50_000))
+
+    def work(i):
+        numbers = reader.select([Matcher(MatchType.EQUAL, "instance", f"h{i % 8}")])
+        for _ in range(5):
+            same(reader.read(numbers, 0, 1 << 60), [s for s in series if get(s[0], "instance") == f"h{i % 8}"])
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(16)))
 
 
 # -- damage ----------------------------------------------------------------------------------------------------

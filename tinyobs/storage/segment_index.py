@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import pairwise
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -28,7 +28,9 @@ from .segment_format import BLOCK_BYTES_MAX, BlockTable
 I64 = NDArray[np.int64]
 T = TypeVar("T")
 
-STRING_BYTES: int = 150
+FEW_SERIES: Final = 16
+"""So many times fewer series than all are looked up one by one, more by the posting lists."""
+STRING_BYTES: Final = 150
 """What a pair of strings costs in memory, roughly: the measure by which the cache counts them."""
 
 
@@ -92,19 +94,28 @@ class SegmentIndex(PostingsIndex):
     def labels(self, numbers: U32) -> list[Labels]:
         """Return the label sets of ascending series numbers."""
         out: list[Labels] = []
-        firsts = self._tables.series.firsts
-        blocks = np.searchsorted(firsts, numbers, side="right") - 1
-        for block in np.unique(blocks).tolist():
-            rows = numbers[blocks == block].astype(np.int64) - int(firsts[block])
-            offsets, ranks = self._series_block(block)
-            counts = np.diff(offsets)[rows]
-            mine = take_rows(ranks, offsets, rows)
-            used, at = np.unique(mine, return_inverse=True)
+        for counts, ranks in self._ranks(numbers):
+            used, at = np.unique(ranks, return_inverse=True)
             pairs = self._chosen_pairs(used)
             flat = [pairs[i] for i in at.tolist()]
-            ends = offsets_of(counts).tolist()
-            out += [tuple(flat[a:b]) for a, b in pairwise(ends)]
+            out += [tuple(flat[a:b]) for a, b in pairwise(offsets_of(counts).tolist())]
         return out
+
+    def label_names(self, numbers: U32 | None = None) -> list[str]:
+        """Return the sorted label names of the given series, of all by default."""
+        if numbers is None or len(numbers) * FEW_SERIES > self.series_count:
+            return super().label_names(numbers)
+        places = np.searchsorted(self._tables.firsts, self._used_ranks(numbers), side="right") - 1
+        return [self._tables.names[i] for i in np.unique(places).tolist()]
+
+    def label_values(self, name: str, numbers: U32 | None = None) -> list[str]:
+        """Return the sorted values of a label on the given series, on all by default."""
+        i = self._place.get(name)
+        if i is None or numbers is None or len(numbers) * FEW_SERIES > self.series_count:
+            return super().label_values(name, numbers)
+        ranks = self._used_ranks(numbers)
+        first, last = np.searchsorted(ranks, self._tables.firsts[i : i + 2])
+        return [v for _, v in self._chosen_pairs(ranks[first:last])]
 
     def verify(self) -> None:
         """Decode every block, past the cache."""
@@ -117,6 +128,19 @@ class SegmentIndex(PostingsIndex):
             self._check(t.series, block, decode_series)
 
     # -- blocks ------------------------------------------------------------------------------------------------
+
+    def _ranks(self, numbers: U32) -> Iterator[tuple[I64, I64]]:
+        """Yield (labels per series, ranks) of ascending series numbers, block by block."""
+        firsts = self._tables.series.firsts
+        blocks = np.searchsorted(firsts, numbers, side="right") - 1
+        for block in np.unique(blocks).tolist():
+            rows = numbers[blocks == block].astype(np.int64) - int(firsts[block])
+            offsets, ranks = self._series_block(block)
+            yield np.diff(offsets)[rows], take_rows(ranks, offsets, rows)
+
+    def _used_ranks(self, numbers: U32) -> I64:
+        """Return the ascending ranks of the pairs on some series."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *(ranks for _, ranks in self._ranks(numbers))]))
 
     def _pairs(self, first: int, last: int) -> list[tuple[str, str]]:
         """Return the pairs of ranks `first` .. `last - 1`."""
