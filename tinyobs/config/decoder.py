@@ -251,7 +251,7 @@ def in_order(problems: list[Problem]) -> list[Problem]:
 
 def suggestion(name: str, known: frozenset[str]) -> str:
     """Return `, did you mean 'x'?` where a known name is close, else nothing."""
-    close = difflib.get_close_matches(name[:SHOWN_LENGTH_MAX], sorted(known), n=1, cutoff=0.7)
+    close = difflib.get_close_matches(name[:SHOWN_LENGTH_MAX], sorted(known), n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
 
 
