@@ -52,11 +52,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[http.client.HTT
     ) as process:
         try:
             assert process.stderr is not None
-            address = ""
+            address, ready = "", False
             for line in process.stderr:
                 if found := re.search(r'Listening on" address=(\S+)', line):
                     address = found[1]
-                if "ready to receive web requests" in line:
+                ready = ready or "ready to receive web requests" in line
+                if address and ready:
                     break
             if not address:
                 pytest.skip("this Prometheus does not say where it listens")
