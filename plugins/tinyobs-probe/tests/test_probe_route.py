@@ -28,7 +28,7 @@ SETTINGS = ProbeSettings(
 @pytest.fixture
 async def client():
     """A client of an application with the route."""
-    app = Starlette(routes=[Route("/probe", ProbeRoute(lambda: SETTINGS, trio.CapacityLimiter(4)).answer)])
+    app = Starlette(routes=[Route("/probe", ProbeRoute(lambda: SETTINGS).answer)])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as c:
         yield c
 

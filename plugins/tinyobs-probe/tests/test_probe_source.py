@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pluggy
 import pytest
 import trio
 from conftest import silent
+from tinyobs import hookspecs
 from tinyobs.errors import Unavailable
 from tinyobs.model.batch import AppendResult
 from tinyobs.model.families import gauge
@@ -16,7 +18,7 @@ from tinyobs.model.staleness import is_stale
 import tinyobs_probe
 from tinyobs_probe.series import TargetSeries
 from tinyobs_probe.settings import Module, Prober, ProbeSettings, Targets
-from tinyobs_probe.source import ProbeSource, targets_of
+from tinyobs_probe.source import targets_of
 
 
 class Agent:
@@ -144,6 +146,33 @@ def _silent_dns():
     return DnsProbe(query_name="x", transport_protocol=Transport.TCP, preferred_ip_protocol=IpProtocol.IP4)
 
 
+async def test_a_new_configuration_disturbs_only_what_it_changes(listen, autojump_clock):
+    """A target that stays keeps its schedule, one that leaves ends with markers, a new one starts."""
+    stays, leaves, comes = [f"127.0.0.1:{await listen(silent)}" for _ in range(3)]
+    agent = Agent(settings_for(stays, leaves))
+    (source,) = tinyobs_probe.tinyobs_sources(agent)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source.run)
+        await trio.sleep(90)
+        agent.settings = settings_for(stays, comes)
+        await source.reconfigure(agent)
+        await trio.sleep(90)
+        nursery.cancel_scope.cancel()
+    times, ended = {}, []
+    for batch in agent.batches:
+        labels = dict(agent.registry.labels(int(batch.refs[0])))
+        if is_stale(batch.values).all():
+            ended.append(labels["instance"])
+        else:
+            times.setdefault(labels["instance"], []).append(int(batch.timestamps_ms[0]))
+    assert ended == [leaves]
+    assert np.diff(times[stays]) == pytest.approx(60_000, abs=5)
+    assert len(times[stays]) == 3
+    assert comes in times
+    assert source.statistics().targets == 2
+    assert source.restart().statistics().probes_total == source.statistics().probes_total
+
+
 def test_series_that_vanish_get_a_marker():
     """A gauge that the last probe had and this one has not ends there; target labels win over the probe's."""
     registry = SeriesRegistry()
@@ -158,10 +187,14 @@ def test_series_that_vanish_get_a_marker():
     assert len(series.batch([one], 3000)) == 1
 
 
-def test_no_targets_no_source():
-    """Without targets only the route is there."""
+def test_what_the_plugin_declares():
+    """One source, one route, one section; every hook is one that TinyObs has."""
+    manager = pluggy.PluginManager("tinyobs")
+    manager.add_hookspecs(hookspecs)
+    manager.register(tinyobs_probe)
+    manager.check_pending()
     agent = Agent(ProbeSettings())
-    assert tinyobs_probe.tinyobs_sources(agent) == []
+    assert [s.name for s in tinyobs_probe.tinyobs_sources(agent)] == ["probe"]
     assert [r.path for r in tinyobs_probe.tinyobs_routes(agent)] == ["/probe"]
     assert [s.name for s in tinyobs_probe.tinyobs_config_sections()] == ["probe"]
 
@@ -175,4 +208,3 @@ def test_a_target_named_twice_is_probed_once():
         ("x", "http_2xx", 60_000, 30_000),
         ("x", "tcp_connect", 5_000, 5_000),
     ]
-    assert isinstance(ProbeSource(found, None, trio.CapacityLimiter(1)).statistics().targets, int)

@@ -15,7 +15,7 @@ from tinyobs.abc import ConfigSection, Route, Services, Source
 
 from .route import PATH, ProbeRoute
 from .settings import ProbeSettings
-from .source import ProbeSource, targets_of
+from .source import ProbeSource
 
 __all__ = ["ProbeSettings", "ProbeSource", "tinyobs_config_sections", "tinyobs_routes", "tinyobs_sources"]
 
@@ -28,17 +28,14 @@ def tinyobs_config_sections() -> Sequence[ConfigSection]:
 
 @hookimpl
 def tinyobs_sources(services: Services) -> Sequence[Source]:
-    """Return the source where targets are configured."""
-    settings = _settings(services)
-    targets = targets_of(settings)
-    return [ProbeSource(targets, services, trio.CapacityLimiter(settings.concurrency_max))] if targets else []
+    """Return the source of all targets; there may be none yet, and a reload may bring some."""
+    return [ProbeSource(services)]
 
 
 @hookimpl
 def tinyobs_routes(services: Services) -> Sequence[Route]:
     """Return the route that answers as blackbox_exporter does; it follows the running configuration."""
-    limit = trio.CapacityLimiter(_settings(services).concurrency_max)
-    return [Route(PATH, ProbeRoute(lambda: _settings(services), limit).answer)]
+    return [Route(PATH, ProbeRoute(lambda: _settings(services)).answer)]
 
 
 def _settings(services: Services) -> ProbeSettings:

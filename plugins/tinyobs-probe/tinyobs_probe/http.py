@@ -68,18 +68,19 @@ class _Session:
         """Return the final answer."""
         self._first_host = step.host
         follows = self._probe.client.follow_redirects and not self._probe.no_follow_redirects
-        for redirects in range(REDIRECTS_MAX + 2):
-            result, location = await self._send(step, follows and redirects <= REDIRECTS_MAX)
+        redirects = 0
+        while True:
+            result, location = await self._send(step, follows and redirects < REDIRECTS_MAX)
             if location is None:
                 return result
-            self._report.set("probe_http_redirects", redirects + 1)
+            redirects += 1
+            self._report.set("probe_http_redirects", redirects)
             self._report.note("received redirect", location=location)
             if not follows:
                 return result
-            if redirects == REDIRECTS_MAX:
-                break
+            if redirects > REDIRECTS_MAX:
+                raise ProbeError(f"more than {REDIRECTS_MAX} redirects")
             step = next_step(step, result.status, location)
-        raise ProbeError(f"more than {REDIRECTS_MAX} redirects")
 
     async def _send(self, step: Step, follows: bool) -> tuple[Result, str | None]:
         """Make one round trip; the body of a redirect that is followed is not looked at."""

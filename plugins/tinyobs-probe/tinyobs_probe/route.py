@@ -37,16 +37,18 @@ class BadRequest(ValueError):
 
 
 class ProbeRoute:
-    """Answers requests; `limiter` bounds how many probes run at the same time."""
+    """Answers requests, of which `concurrency_max` probe at the same time; `settings` gives the running ones."""
 
-    def __init__(self, settings: Callable[[], ProbeSettings], limiter: trio.CapacityLimiter) -> None:
+    def __init__(self, settings: Callable[[], ProbeSettings]) -> None:
         self._settings = settings
-        self._limiter = limiter
+        self._limiter = trio.CapacityLimiter(1)
 
     async def answer(self, request: Request) -> Response:
         """Probe and answer."""
+        settings = self._settings()
+        self._limiter.total_tokens = settings.concurrency_max
         try:
-            target, module = chosen(request, self._settings())
+            target, module = chosen(request, settings)
             seconds = timeout_seconds(request.headers.get(_TIMEOUT_HEADER), module)
         except BadRequest as e:
             return PlainTextResponse(f"{e}\n", 400)

@@ -48,6 +48,11 @@ class TargetSeries:
             new,
         )
 
+    def end(self, at_ms: int) -> Batch:
+        """Return markers for all series of the last probe: the target is gone for good."""
+        gone, self._current = self._current, self._current[:0]
+        return Batch(gone, np.full(len(gone), at_ms, np.int64), np.full(len(gone), STALE_NAN), ORIGIN)
+
     def _ref(self, name: str, labels: Labels) -> int:
         ref = self._refs.get((name, labels))
         if ref is None:
