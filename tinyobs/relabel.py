@@ -235,7 +235,8 @@ def _hashmod(rule: Rule, draft: _Draft) -> bool:
 
 def _labelmap(rule: Rule, draft: _Draft) -> bool:
     for name, value in draft.pairs():
-        groups = _groups(rule, name)
+        # Names repeat from series to series, so that the remembered decision spares most matches.
+        groups = _groups(rule, name) if rule._regex.matches(name) else None
         if groups is not None:
             draft.set(_expand(rule._replacement, groups), value)
     return True

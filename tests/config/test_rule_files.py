@@ -102,4 +102,4 @@ def test_legacy_names() -> None:
 def test_a_fault_in_one_group_hides_none_in_another() -> None:
     """All problems are found in one run."""
     text = "groups:\n- {name: a, rules: [{expr: x}]}\n- {name: b, rules: [{record: c, expr: bad}]}\n- {name: b}\n"
-    assert [p.partition(": ")[0] for p in problems_of(text)] == ["r.yml:2:21", "r.yml:3:38", "r.yml:4:10"]
+    assert [p.partition(": ")[0] for p in problems_of(text)] == ["r.yml:2:21", "r.yml:3:39", "r.yml:4:10"]

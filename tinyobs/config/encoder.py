@@ -24,7 +24,10 @@ class _FlowList(list[Any]):
     """A list that is written on one line."""
 
 
-class _Dumper(yaml.SafeDumper):
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc]
     """Knows the one-line list; never writes anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:

@@ -134,6 +134,7 @@ def known_keys(schema: type, groups: dict[str, dict[str, Any]]) -> Iterator[str]
             yield p.key
 
 
+@cache
 def optional_of(type_: Any) -> tuple[Any, bool]:
     """Return (X, True) of `X | None`, (type, False) of anything else."""
     if typing.get_origin(type_) in (types.UnionType, typing.Union):
@@ -143,6 +144,7 @@ def optional_of(type_: Any) -> tuple[Any, bool]:
     return type_, False
 
 
+@cache
 def item_of(type_: Any) -> Any:
     """Return X of `tuple[X, ...]` that is a list in a file, else None."""
     args = typing.get_args(type_)
@@ -150,6 +152,7 @@ def item_of(type_: Any) -> Any:
     return args[0] if is_list and not _is_pair(args[0]) else None
 
 
+@cache
 def mapped_of(type_: Any) -> Any:
     """Return X of `tuple[tuple[str, X], ...]` that is a mapping in a file, else None."""
     args = typing.get_args(type_)
