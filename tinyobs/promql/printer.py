@@ -30,6 +30,7 @@ from .nodes import (
     Unary,
     VectorSelector,
 )
+from .numbers_text import format_g
 from .numerals import format_duration, format_number, seconds_to_ms
 from .strings import quote
 
@@ -163,21 +164,12 @@ def _clauses(matching: Matching) -> str:
         text += f" group_{side} ({_labels(matching.include)})"
     left, right = matching.fill_left, matching.fill_right
     if left is not None and right is not None and _same(left, right):
-        return f"{text} fill ({_fill(left)})"
-    text += "" if left is None else f" fill_left ({_fill(left)})"
-    return text if right is None else f"{text} fill_right ({_fill(right)})"
+        return f"{text} fill ({format_g(left)})"
+    text += "" if left is None else f" fill_left ({format_g(left)})"
+    return text if right is None else f"{text} fill_right ({format_g(right)})"
 
 
 def _same(left: float, right: float) -> bool:
     if left != left:
         return right != right
     return left == right and math.copysign(1, left) == math.copysign(1, right)
-
-
-def _fill(value: float) -> str:
-    """Return a number as Go's `%v`: an exponent below 1e-4 and from 1e21 on."""
-    if value == 0 or not math.isfinite(value) or 1e-4 <= abs(value) < 1e21:
-        return format_number(value)
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    assert exponent, "numbers of that size have one"
-    return f"{mantissa.removesuffix('.0')}e{exponent}"
