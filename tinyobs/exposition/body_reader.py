@@ -33,6 +33,7 @@ Key = tuple[bytes, int]
 
 TYPE_OF_MODE: Final = (MetricType.UNKNOWN, MetricType.HISTOGRAM, MetricType.SUMMARY)
 _MODE: Final = {MetricType.HISTOGRAM: 1, MetricType.SUMMARY: 2}
+_HASH: Final = 0x23
 _BLANKS: Final = b" \t"
 _BOUND: Final = (b"", b"le", b"quantile")
 _TEXT_METADATA = re.compile(rb"[ \t]*#[ \t]+(HELP|TYPE)[ \t]+")
@@ -104,16 +105,18 @@ class BodyReader:
                         self.line_is_sample.append(0)
                         break
                     end = len(body)
-                cut = body.rfind(b" ", at, end) + 1
-                key = self._key(body[at:cut])
-                if key not in known and cut > at:  # with a timestamp the value ends one space earlier
-                    cut = body.rfind(b" ", at, cut - 1) + 1
-                    key = self._key(body[at:cut])
-                usual = end - at <= line_bytes_max and end < len(body) and not self._ended
-                if usual and key in known and body[cut] not in _BLANKS:
-                    self._add(key, body[cut:end], line, cut - at + 1)
-                    at, line = end + 1, line + 1
-                    continue
+                cut = at if body[at] == _HASH else body.rfind(b" ", at, end) + 1
+                if cut > at:
+                    prefix = body[at:cut]
+                    key = prefix, self._mode if self._mode and _BOUND[self._mode] in prefix else 0
+                    if key not in known:  # with a timestamp the value ends one space earlier
+                        cut = body.rfind(b" ", at, cut - 1) + 1
+                        key = self._key(body[at:cut])
+                    usual = end - at <= line_bytes_max and end < len(body) and not self._ended
+                    if usual and key in known and body[cut] not in _BLANKS:
+                        self._add(key, body[cut:end], line, cut - at + 1)
+                        at, line = end + 1, line + 1
+                        continue
                 try:
                     after = self._line(at, end, line)
                 except Malformed as e:

@@ -74,7 +74,8 @@ def learn(
 
     A prefix that ends in the middle of a name (`a+1` is a sample of `a`) would also fit the longer name `a5`.
     """
-    if not all(p[-1:] in (b" ", b"\t", b"}") and b"\n" not in p for p in prefixes):
+    joined = b"\n".join(prefixes)
+    if not {p[-1:] for p in prefixes} <= _SAFE_ENDS or joined.count(b"\n") >= max(len(prefixes), 1):
         return None
     line_is_other = line_is_sample.translate(_INVERT)
     others = b"\n".join(compress(body.split(b"\n"), line_is_other))
@@ -82,9 +83,10 @@ def learn(
     line_ends = len(line_is_sample) - 1
     other_count = len(line_is_sample) - sample_count
     others_bytes = len(others) - max(other_count - 1, 0)
-    packed = zstandard.ZstdCompressor(ZSTD_LEVEL).compress(b"\n".join(prefixes))
+    packed = zstandard.ZstdCompressor(ZSTD_LEVEL).compress(joined)
     fixed = line_ends + others_bytes + sum(map(len, prefixes))
     return Layout(numbers, modes, line_is_sample, line_is_other, hash(others), fixed, packed)
 
 
+_SAFE_ENDS: Final = {b" ", b"\t", b"}"}
 _INVERT: Final = bytes([1, 0]) + bytes(254)

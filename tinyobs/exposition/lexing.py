@@ -56,6 +56,12 @@ BOUND_LABEL: Final = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"
 
 _METRIC_NAME = re.compile(rb"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(rb"[a-zA-Z_][a-zA-Z0-9_]*")
+_USUAL_SERIES = re.compile(
+    rb"([a-zA-Z_:][a-zA-Z0-9_:]*)"
+    rb'(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="[^"\\\n]*"(?:,(?=[a-zA-Z_])|(?=\})))*)\})?(?= [^ \t{])'
+)
+"""A series as nearly all exporters write it: no blanks, quoted names or escapes; both dialects read it alike."""
+_USUAL_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"')
 _ESCAPE = re.compile(rb'\\([\\"n])')
 _HELP_ESCAPE = re.compile(rb"\\([\\n])")
 _TEXT_TAIL = re.compile(rb"([^{ \t\n]+)[ \t]*(?:([0-9]+)[ \t]*)?")
@@ -66,6 +72,11 @@ _MILLISECONDS_MAX: Final = 1 << 63
 
 def read_series(data: bytes, at: int, dialect: Dialect) -> tuple[list[tuple[str, str]], int]:
     """Return the (name, value) pairs of the series at `at`, the metric name first, and the position behind it."""
+    usual = _USUAL_SERIES.match(data, at)
+    if usual is not None:
+        found = _read_usual_labels(usual)
+        if found is not None:
+            return found, usual.end()
     at = _skip(dialect, data, at)
     match = _METRIC_NAME.match(data, at)
     if match is None and data[at : at + 1] != b"{":
@@ -86,18 +97,15 @@ def read_series(data: bytes, at: int, dialect: Dialect) -> tuple[list[tuple[str,
 
 def to_labels(pairs: list[tuple[str, str]], type_: MetricType, at: int) -> Labels:
     """Return the label set of pairs as read within a family of `type_`; empty values are dropped."""
+    labels = dict(pairs)
+    if len(labels) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise Malformed(f'label name "{twice}" is not unique', at)
     bound = BOUND_LABEL.get(type_)
-    seen = set()
-    kept = []
-    for name, value in pairs:
-        if name in seen:
-            raise Malformed(f'label name "{name}" is not unique', at)
-        seen.add(name)
-        if name == bound:
-            value = canonical_bound(value)
-        if value:
-            kept.append((name, value))
-    return tuple(sorted(kept))
+    if bound in labels:
+        labels[bound] = canonical_bound(labels[bound])
+    return tuple(sorted([pair for pair in labels.items() if pair[1]]))
 
 
 def canonical_bound(value: str) -> str:
@@ -167,6 +175,18 @@ def read_help(text: bytes, dialect: Dialect) -> str:
     """Return the help text with its escapes resolved."""
     pattern = _ESCAPE if dialect.commas_required else _HELP_ESCAPE
     return _decode(pattern.sub(_resolve, text) if b"\\" in text else text, "help text", 0)
+
+
+def _read_usual_labels(usual: re.Match[bytes]) -> list[tuple[str, str]] | None:
+    """Return the pairs of a series of usual form, None where they are too many or not UTF-8."""
+    name = usual[1].decode()
+    if not usual[2]:
+        return [(NAME, name)]
+    try:
+        pairs = _USUAL_LABEL.findall(usual[2].decode())
+    except UnicodeDecodeError:
+        return None
+    return [(NAME, name), *pairs] if len(pairs) <= LABELS_MAX else None
 
 
 def _read_labels(
