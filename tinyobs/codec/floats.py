@@ -18,7 +18,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from .ragged import spread
+from .ragged import put_rows, spread, take_rows
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
@@ -51,22 +51,19 @@ def to_integers(values: F64, offsets: I64) -> ScaledRows:
     """Return the rows `values[offsets[i]:offsets[i+1]]` as integers; offsets: int64[R+1] from 0 to N."""
     counts = np.diff(offsets)
     scales = np.zeros(len(counts), np.uint8)
-    filled = np.flatnonzero(counts)
-    if not len(filled):
-        return ScaledRows(np.empty(0, np.int64), scales, np.empty(0, np.int64), np.empty(0, np.uint64))
     with np.errstate(invalid="ignore", over="ignore"):
-        scales[filled] = _guess(values, offsets[:-1][filled], counts[filled])
-        integers, exact = _scale(values, scales, counts)
-        if not exact.all():
-            _widen(values, offsets, scales, integers, exact)
-    wrong = np.zeros(len(counts), np.int64)
-    wrong[filled] = np.add.reduceat(~exact, offsets[:-1][filled], dtype=np.int64)
-    scales[wrong > counts * PATCHES_PER_ROW] = BITS
-    as_bits = np.repeat(scales == BITS, counts)
-    np.copyto(integers, values.view(np.int64), where=as_bits)
-    patched = np.flatnonzero(~(exact | as_bits))
+        integers = values.astype(np.int64)
+        exact = integers.astype(np.float64).view(np.int64) == values.view(np.int64)
+        hard = _rows_with(~exact, offsets)
+        if len(hard):
+            scales[hard] = _guess(values, offsets[:-1][hard], counts[hard])
+            _rescale(values, offsets, scales, hard[(scales[hard] > 0) & (scales[hard] != BITS)], integers, exact)
+            _widen(values, offsets, scales, hard[scales[hard] != BITS], integers, exact)
+    if len(hard):
+        _give_up(values, offsets, scales, integers, exact)
+    patched = np.flatnonzero(~exact)
     if len(patched):
-        _fill(integers, exact | as_bits)
+        _fill(integers, exact)
     return ScaledRows(integers, scales, patched, values.view(np.uint64)[patched])
 
 
@@ -85,23 +82,42 @@ def to_floats(integers: I64, scales: NDArray[np.uint8], counts: I64) -> F64:
     return values
 
 
-def _scale(values: F64, scales: NDArray[np.uint8], counts: I64) -> tuple[I64, NDArray[np.bool_]]:
-    """Return values * 10^scale as integers, and where decoding gives the same bits."""
-    same = bool((scales == scales[0]).all())
-    powers = _POWERS[scales[0]] if same else np.repeat(_POWERS[scales], counts)
-    scaled = values * powers
-    integers = np.rint(scaled, out=scaled).astype(np.int64)
-    back = integers.astype(np.float64)
+def _rows_with(where: NDArray[np.bool_], offsets: I64) -> I64:
+    """Return the rows in which `where` holds somewhere."""
+    at = np.flatnonzero(where)
+    rows: I64 = np.unique(np.searchsorted(offsets, at, side="right") - 1) if len(at) else at
+    return rows
+
+
+def _rescale(
+    values: F64, offsets: I64, scales: NDArray[np.uint8], rows: I64, integers: I64, exact: NDArray[np.bool_]
+) -> None:
+    """Write values * 10^scale of some rows to `integers`, and to `exact` where decoding gives the same bits."""
+    powers = np.repeat(_POWERS[scales[rows]], np.diff(offsets)[rows])
+    mine = take_rows(values, offsets, rows)
+    scaled = mine * powers
+    whole = np.rint(scaled, out=scaled).astype(np.int64)
+    put_rows(integers, offsets, rows, whole)
+    back = whole.astype(np.float64)
     back /= powers
-    return integers, back.view(np.int64) == values.view(np.int64)
+    put_rows(exact, offsets, rows, back.view(np.int64) == mine.view(np.int64))
+
+
+def _give_up(values: F64, offsets: I64, scales: NDArray[np.uint8], integers: I64, exact: NDArray[np.bool_]) -> None:
+    """Store rows as bits that would need too many patches, in place."""
+    wrong = np.diff(np.concatenate([[0], np.cumsum(~exact)])[offsets])
+    rows = np.flatnonzero((wrong > np.diff(offsets) * PATCHES_PER_ROW) | (scales == BITS))
+    scales[rows] = BITS
+    put_rows(integers, offsets, rows, take_rows(values.view(np.int64), offsets, rows))
+    exact[spread(offsets[:-1][rows], np.diff(offsets)[rows])] = True
 
 
 def _guess(values: F64, starts: I64, counts: I64) -> NDArray[np.uint8]:
-    """Return per non-empty row the least scale that fits a sample of its finite values; 0 where none does."""
+    """Return per non-empty row the least scale that fits a sample of its finite values; `BITS` where none does."""
     at = (counts - 1) * np.arange(_SAMPLED)[:, None] // (_SAMPLED - 1)
     at += starts
     sample = values[at]
-    scales = np.zeros(len(starts), np.uint8)
+    scales = np.full(len(starts), BITS, np.uint8)
     open_ = np.arange(len(starts))
     for scale, power in enumerate(_POWERS):
         integers = np.rint(sample * power)
@@ -134,21 +150,20 @@ def _least_scales(values: F64) -> NDArray[np.uint8]:
     return least
 
 
-def _widen(values: F64, offsets: I64, scales: NDArray[np.uint8], integers: I64, exact: NDArray[np.bool_]) -> None:
+def _widen(
+    values: F64, offsets: I64, scales: NDArray[np.uint8], rows: I64, integers: I64, exact: NDArray[np.bool_]
+) -> None:
     """Raise the scale of rows where the sample did not show all digits, in place."""
-    wrong = np.flatnonzero(~exact)
-    rows = np.searchsorted(offsets, wrong, side="right") - 1
+    at = spread(offsets[:-1][rows], np.diff(offsets)[rows])
+    wrong = at[~exact[at]]
+    if not len(wrong):
+        return
+    of = np.searchsorted(offsets, wrong, side="right") - 1
     least = _least_scales(values[wrong])
     decimal = least != BITS
-    wanted = scales.copy()
-    np.maximum.at(wanted, rows[decimal], least[decimal])
-    changed = np.flatnonzero(wanted > scales)
-    if not len(changed):
-        return
-    counts = np.diff(offsets)[changed]
-    at = spread(offsets[:-1][changed], counts)
-    scales[changed] = wanted[changed]
-    integers[at], exact[at] = _scale(values[at], scales[changed], counts)
+    before = scales.copy()
+    np.maximum.at(scales, of[decimal], least[decimal])
+    _rescale(values, offsets, scales, np.flatnonzero(scales > before), integers, exact)
 
 
 def _fill(integers: I64, good: NDArray[np.bool_]) -> None:
