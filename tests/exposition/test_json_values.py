@@ -137,6 +137,8 @@ def test_empty_results_are_empty_arrays() -> None:
 def test_scalar_and_string_are_pairs() -> None:
     """A scalar's value is a string as well; text is escaped."""
     assert writer.scalar(1500, 2.0) == '[1.500,"2"]'
+    assert writer.scalar(0, 1e-7) == '[0,"0.0000001"]'
+    assert writer.scalar(0, -1e21) == '[0,"-1000000000000000000000"]'
     assert writer.string(1000, 'a"<é') == '[1,"a\\"<é"]'
 
 

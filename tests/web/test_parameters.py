@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web_fakes import parse
 
 from tinyobs.web.api_v1 import parameters
 from tinyobs.web.form import Form
@@ -92,4 +91,4 @@ def test_missing_values_take_their_defaults() -> None:
 def test_too_many_selectors_are_refused() -> None:
     """The number of `match[]` is bounded."""
     with pytest.raises(ApiError, match="more than 1000 values"):
-        parameters.selectors(["up"] * 1001, parse)
+        parameters.selectors(["up"] * 1001)

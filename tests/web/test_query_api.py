@@ -9,16 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
-from web_fakes import NOW_MS, SERIES, FakeEngine, columns, make_services, scalar, vector
+from web_fakes import NOW_MS, SERIES, FakeEngine, columns, scalar, vector
 
 from tinyobs.errors import CorruptionError, QueryExecutionError, QueryTimeout
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.promql.nodes import ValueType
 from tinyobs.promql.result import Result
-from tinyobs.web.api_v1 import envelope
+from tinyobs.web.api_v1 import envelope, pace
 from tinyobs.web.options import WebOptions
 
 QUERY, RANGE = "/api/v1/query", "/api/v1/query_range"
+
+
+def wrong_type() -> QueryExecutionError:
+    """Return the error for a result that a range query cannot have."""
+    error = QueryExecutionError("invalid expression type")
+    error.kind = "bad_data"
+    return error
 
 
 @pytest.fixture
@@ -34,6 +41,7 @@ def engine() -> FakeEngine:
             "noted": vector({SERIES[0]: 1.0}, warnings=("PromQL warning: w (1:1)",), infos=("PromQL info: i (1:1)",)),
             "many": QueryExecutionError("many-to-many matching not allowed"),
             "slow": QueryTimeout("query timed out in expression evaluation"),
+            "m[5m] over a range": wrong_type(),
             "broken": CorruptionError("segment", 7, "bad checksum"),
             "bug": RuntimeError("secret detail"),
         }
@@ -75,6 +83,7 @@ async def test_warnings_and_infos_stand_beside_the_data(make_client: Any, engine
     ("text", "status", "kind", "message"),
     [
         ("", 400, "bad_data", 'invalid parameter "query": unknown position: parse error: no expression found in input'),
+        ("m[5m] over a range", 400, "bad_data", 'invalid parameter "query": invalid expression type'),
         ("many", 422, "execution", "many-to-many matching not allowed"),
         ("slow", 503, "timeout", "query timed out in expression evaluation"),
         ("broken", 500, "internal", "segment: damaged at byte 7: bad checksum"),
@@ -205,6 +214,38 @@ async def test_a_query_waits_for_its_turn_no_longer_than_its_timeout(make_client
     assert answer.json()["error"] == "query timed out in query queue"
 
 
+async def test_a_quick_query_needs_no_thread(make_client: Any, engine: FakeEngine) -> None:
+    """The first time it runs in a thread; once known to be quick, in the event loop; when slow there, in both."""
+    threads: list[bool] = []
+    slow = False
+
+    def record(check: Any, **_: Any) -> Result:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        while slow and not threads[-1]:
+            check()
+        return scalar(1.0)
+
+    engine.answers["q"] = record
+    client = make_client(promql=engine)
+    for _ in range(2):
+        assert (await client.get(QUERY, params={"query": "q"})).status_code == 200
+    assert threads == [True, False]
+    slow = True
+    assert (await client.get(QUERY, params={"query": "q"})).status_code == 200
+    assert threads == [True, False, False, True]
+
+
+def test_the_pace_of_few_queries_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow run ends a query's good name, and memory is bounded."""
+    monkeypatch.setattr(pace, "REMEMBERED_MAX", 2)
+    known = pace.Pace()
+    for key in "abc":
+        known.note(key, 0.001)
+    assert [known.is_quick(key) for key in "abcd"] == [False, True, True, False]
+    known.note("b", 0.5)
+    assert not known.is_quick("b")
+
+
 async def test_a_large_result_is_streamed_whole(
     make_client: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,8 +269,3 @@ async def test_other_methods_are_not_allowed(make_client: Any) -> None:
     answer = await make_client().put(QUERY)
     assert (answer.status_code, answer.text) == (405, "Method Not Allowed\n")
     assert answer.headers["allow"] == "GET, OPTIONS, POST"
-
-
-def test_the_fakes_fill_every_service() -> None:
-    """The services of the tests are complete, so that no handler goes untested for want of one."""
-    assert make_services().remote_write is None

@@ -58,8 +58,8 @@ async def test_series_are_united_and_sorted(make_client: Any) -> None:
     ("query", "message"),
     [
         ("", "no match[] parameter provided"),
-        ("match[]={}", "match[] must contain at least one non-empty matcher"),
-        ("match[]=up(", "1:1: parse error: unexpected character"),
+        ("match[]={}", 'invalid parameter "match[]": match[] must contain at least one non-empty matcher'),
+        ("match[]=up(", 'invalid parameter "match[]": 1:3: parse error: unexpected "("'),
         (
             "match[]=up&start=x",
             'invalid parameter "start": invalid time value for \'start\': cannot parse "x" to a valid timestamp',

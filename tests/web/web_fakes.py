@@ -1,7 +1,5 @@
 """Fakes for the HTTP tests: a tiny store, an engine with prepared answers, services made of them."""
 
-# ruff: noqa: D101, D102 - the contracts that the fakes fulfil are documented where they are defined
-
 from __future__ import annotations
 
 import re

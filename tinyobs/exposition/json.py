@@ -74,8 +74,9 @@ def format_time(time_ms: int) -> str:
 
 
 def scalar(time_ms: int, value: float) -> str:
-    """Return the pair of a scalar result."""
-    return f'[{format_time(time_ms)},"{format_float(value)}"]'
+    """Return the pair of a scalar result, whose value never has an exponent (prometheus promql/value.go `Scalar`)."""
+    text = format_float(value)
+    return f'[{format_time(time_ms)},"{_without_exponent(text) if "e" in text else text}"]'
 
 
 def string(time_ms: int, text: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from ...errors import QueryParseError
 from ...model.durations import DURATION_MS_MAX, parse_duration
 from ...model.matchers import Matcher
-from ...promql.nodes import Expr, VectorSelector
+from ...promql.parser import parse_selector
 from ..form import Form
 from ..problem import ApiError
 
@@ -94,25 +94,17 @@ def number(form: Form, name: str, default: int) -> int:
         raise ApiError("bad_data", f"{name} must be a number") from None
 
 
-def selectors(texts: Sequence[str], parse: Callable[[str], Expr]) -> list[tuple[Matcher, ...]]:
+def selectors(texts: Sequence[str]) -> list[tuple[Matcher, ...]]:
     """Return the matchers of each `match[]`; each must exclude something."""
     if len(texts) > MATCHERS_MAX:
         raise ApiError("bad_data", f"more than {MATCHERS_MAX} values of match[]")
-    out = [selector(text, parse) for text in texts]
+    try:
+        out = [parse_selector(text) for text in texts]
+    except QueryParseError as e:
+        raise ApiError("bad_data", str(e)) from None
     if any(all(m.matches_empty() for m in matchers) for matchers in out):
         raise ApiError("bad_data", "match[] must contain at least one non-empty matcher")
     return out
-
-
-def selector(text: str, parse: Callable[[str], Expr]) -> tuple[Matcher, ...]:
-    """Return the matchers of a series selector without modifiers."""
-    try:
-        found = parse(text)
-    except QueryParseError as e:
-        raise ApiError("bad_data", str(e)) from None
-    if not isinstance(found, VectorSelector) or found.offset != 0 or found.at is not None:
-        raise ApiError("bad_data", f"1:1: parse error: {_quote(text)} is not a series selector")
-    return found.matchers
 
 
 def _time(text: str) -> int:

@@ -1,13 +1,15 @@
 """`/query` and `/query_range`: PromQL over HTTP.
 
-A query runs in a worker thread under a limiter of its own.  It stops when its time is up or its client has gone: the
-engine calls `check` between pieces of work.  The answer's text is made in the same thread.
+A query runs in a worker thread under a limiter of its own, unless it is known to be quick (`pace.py`).  It stops when
+its time is up or its client has gone: the engine calls `check` between pieces of work.  The answer's text is made
+where the query runs.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -16,7 +18,7 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import QueryCanceled, QueryError, QueryParseError, QueryTimeout, StorageError
+from ...errors import QueryCanceled, QueryError, QueryTimeout, StorageError
 from ...exposition import json
 from ...model.columns import SeriesColumns
 from ...promql.nodes import ValueType
@@ -27,6 +29,7 @@ from ..problem import ApiError
 from ..services import ApiServices
 from . import parameters
 from .envelope import TRUNCATED, stream
+from .pace import Pace, TooSlowInline, inline_check
 
 POINTS_MAX: Final = 11_000
 """Steps of a range query, as in Prometheus: enough for a week by minutes or a year by hours."""
@@ -41,6 +44,7 @@ class QueryApi:
         self._services = services
         self._seconds_max = options.query_seconds
         self._limiter = trio.CapacityLimiter(options.queries_max)
+        self._pace = Pace()
 
     async def instant(self, request: Request) -> Response:
         """Answer `/query`."""
@@ -54,7 +58,7 @@ class QueryApi:
         def evaluate(check: Callable[[], None]) -> Result:
             return services.promql.instant(services.queryable, text, time_ms, lookback_ms=lookback_ms, check=check)
 
-        return await self._run(evaluate, limit, seconds, bool(form.get("stats")))
+        return await self._run((text, 0), evaluate, limit, seconds, bool(form.get("stats")))
 
     async def range(self, request: Request) -> Response:
         """Answer `/query_range`."""
@@ -73,7 +77,8 @@ class QueryApi:
                 services.queryable, text, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, check=check
             )
 
-        return await self._run(evaluate, limit, seconds, bool(form.get("stats")))
+        steps = (end_ms - start_ms) // step_ms + 1
+        return await self._run((text, steps), evaluate, limit, seconds, bool(form.get("stats")))
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
@@ -81,9 +86,18 @@ class QueryApi:
             return self._seconds_max
         return min(parameters.duration(form, "timeout") / 1000.0, self._seconds_max)
 
-    async def _run(self, evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool) -> Response:
+    async def _run(
+        self, key: tuple[str, int], evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool
+    ) -> Response:
+        """Evaluate where it is cheapest.  key: the query and its number of steps, by which its pace is remembered."""
         queued = time.monotonic()
         deadline = queued + seconds
+        answer = partial(_answer, evaluate, limit, with_statistics, queued)
+        if seconds > 0 and self._pace.is_quick(key):
+            try:
+                return self._timed(key, partial(answer, inline_check()))
+            except TooSlowInline:
+                queued = time.monotonic()
         with trio.move_on_after(seconds) as waiting:
             await self._limiter.acquire_on_behalf_of(waiting)
         if waiting.cancelled_caught:
@@ -91,16 +105,22 @@ class QueryApi:
         try:
             # The limiter above has bounded the threads; this one only says so to trio.
             free = trio.CapacityLimiter(1)
-            return await trio.to_thread.run_sync(
-                _answer, evaluate, limit, with_statistics, queued, deadline, limiter=free
-            )
+            work = partial(self._timed, key, partial(answer, _thread_check(deadline)))
+            return await trio.to_thread.run_sync(work, limiter=free)
         finally:
             self._limiter.release_on_behalf_of(waiting)
 
+    def _timed(self, key: tuple[str, int], work: Callable[[], Response]) -> Response:
+        """Do the work, noting how long it took."""
+        started = time.monotonic()
+        try:
+            return work()
+        finally:
+            self._pace.note(key, time.monotonic() - started)
 
-def _answer(evaluate: Evaluate, limit: int, with_statistics: bool, queued: float, deadline: float) -> Response:
-    """Evaluate and encode, in a worker thread."""
-    started = time.monotonic()
+
+def _thread_check(deadline: float) -> Callable[[], None]:
+    """Return the `check` of a query in a worker thread: has the client gone, is the time up?"""
 
     def check() -> None:
         try:
@@ -110,12 +130,22 @@ def _answer(evaluate: Evaluate, limit: int, with_statistics: bool, queued: float
         if time.monotonic() > deadline:
             raise QueryTimeout("query timed out in expression evaluation")
 
+    return check
+
+
+def _answer(
+    evaluate: Evaluate, limit: int, with_statistics: bool, queued: float, check: Callable[[], None]
+) -> Response:
+    """Evaluate and encode."""
+    started = time.monotonic()
     try:
         check()
         result = evaluate(check)
-    except QueryParseError as e:
-        raise parameters.invalid("query", e) from None
+    except TooSlowInline:
+        raise
     except QueryError as e:
+        if e.kind == "bad_data":
+            raise parameters.invalid("query", e) from None
         raise ApiError(e.kind, str(e)) from None
     except StorageError as e:
         raise ApiError("internal", str(e)) from None

@@ -54,7 +54,10 @@ class SeriesApi:
             raise ApiError("bad_data", "no match[] parameter provided")
         limit = parameters.limit(form)
         start_ms, end_ms = _span(form)
-        chosen = parameters.selectors(form.all("match[]"), self._services.parse)
+        try:
+            chosen = parameters.selectors(form.all("match[]"))
+        except ApiError as e:
+            raise parameters.invalid("match[]", e) from None
 
         def read() -> Response:
             if end_ms < start_ms:
@@ -69,7 +72,7 @@ class SeriesApi:
     async def _texts(self, form: Form, read_one: Callable[[Querier, Sequence[Matcher]], list[str]]) -> Response:
         limit = parameters.limit(form)
         start_ms, end_ms = _span(form)
-        chosen: Selectors = parameters.selectors(form.all("match[]"), self._services.parse) or [()]
+        chosen: Selectors = parameters.selectors(form.all("match[]")) or [()]
 
         def read() -> Response:
             if end_ms < start_ms:

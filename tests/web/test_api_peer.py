@@ -1,0 +1,159 @@
+"""The API against a running Prometheus without data: the same requests, the same answers.
+
+TINYOBS_PROMETHEUS names the program to compare with; else it is the `prometheus` of the path.  What changed after
+Prometheus 2.42 is asked of a version 3 only.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from web_fakes import FakeQueryable
+
+from tinyobs.promql.engine import PromqlEngine
+from tinyobs.promql.limits import EngineOptions
+from tinyobs.promql.parser import parse
+from tinyobs.promql.printer import pretty
+from tinyobs.web.services import TargetsView
+
+pytestmark = pytest.mark.peer
+
+V1 = "/api/v1"
+SINCE_3 = [
+    f"{V1}/query",
+    f"{V1}/query?query=vector(1e-7)&time=1",
+    f"{V1}/query?query=up&time=x",
+    f"{V1}/query?query=up&time=2015-07-01T20:10:51",
+    *(f"{V1}/query?query=up&{bad}" for bad in ("limit=x", "limit=-1", "lookback_delta=x")),
+    *(f"{V1}/query_range?query={q}&start=1&end=2&step=1" for q in ("up(", "up[5m]", "'a'")),
+    *(f"{V1}/labels?{bad}" for bad in ("start=x", "limit=x", "match[]={}", "match[]=up{")),
+    f"{V1}/label/a.b/values",
+    f"{V1}/label/U__a_2e_b/values",
+    f"{V1}/label/%FF/values",
+    f"{V1}/series?match[]=up&end=x",
+    f"{V1}/series?match[]={{a=%22%22}}",
+    f"{V1}/metadata?limit_per_metric=x",
+    f"{V1}/targets?state=dropped",
+    f"{V1}/scrape_pools",
+    f"{V1}/rules?type=x",
+    f"{V1}/status/tsdb?limit=0",
+    f"{V1}/series?match[]=up{{",
+]
+REQUESTS = [
+    # values and times
+    *(f"{V1}/query?query={q}&time=1" for q in ("1e16", "1e-7", "vector(0.00001)", "1/0", "-1/0", "0/0", "1e21")),
+    *(f"{V1}/query?query=vector(1)&time={t}" for t in ("1.5", "0.001", "1435781451.781", "2015-07-01T20:10:51.781Z")),
+    f"{V1}/query?query=%22a%C3%A9%22&time=1",
+    f"{V1}/query?query=up&time=1",
+    f"{V1}/query_range?query=vector(1)&start=0&end=2&step=0.5",
+    f"{V1}/query_range?query=1&start=0&end=0&step=1h",
+    f"{V1}/query_range?query=up&start=0&end=11000&step=1",
+    # refusals
+    *(f"{V1}/query?query=up&{bad}" for bad in ("timeout=x", "timeout=1ns")),
+    *(f"{V1}/query?query={q}" for q in ("up(", "sum(up", "a%20b", "up{a=}")),
+    *(
+        f"{V1}/query_range?query=up&{bad}"
+        for bad in (
+            *("", "start=x", "start=1&end=x", "start=10&end=5&step=1", "start=1&end=5", "start=1&end=5&step=0"),
+            *("start=1&end=5&step=-1", "start=1&end=5&step=1e300", "start=0&end=11001&step=1"),
+        )
+    ),
+    # series
+    f"{V1}/labels?match[]=sum(up)",
+    f"{V1}/series",
+    f"{V1}/series?match[]=nope",
+    f"{V1}/label/job/values?match[]=nope",
+    # the rest
+    f"{V1}/metadata?limit=x",
+    f"{V1}/metadata?metric=nope",
+    f"{V1}/rules",
+    f"{V1}/alerts",
+    f"{V1}/alertmanagers",
+    f"{V1}/status/walreplay",
+    f"{V1}/format_query?query=sum(up)by(job)",
+    f"{V1}/format_query?query=sum(",
+    f"{V1}/nope",
+    "/nope",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[http.client.HTTPConnection]:
+    """Return a connection to a Prometheus on a port of its own."""
+    program = os.environ.get("TINYOBS_PROMETHEUS") or shutil.which("prometheus")
+    if program is None:
+        pytest.skip("needs the program prometheus")
+    folder: Path = tmp_path_factory.mktemp("prometheus")
+    (folder / "empty.yml").write_text("global: {}\n")
+    command = [program, f"--config.file={folder}/empty.yml", f"--storage.tsdb.path={folder}/data"]
+    with subprocess.Popen(
+        [*command, "--web.listen-address=127.0.0.1:0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            address = ""
+            for line in process.stderr:
+                if found := re.search(r'Listening on" (?:component=web )?address=(\S+)', line):
+                    address = found[1]
+                if "ready to receive web requests" in line:
+                    break
+            if not address:
+                pytest.skip("this Prometheus does not say where it listens")
+            connection = http.client.HTTPConnection(address)
+            yield connection
+            connection.close()
+        finally:
+            process.terminate()
+            process.communicate()
+
+
+@pytest.fixture(scope="module")
+def is_version_3(prometheus: http.client.HTTPConnection) -> bool:
+    """Tell whether the peer is a Prometheus 3."""
+    prometheus.request("GET", f"{V1}/status/buildinfo")
+    return bool(json.loads(prometheus.getresponse().read())["data"]["version"].startswith("3"))
+
+
+class NoData(FakeQueryable):
+    """A store without a series."""
+
+    def querier(self, mint_ms: int, maxt_ms: int) -> Any:
+        """Return a view of nothing."""
+        found: Any = super().querier(mint_ms, maxt_ms)
+        found._chosen = lambda matchers: []
+        return found
+
+
+@pytest.mark.parametrize("path", [*REQUESTS, *SINCE_3])
+async def test_prometheus_gives_the_same_answer(
+    make_client: Any, prometheus: http.client.HTTPConnection, is_version_3: bool, path: str
+) -> None:
+    """Status, type and content agree."""
+    if path in SINCE_3 and not is_version_3:
+        pytest.skip("changed in Prometheus 3")
+    prometheus.request("GET", path)
+    theirs = prometheus.getresponse()
+    body = theirs.read()
+    client = make_client(
+        promql=PromqlEngine(EngineOptions()),
+        queryable=NoData(),
+        parse=parse,
+        format=pretty,
+        metadata=lambda: {},
+        targets=TargetsView,
+    )
+    ours = await client.get(path)
+    assert (ours.status_code, ours.headers["content-type"]) == (theirs.status, theirs.headers["content-type"])
+    if "json" in theirs.headers["content-type"]:
+        assert ours.json() == json.loads(body)
+    else:
+        assert ours.content == body
