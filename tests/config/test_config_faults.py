@@ -128,7 +128,7 @@ FAULTS = [
     ),
     ("storage: {tsdb: {retention: {percentage: 101}}}", ["must be between 0 and 100, got '101'"]),
     ("storage: {tsdb: {retention: {size: 5}}}", ['units: unknown unit "" in "5" (write for example 512MB)']),
-    ("tinyobs: {query: {concurrency_max: 0}}", ["must be between 1 and 1000, got '0'"]),
+    ("tinyobs: {web: {requests_max: 0}}", ["must be between 1 and 100000, got '0'"]),
     ("tinyobs: {storage: {sync: sometimes}}", ["expected one of always, interval, never, got 'sometimes'"]),
     ("scrape_config: []", ["unknown key 'scrape_config', did you mean 'scrape_configs'?"]),
     ("[]", ["expected a mapping, got a list"]),

@@ -84,7 +84,7 @@ scrape_configs:
   - job_name: x
     static_configs: [{targets: ['a:1'], labels: {b: c}}]
     relabel_configs: [{source_labels: [a], regex: '(.*)', target_label: b}]
-tinyobs: {expand_env: true, web: {connections_max: 5}}
+tinyobs: {expand_env: true, web: {requests_max: 5}}
 """
 
 

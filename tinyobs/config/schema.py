@@ -22,7 +22,7 @@ from .remote import RemoteReadConfig, RemoteWriteConfig
 from .rule_file import RuleFile
 from .scraping import GlobalConfig, RuntimeConfig, ScrapeConfig
 from .server_sections import OtlpConfig, StorageConfig, TracingConfig
-from .settings import Settings
+from .settings import IngestSettings, QuerySettings, Settings, WebSettings
 
 
 def _hidden(default: Any) -> Any:
@@ -112,6 +112,9 @@ class Config:
             (".tracing", self.tracing is not None),
             (".storage.exemplars", ".storage.exemplars" in self.positions),
             (".storage.tsdb.retention.percentage", bool(self.storage.tsdb.retention.percentage)),
+            (".tinyobs.ingest", self.tinyobs.ingest != IngestSettings()),
+            (".tinyobs.query", self.tinyobs.query != QuerySettings()),
+            (".tinyobs.web", self.tinyobs.web != WebSettings()),
             (".global.query_log_file", bool(self.global_config.query_log_file)),
             (".global.scrape_failure_log_file", bool(self.global_config.scrape_failure_log_file)),
         ]

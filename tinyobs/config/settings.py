@@ -1,4 +1,4 @@
-"""The top-level key `tinyobs`: what TinyObs has and Prometheus has not, or sets by flags only.
+"""The top-level key `tinyobs`: what TinyObs has and Prometheus has not.  What is a flag there is a flag here.
 
 Every field has its unit, default and limits here and in docs/configuration.md (a test compares the two).  A plugin's
 section stands beside these, under the plugin's own name.
@@ -68,37 +68,34 @@ class IngestSettings:
     """The queue between the sources and the storage."""
 
     samples_queued_max: int = setting(default=2_000_000, low=1000, high=1_000_000_000)
-    """Samples that may wait for the disk; beyond that, pushes are answered 503 and scrapes skipped."""
+    """Samples that may wait for the disk; beyond that, pushes are answered 503 and scrapes skipped; default
+    2000000."""
     samples_per_commit_max: int = setting(default=500_000, low=1000, high=100_000_000)
-    """Samples that share one fsync."""
+    """Samples that share one fsync; default 500000."""
 
 
 @frozen(kw_only=True)
 class QuerySettings:
-    """Limits of queries; each holds for one query except `concurrency_max`."""
+    """Limits of one query, beside those that are flags (`--query.*`).  0 means no limit."""
 
-    timeout_ms: DurationMs = _duration(120 * _SECOND, name="timeout", low=1, high=24 * _HOUR)
-    """Longest run; default 2m."""
-    concurrency_max: int = setting(default=20, low=1, high=1000)
-    """Queries that run at the same time; more wait."""
-    samples_max: int = setting(default=50_000_000, low=1000, high=10_000_000_000)
-    """Samples that a query may load into memory."""
-    lookback_delta_ms: DurationMs = _duration(300 * _SECOND, name="lookback_delta", low=1, high=24 * _HOUR)
-    """How far back an instant selector looks for the newest sample; default 5m."""
+    series_max: int = setting(default=0, low=0, high=1 << 31)
+    """Series that a query may touch; default 0."""
+    points_max: int = setting(default=0, low=0, high=1 << 40)
+    """Points that an answer may have; default 0."""
 
 
 @frozen(kw_only=True)
 class WebSettings:
-    """Bounds of the HTTP server."""
+    """Bounds of the HTTP server, beside those that are flags (`--web.*`)."""
 
-    connections_max: int = setting(default=512, low=1, high=100_000)
-    """Open connections; more wait to be accepted."""
     requests_max: int = setting(default=256, low=1, high=100_000)
-    """Requests in work; more are answered 503."""
+    """Requests in work; more are answered 503; default 256."""
     body_size_max_bytes: SizeBytes = _size(32 * _MIB, name="body_size_max", low=_KIB, high=4096 * _MIB)
-    """Longest request body, before decompression; default 32MiB."""
-    read_timeout_ms: DurationMs = _duration(300 * _SECOND, name="read_timeout", low=1, high=24 * _HOUR)
-    """Longest time for a request to arrive whole; default 5m."""
+    """Longest request body as sent; default 32MiB."""
+    body_timeout_ms: DurationMs = _duration(30 * _SECOND, name="body_timeout", low=1, high=24 * _HOUR)
+    """How long a client may take to send a body; default 30s."""
+    compress_size_min_bytes: SizeBytes = _size(_KIB, name="compress_size_min")
+    """Answers smaller than this are not compressed; default 1KiB."""
 
 
 @frozen(kw_only=True)
