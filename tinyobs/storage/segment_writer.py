@@ -212,7 +212,7 @@ def cut_in_time(times: I64, lows: I64, highs: I64) -> Iterator[tuple[I64, I64]]:
             yield lows, highs
             continue
         pieces = -(-n // ROW_SAMPLES_MAX)
-        at = times[int(lows[longest]) + pieces // 2 * ROW_SAMPLES_MAX]
+        at = times[int(lows[longest]) + n * (pieces // 2) // pieces]
         middles = np.array(
             [a + np.searchsorted(times[a:b], at) for a, b in zip(lows.tolist(), highs.tolist(), strict=True)]
         )
