@@ -10,6 +10,8 @@ from structlog.testing import capture_logs
 from tinyobs.builtin import host as plugin
 from tinyobs.builtin.host import HostExporter, HostSettings, portable
 from tinyobs.builtin.host.collectors import NAMES, OFF_BY_DEFAULT, linux_collectors
+from tinyobs.config.decoder import decode_text
+from tinyobs.errors import ConfigError
 
 
 def by_name(families):
@@ -41,7 +43,7 @@ def test_all_collectors_run_together(tree):
     with capture_logs() as logs:
         families = exporter.collect()
     working = {p.labels[0][1] for p in by_name(families)["node_scrape_collector_success"].points if p.value}
-    assert working <= {"edac", "selinux", "time", "timex", "uname"}
+    assert working <= {"edac", "selinux", "textfile", "time", "timex", "uname"}
     assert all(entry["log_level"] == "debug" for entry in logs)
 
 
@@ -116,3 +118,16 @@ def test_metrics_through_psutil(tree):
     assert all(p.value == 1 for p in names["node_scrape_collector_success"].points)
     for name in ("node_cpu_seconds_total", "node_memory_total_bytes", "node_load1", "node_boot_time_seconds"):
         assert names[name].points
+
+
+def test_settings_are_read_from_a_file():
+    """Keys are the fields' names, durations have units, and a fault has its position."""
+    text = "interval: 1m\ncollectors: [cpu, meminfo]\npath_procfs: /host/proc/\nfilesystem_mount_timeout: 500ms\n"
+    settings = decode_text(HostSettings, text, "x.yml")
+    assert (settings.interval, settings.filesystem_mount_timeout) == (60_000, 500)
+    assert settings.collectors == ("cpu", "meminfo")
+    assert settings.files().procfs == "/host/proc"
+    assert HostExporter(settings).interval_ms == 60_000
+    with pytest.raises(ConfigError) as e:
+        decode_text(HostSettings, "interval: 1m\nnetdev_device_exclude: 'a('\n", "x.yml")
+    assert [p.line for p in e.value.problems] == [2]

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.peer
 
 ABSENT = {
     "node_exporter_build_info": "its labels tell of Go",
-    "node_textfile_scrape_error": "belongs to the collector of text files",
 }
 """Families of upstream that are left out or differ, and why."""
 
@@ -34,7 +33,6 @@ NOT_BUILT = frozenset(
         "nfsd",
         "systemd",
         "tapestats",
-        "textfile",
         "xfs",
         "zfs",
     ]

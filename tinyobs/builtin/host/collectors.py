@@ -48,6 +48,7 @@ from .cpu import CpuCollector
 from .filesystem import FilesystemCollector
 from .gathering import Gathering
 from .settings import COLLECTOR_NAMES, Host
+from .textfile import TextfileCollector
 
 Collector: TypeAlias = Callable[[Host, Gathering], None]
 """Adds what it finds; raises `OSError` where the system lacks it, `ValueError` where a file is not as documented."""
@@ -87,7 +88,11 @@ STATELESS: Final[Mapping[str, Collector]] = {
     "uname": uname.collect,
     "vmstat": vmstat.collect,
 }
-STATEFUL: Final[Mapping[str, Callable[[], Collector]]] = {"cpu": CpuCollector, "filesystem": FilesystemCollector}
+STATEFUL: Final[Mapping[str, Callable[[], Collector]]] = {
+    "cpu": CpuCollector,
+    "filesystem": FilesystemCollector,
+    "textfile": TextfileCollector,
+}
 OFF_BY_DEFAULT: Final = frozenset({"processes"})
 """Costly: off unless named, as upstream."""
 NAMES: Final = frozenset({*STATELESS, *STATEFUL})

@@ -22,23 +22,24 @@ class Gathering:
 
     def counter(self, name: str, help: str, value: float, labels: Labels = ()) -> None:
         """Add a point of a counter; `labels` are sorted by name and hold no empty value."""
-        self._add(MetricType.COUNTER, name, help, value, labels)
+        self.add(MetricType.COUNTER, name, help, value, labels)
 
     def gauge(self, name: str, help: str, value: float, labels: Labels = ()) -> None:
         """Add a point of a gauge."""
-        self._add(MetricType.GAUGE, name, help, value, labels)
+        self.add(MetricType.GAUGE, name, help, value, labels)
 
     def untyped(self, name: str, help: str, value: float, labels: Labels = ()) -> None:
         """Add a point whose kind is not known, as those that mirror a kernel table."""
-        self._add(MetricType.UNKNOWN, name, help, value, labels)
+        self.add(MetricType.UNKNOWN, name, help, value, labels)
 
     def families(self) -> list[MetricFamily]:
         """Return what was added, in the order of the first points."""
         return [MetricFamily(name, *self._heads[name], tuple(points)) for name, points in self._points.items()]
 
-    def _add(self, type: MetricType, name: str, help: str, value: float, labels: Labels) -> None:
+    def add(self, type: MetricType, name: str, help: str, value: float, labels: Labels = (), suffix: str = "") -> None:
+        """Add a point of any type; `suffix` is what its name has behind the family's, as `_bucket`."""
         points = self._points.get(name)
         if points is None:
             self._heads[name] = (type, help)
             points = self._points[name] = []
-        points.append(Point(float(value), labels))
+        points.append(Point(float(value), labels, suffix))

@@ -68,6 +68,7 @@ COLLECTOR_NAMES: Final = frozenset(
         "sockstat",
         "softnet",
         "stat",
+        "textfile",
         "thermal_zone",
         "time",
         "timex",
@@ -151,6 +152,9 @@ class HostSettings:
     """Fields of the network statistics that become metrics, as `<protocol>_<field>`."""
     vmstat_fields: str = _pattern(VMSTAT_FIELDS)
     """Fields of /proc/vmstat that become metrics."""
+
+    textfile_directory: str = ""
+    """A directory whose `*.prom` files are exposed as well; empty for none."""
 
     def files(self) -> HostFiles:
         """Return the trees to read."""
