@@ -34,9 +34,12 @@ def parse_float(token: bytes) -> float:
     return value if value == value else NORMAL_NAN
 
 
-def parse_floats(tokens: Sequence[bytes]) -> NDArray[np.float64]:
-    """Return the values of many numbers as float64[n]; raises `ValueError` when any of them is not one."""
-    if b"".join(tokens).translate(None, _FLOAT_BYTES):
+def parse_floats(tokens: Sequence[bytes], joined: bytes | None = None) -> NDArray[np.float64]:
+    """Return the values of many numbers as float64[n]; raises `ValueError` when any of them is not one.
+
+    joined: the tokens as one string, where the caller happens to have it.
+    """
+    if (b"".join(tokens) if joined is None else joined).translate(None, _FLOAT_BYTES):
         raise ValueError("not a number")
     values = np.fromiter(map(float, map(_FREQUENT.get, tokens, tokens)), np.float64, len(tokens))
     finite = np.isfinite(values)

@@ -41,8 +41,8 @@ class Layout:
     fixed_bytes: int
     packed_prefixes: bytes
 
-    def tails(self, body: bytes) -> list[bytes] | None:
-        """Return what follows the prefix in each sample line of a body, or None where the body does not fit."""
+    def tails(self, body: bytes) -> tuple[list[bytes], bytes] | None:
+        """Return what follows the prefix in each sample line of a body, as list and joined; None where it does not fit."""
         lines = body.split(b"\n")
         if len(lines) != len(self.line_is_sample):
             return None
@@ -50,7 +50,8 @@ class Layout:
             return None
         # A line without its prefix stays whole, so that the tails together are longer than they may be.
         tails = list(map(bytes.removeprefix, compress(lines, self.line_is_sample), self.prefixes()))
-        return tails if len(b"".join(tails)) + self.fixed_bytes == len(body) else None
+        joined = b"".join(tails)
+        return (tails, joined) if len(joined) + self.fixed_bytes == len(body) else None
 
     def prefixes(self) -> list[bytes]:
         """Return the prefixes of the samples, in body order."""

@@ -83,10 +83,11 @@ class ScrapeParser:
     def parse(self, body: bytes) -> Parsed:
         """Return the samples of a body; raises `ExpositionError` where any line is malformed."""
         layout = self._layout
-        tails = None if layout is None else layout.tails(body)
-        if layout is not None and tails is not None:
+        fitting = None if layout is None else layout.tails(body)
+        if layout is not None and fitting is not None:
+            tails, joined = fitting
             try:
-                read = read_tails(tails, self._openmetrics)
+                read = read_tails(tails, self._openmetrics, joined)
             except Malformed:
                 pass  # the slow path knows the line
             else:
@@ -114,6 +115,7 @@ class ScrapeParser:
         reading = BodyReader(body, self._openmetrics, known, self.limits, iter(self._free), self._number_end)
         read = reading.run()
         numbers = np.fromiter(map(known.__getitem__, reading.keys), np.int32, len(reading.keys))
+        numbers.flags.writeable = False  # every body of this structure shares them
         prefixes, modes = [k[0] for k in reading.keys], bytes(k[1] for k in reading.keys)
         layout = None if reading.folded else learn(body, bytes(reading.line_is_sample), prefixes, modes, numbers)
         self._remember(reading, known, layout)

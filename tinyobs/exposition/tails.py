@@ -40,10 +40,13 @@ class Tails:
     exemplars: tuple[tuple[int, ExemplarText], ...] = ()
 
 
-def read_tails(tails: Sequence[bytes], openmetrics: bool) -> Tails:
-    """Return the columns of the tails; raises `MalformedTail` for the first one that is malformed."""
+def read_tails(tails: Sequence[bytes], openmetrics: bool, joined: bytes | None = None) -> Tails:
+    """Return the columns of the tails; raises `MalformedTail` for the first one that is malformed.
+
+    joined: the tails as one string, where the caller happens to have it.
+    """
     try:
-        return Tails(parse_floats(tails))
+        return Tails(parse_floats(tails, joined))
     except ValueError:
         pass
     try:
