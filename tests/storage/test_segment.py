@@ -99,7 +99,7 @@ def small_pages(setattr_):
     """Set the sizes by the given setter."""
     for module in (segment_format, segment_writer):
         setattr_(module, "PAGE_SAMPLES", 40)
-        setattr_(module, "ROW_SAMPLES_MAX", 16)
+        setattr_(module, "ROW_SAMPLES", 16)
         setattr_(module, "PAGE_SERIES_MAX", 4)
         setattr_(module, "SERIES_PER_BLOCK", 3)
         setattr_(module, "VALUES_PER_BLOCK", 2)

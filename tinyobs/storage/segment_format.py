@@ -33,8 +33,8 @@ FOOTER_BYTES: Final = len(SECTIONS) * _SECTION.size + _INFO.size + _END.size
 
 PAGE_SAMPLES: Final = 1 << 16
 """Samples that a page aims at: 64 rows of 1024.  Decoding one takes about a millisecond."""
-ROW_SAMPLES_MAX: Final = 1024
-"""Longer rows are cut in time, all rows of a page at the same times."""
+ROW_SAMPLES: Final = 1024
+"""Rows half as long again are cut in time, into pieces of about this length, all rows of a page at the same times."""
 PAGE_SERIES_MAX: Final = 1024
 """Most series in a page, where their rows are short."""
 SERIES_PER_BLOCK: Final = 1024

@@ -26,7 +26,7 @@ from .segment_format import (
     HEADER,
     PAGE_SAMPLES,
     PAGE_SERIES_MAX,
-    ROW_SAMPLES_MAX,
+    ROW_SAMPLES,
     SERIES_PER_BLOCK,
     VALUES_PER_BLOCK,
     Section,
@@ -114,7 +114,7 @@ class SegmentWriter:
     def _flush(self, *, all_: bool) -> None:
         """Write the pending series that make full pages; all of them when `all_`."""
         weights = np.concatenate([np.empty(0, np.int64), *(c for c, _, _ in self._pending)])
-        total = offsets_of(np.minimum(weights, ROW_SAMPLES_MAX))
+        total = offsets_of(np.minimum(weights, ROW_SAMPLES))
         if not all_ and int(total[-1]) < PAGE_SAMPLES and len(weights) < PAGE_SERIES_MAX:
             return
         counts, times, values = (
@@ -201,17 +201,17 @@ class SegmentWriter:
 
 
 def cut_in_time(times: I64, lows: I64, highs: I64) -> Iterator[tuple[I64, I64]]:
-    """Yield the rows `times[lows[i]:highs[i]]` cut at common times so that none is longer than a page allows."""
+    """Yield the rows `times[lows[i]:highs[i]]` cut at common times where the longest is much longer than a row should be."""
     todo = [(lows, highs)]
     while todo:
         lows, highs = todo.pop()
         counts = highs - lows
         longest = int(np.argmax(counts))
         n = int(counts[longest])
-        if n <= ROW_SAMPLES_MAX:
+        pieces = (n + ROW_SAMPLES // 2) // ROW_SAMPLES
+        if pieces < 2:
             yield lows, highs
             continue
-        pieces = -(-n // ROW_SAMPLES_MAX)
         at = times[int(lows[longest]) + n * (pieces // 2) // pieces]
         middles = np.array(
             [a + np.searchsorted(times[a:b], at) for a, b in zip(lows.tolist(), highs.tolist(), strict=True)]
