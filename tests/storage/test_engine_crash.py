@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
+from engine_cases import BLOCK_MS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
 
 from tinyobs.testing.mem_disk import Loss, MemDisk
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..codec.ragged import offsets_of, spread
 
-SLOTS: Final = 16
-"""Samples in a row: 192 bytes."""
+SLOTS: Final = 12
+"""Samples in a row: 144 bytes."""
 _FIRST_OFFSET: Final = 1 << 31
 """Offset of a row's first sample from its base: rows reach 24.8 days to either side of their first sample."""
 _OFFSET_MAX: Final = (1 << 32) - 1

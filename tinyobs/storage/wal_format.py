@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final
@@ -27,8 +28,8 @@ from ..model.metadata import MetricMetadata, MetricType
 
 FILE_MAGIC: Final = b"TOBSWAL\x01"
 """The first eight bytes of a log file; the last of them is the format version."""
-FILE_HEADER: Final = struct.Struct("<8sQQ")
-"""magic and version, number of the file, number of the session that wrote it."""
+FILE_HEADER: Final = struct.Struct("<8sQQI")
+"""magic and version, number of the file, number of the session that wrote it, crc32 of these."""
 DECODED_BYTES_MAX: Final = 256 << 20
 """Largest size of a payload after decompression, in bytes."""
 
@@ -68,6 +69,12 @@ class NewestRecord:
     numbers: NDArray[np.uint32]
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
+
+
+def encode_file_header(sequence: int, session: int) -> bytes:
+    """Return the beginning of a log file."""
+    fields = FILE_HEADER.pack(FILE_MAGIC, sequence, session, 0)[:-4]
+    return fields + struct.pack("<I", zlib.crc32(fields))
 
 
 def encode_pairs(ids: NDArray[np.uint32], pairs: Sequence[tuple[str, str]]) -> bytes:

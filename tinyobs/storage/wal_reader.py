@@ -9,6 +9,7 @@ Not here: what replayed samples do (`recovery.py`); writing (`wal_writer.py`).  
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Final, Protocol
@@ -107,10 +108,10 @@ def _read_header(data: memoryview, sequence: int, is_last: bool) -> int | None:
         if is_last:
             return None
         raise CorruptionError(name, 0, "the file header is missing")
-    magic, number, session = fmt.FILE_HEADER.unpack_from(data)
+    magic, number, session, _ = fmt.FILE_HEADER.unpack_from(data)
     if magic[:7] == fmt.FILE_MAGIC[:7] and magic[7] > fmt.FILE_MAGIC[7]:
         raise FormatVersionError(f"{name} has log format {magic[7]}; this version reads up to {fmt.FILE_MAGIC[7]}")
-    if magic != fmt.FILE_MAGIC or number != sequence:
+    if number != sequence or bytes(data[: fmt.FILE_HEADER.size]) != fmt.encode_file_header(sequence, session):
         if is_last and len(data) == fmt.FILE_HEADER.size:
             return None
         raise CorruptionError(name, 0, "not a log file, or one that was renamed")
@@ -128,7 +129,7 @@ def _replay_file(data: memoryview, sequence: int, is_last: bool, session: _Sessi
             break
         try:
             session.take(found)
-        except (ValueError, IndexError, KeyError) as e:
+        except (ValueError, LookupError, TypeError, struct.error) as e:
             raise CorruptionError(name, found.start, f"unreadable record: {e}") from e
         end = found.end
     return end

@@ -219,7 +219,7 @@ class WalWriter:
         name = wal_name(sequence)
         try:
             file = self._disk.create(name)
-            file.append(fmt.FILE_HEADER.pack(fmt.FILE_MAGIC, sequence, self._session))
+            file.append(fmt.encode_file_header(sequence, self._session))
             file.sync()
             self._disk.sync_folder(WAL_FOLDER)
         except OSError as e:
