@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import trio
 from tinyobs import hookimpl
 from tinyobs.abc import ConfigSection, Route, Services, Source
 

@@ -111,7 +111,8 @@ class ProbeSource(Source):
 
     async def reconfigure(self, config: Any) -> None:
         """Stop targets that are gone or changed, start new ones, and let the others go on."""
-        assert self._nursery is not None
+        if self._nursery is None:
+            return  # not running yet: `run` begins with the configuration of then
         settings: ProbeSettings = config.tinyobs.section("probe")
         self._limiter.total_tokens = settings.concurrency_max
         wanted = targets_of(settings)
@@ -153,6 +154,8 @@ class ProbeSource(Source):
             due = following
 
     async def _store(self, target: ProbeTarget, batch: Batch) -> None:
+        if not len(batch):
+            return
         try:
             await self._services.append(batch)
         except (Unavailable, StorageError) as e:
