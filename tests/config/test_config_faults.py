@@ -116,6 +116,10 @@ FAULTS = [
     ("tracing: {endpoint: a, client_type: x}", ["expected tracing client type to be to be http or grpc, but got x"]),
     ("otlp: {translation_strategy: x}", ['unsupported OTLP translation strategy "x"']),
     (
+        "global: {metric_name_validation_scheme: legacy}\notlp: {translation_strategy: NoTranslation}",
+        ['OTLP translation strategy "NoTranslation" is not allowed when UTF8 is disabled'],
+    ),
+    (
         "otlp: {ignore_resource_attributes: [a]}",
         ["'ignore_resource_attributes' cannot be configured unless 'promote_all_resource_attributes' is true"],
     ),

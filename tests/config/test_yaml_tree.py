@@ -83,6 +83,13 @@ def test_nesting_is_bounded() -> None:
     assert messages("[" * 100_000) == ["1:65: nested deeper than 64 levels"]
 
 
+def test_aliases_cannot_nest_deeper() -> None:
+    """What an alias stands for counts as if it stood there."""
+    inner = "a: &a " + "[" * 40 + "]" * 40 + "\n"
+    assert messages(inner + "b: " + "[" * 23 + "*a" + "]" * 23) == []
+    assert messages(inner + "b: " + "[" * 24 + "*a" + "]" * 24) == ["2:28: nested deeper than 64 levels"]
+
+
 def test_aliases_cannot_multiply() -> None:
     """Ten levels of ten aliases each are refused, since they would stand for billions of nodes."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]

@@ -25,6 +25,7 @@ from .inheritance import inherit, inherited_faults, rule_faults, with_names
 from .rule_file import CheckExpression, RuleFile, parse_rules, unreadable
 from .schema import Config
 from .scraping import GlobalConfig, ScrapeConfig, ScrapeConfigFile, ValidationScheme
+from .server_sections import TranslationStrategy
 from .settings import Settings
 from .yaml_tree import ListNode, MappingNode, Node, Scalar, parse_tree
 
@@ -189,6 +190,10 @@ class _Reading:
                 names.add(name)
         if not legacy:
             return
+        strategy = BROKEN if values["otlp"] is BROKEN else values["otlp"].translation_strategy
+        if strategy in (TranslationStrategy.NONE, TranslationStrategy.UTF8_WITH_SUFFIXES):
+            message = f'OTLP translation strategy "{strategy}" is not allowed when UTF8 is disabled'
+            decoder.report(message, ".otlp.translation_strategy")
         if decoder.is_clean(".remote_write"):
             values["remote_write"] = tuple(
                 _with_legacy_rules(r, f".remote_write[{i}]", decoder) for i, r in enumerate(values["remote_write"])

@@ -37,6 +37,9 @@ class Scalar:
     text: str
     plain: bool
     weight: int = 1
+    """Nodes in all, aliases counted with what they stand for."""
+    height: int = 0
+    """Levels of lists and mappings, aliases included."""
 
     @property
     def is_null(self) -> bool:
@@ -52,6 +55,7 @@ class ListNode:
     column: int
     items: list[Node] = Factory(list)
     weight: int = 1
+    height: int = 1
 
 
 @define(eq=False, slots=True)
@@ -64,6 +68,7 @@ class MappingNode:
     keys: dict[str, Scalar] = Factory(dict)
     """Where each key stands."""
     weight: int = 1
+    height: int = 1
 
 
 Node: TypeAlias = Scalar | ListNode | MappingNode
@@ -212,6 +217,9 @@ class _Builder:
             self._pending_keys[-1] = None
             self._put(parent, key, node)
         parent.weight += node.weight
+        parent.height = max(parent.height, node.height + 1)
+        if len(self._stack) + node.height > DEPTH_MAX:
+            raise self._refused(event, f"nested deeper than {DEPTH_MAX} levels")
         if parent.weight > NODES_MAX:
             raise self._refused(event, f"more than {NODES_MAX} nodes")
 
