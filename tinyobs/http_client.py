@@ -69,7 +69,7 @@ class Client:
             max_redirects=REDIRECTS_MAX,
             timeout=None,  # noqa: S113 - deadlines are cancel scopes of the caller
             trust_env=False,
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
         )
 
     @asynccontextmanager

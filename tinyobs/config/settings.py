@@ -116,7 +116,7 @@ class LimitSettings:
 class SelfMetricsSettings:
     """The agent's own metrics, stored like any other."""
 
-    enabled: bool = setting(default=True)
+    enabled: bool = setting(default=False)
     """Whether they are stored; `/metrics` shows them in any case."""
     interval_ms: DurationMs = _duration(15 * _SECOND, name="interval", low=_SECOND, high=24 * _HOUR)
     """How often; default 15s."""

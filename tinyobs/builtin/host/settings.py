@@ -122,7 +122,7 @@ def _pattern(default: str) -> Any:
 class HostSettings:
     """What is collected, how often, and from where."""
 
-    enabled: bool = True
+    enabled: bool = False
     """Whether host metrics are collected at all."""
     interval: DurationMs = field(default=DurationMs(15_000), validator=_is_positive)
     """Time between two collections."""
