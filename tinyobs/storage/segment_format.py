@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -103,9 +104,9 @@ class PageTable:
         return len(self.firsts)
 
 
-def encode_table(columns: list[list[int]], level: int) -> bytes:
+def encode_table(columns: Sequence[Sequence[int]], level: int) -> bytes:
     """Return a table of columns of equal length as integer rows."""
-    flat = np.array([n for column in columns for n in column], np.int64)
+    flat = np.concatenate([np.array(column, np.int64) for column in columns])
     return encode_rows(flat, np.arange(len(columns) + 1, dtype=np.int64) * len(columns[0]), level)
 
 

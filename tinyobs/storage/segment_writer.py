@@ -55,7 +55,8 @@ class SegmentWriter:
         self._size = 0
         self._append(HEADER)
         self._pending: list[tuple[I64, I64, F64]] = []
-        self._pages: list[list[int]] = [[] for _ in range(7)]
+        self._pending_series = self._pending_samples = 0
+        self._pages = [array("q") for _ in range(7)]
         self._last: Labels | None = None
         self._pair_id: dict[tuple[str, str], int] = {}
         self._starts = array("Q", [0])
@@ -72,7 +73,10 @@ class SegmentWriter:
         first, last = int(columns.offsets[0]), int(columns.offsets[-1])
         part = (np.diff(columns.offsets), columns.timestamps_ms[first:last], columns.values[first:last])
         self._pending.append(part)
-        self._flush(all_=False)
+        self._pending_series += len(part[0])
+        self._pending_samples += int(np.minimum(part[0], ROW_SAMPLES).sum())
+        if self._pending_samples >= PAGE_SAMPLES or self._pending_series >= PAGE_SERIES_MAX:
+            self._flush(all_=False)
 
     def finish(self) -> SegmentInfo:
         """Write what is missing, make the file durable and close it."""
@@ -113,15 +117,10 @@ class SegmentWriter:
 
     def _flush(self, *, all_: bool) -> None:
         """Write the pending series that make full pages; all of them when `all_`."""
-        weights = np.concatenate([np.empty(0, np.int64), *(c for c, _, _ in self._pending)])
-        total = offsets_of(np.minimum(weights, ROW_SAMPLES))
-        if not all_ and int(total[-1]) < PAGE_SAMPLES and len(weights) < PAGE_SERIES_MAX:
+        if not self._pending:
             return
-        counts, times, values = (
-            (np.concatenate(p) for p in zip(*self._pending, strict=True))
-            if self._pending
-            else (weights, np.empty(0, np.int64), np.empty(0))
-        )
+        counts, times, values = (p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*self._pending, strict=True))
+        total = offsets_of(np.minimum(counts, ROW_SAMPLES))
         offsets = offsets_of(counts)
         at, series = 0, len(counts)
         while at < series:
@@ -135,7 +134,9 @@ class SegmentWriter:
                 self._write_page(self._written + at, lows, highs, times, values)
             at = end
         a = int(offsets[at])
-        self._pending = [(counts[at:].copy(), times[a:].copy(), values[a:].copy())] if at < series else []
+        self._pending = [(counts[at:].copy(), times[a:].copy(), values[a:].copy())]
+        self._pending_series = series - at
+        self._pending_samples = int(total[-1] - total[at])
         self._written += at
 
     def _write_page(self, first: int, lows: I64, highs: I64, times: I64, values: F64) -> None:
