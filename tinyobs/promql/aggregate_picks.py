@@ -70,11 +70,14 @@ def counted_values(evaluation: Evaluation, node: AggregateNode) -> Vector:
     vector, block = _held(evaluation, node)
     names = frozenset(expr.grouping) | ({NAME} if expr.without else {name})
     counts: dict[Labels, Floats] = {}
-    for labels, values, present in zip(vector.labels, block.values, block.present, strict=True):
-        for value in np.unique(values[present]).tolist():
-            full = from_pairs((*labels, (name, format_number(value))))
+    # Values are told apart by their bits: -0 is not 0 here, and all NaN are one.
+    bits = np.where(np.isnan(block.values), np.nan, block.values).view(np.int64)
+    for row, labels in enumerate(vector.labels):
+        present = block.present[row]
+        for value in np.unique(bits[row, present]):
+            full = from_pairs((*labels, (name, format_number(float(value.view(np.float64))))))
             key = drop(full, names) if expr.without else keep(full, names)
-            same = present & ((values == value) | (np.isnan(values) & (value != value)))
+            same = present & (bits[row] == value)
             old = counts.get(key)
             counts[key] = same.astype(np.float64) if old is None else old + same
     if not counts:

@@ -156,7 +156,8 @@ class PromqlEngine:
         kind = run.plan.root.type
         if run.times.step_ms and kind in (ValueType.MATRIX, ValueType.STRING):
             raise _not_over_a_range(kind)
-        with queryable.querier(*run.plan.range_ms()) as querier:
+        # Division by zero, overflow and the like have results in PromQL; nothing here may warn about them.
+        with np.errstate(all="ignore"), queryable.querier(*run.plan.range_ms()) as querier:
             evaluation = Evaluation(run.plan, querier, run.options, run.budget, run.annotations, run.times, run.observe)
             if kind is ValueType.MATRIX:
                 value: Value = raw_ranges(evaluation, run.plan.root)

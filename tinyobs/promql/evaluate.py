@@ -28,6 +28,7 @@ from .windows import Windows, without_stale
 
 _BLOCK_SAMPLES: Final = 1 << 17
 """Samples or points in one block: a megabyte a column, which stays in the second-level cache."""
+_BLOCK_ROWS_MIN: Final = 64
 _BLOCK_ROWS_MAX: Final = 4096
 _SCRAPE_INTERVAL_MS: Final = 15_000
 """A guess at the distance of samples, to size blocks before anything is read."""
@@ -98,7 +99,7 @@ class Evaluation:
         selection = self.selection(source)
         wanted = self.plan.sources[source]
         expected = max((wanted.maxt_ms - wanted.mint_ms) // _SCRAPE_INTERVAL_MS, steps, 1)
-        rows = max(64, min(_BLOCK_SAMPLES // expected, _BLOCK_ROWS_MAX))
+        rows = min(max(_BLOCK_ROWS_MIN, _BLOCK_SAMPLES // expected), _BLOCK_ROWS_MAX)
         count = len(selection.labels)
         for first in range(0, count, rows):
             self.budget.poll()

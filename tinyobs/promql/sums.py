@@ -69,3 +69,11 @@ def sums_of_groups(values: Floats, starts: Indexes) -> tuple[Floats, Floats]:
 def finished(total: Floats, compensation: Floats) -> Floats:
     """Return the sum with its compensation; infinite sums stay."""
     return np.where(np.isinf(total), total, total + compensation)
+
+
+def kahan_step(value: Floats, total: Floats, compensation: Floats) -> tuple[Floats, Floats]:
+    """Return (sum, compensation) after one more value: one step of the Kahan-Neumaier summation, as upstream does it."""
+    t = total + value
+    larger = np.abs(total) >= np.abs(value)
+    lost = np.where(larger, (total - t) + value, (value - t) + total)
+    return t, np.where(np.isinf(t), 0.0, compensation + lost)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...model.labels import NAME, Labels, from_mapping
-from ...model.matchers import MatchType
+from ...model.matchers import Matcher, MatchType
 from .. import nodes
 from ..blocks import Value, vector_of
 from .registry import Kind, function
@@ -27,14 +27,18 @@ def absent(evaluation: Evaluation, call: CallNode) -> Value:
 
 
 def labels_of_absence(expr: nodes.Expr) -> Labels:
-    """Return the labels that `=` matchers of a selector fix; a label with another matcher beside it is left out."""
+    """Return the labels that `=` matchers of a selector fix; a label with a further matcher behind that is left out.
+
+    Matchers that only exclude count as behind all others, whatever the order in the text (upstream's storage puts
+    them there).
+    """
     if isinstance(expr, nodes.MatrixSelector):
         expr = expr.selector
     if not isinstance(expr, nodes.VectorSelector):
         return ()
     found: dict[str, str] = {}
     seen = set()
-    for matcher in expr.matchers:
+    for matcher in sorted(expr.matchers, key=_excludes):
         if matcher.name == NAME:
             continue
         if matcher.type is MatchType.EQUAL and matcher.name not in seen:
@@ -43,3 +47,7 @@ def labels_of_absence(expr: nodes.Expr) -> Labels:
         else:
             found.pop(matcher.name, None)
     return from_mapping(found)
+
+
+def _excludes(matcher: Matcher) -> bool:
+    return matcher.type in (MatchType.NOT_EQUAL, MatchType.NOT_REGEX) and matcher.matches_empty()

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..blocks import Block, Floats, Indexes, Scalar, Value, Vector, mapped, nothing, vector_of
 from ..instants import newest
@@ -88,39 +89,59 @@ def _date_part(name: str, part: Callable[[Indexes], Indexes]) -> None:
 
 
 def _of_seconds(values: Floats, part: Callable[[Indexes], Indexes]) -> Floats:
-    """Return a part of the date of each time; a time that is none (NaN, too large) counts as upstream's int64 does."""
+    """Return a part of the date of each time."""
     with np.errstate(all="ignore"):
-        seconds = np.trunc(values)
-        usable = np.abs(seconds) < 2.0**53
-        found = part(np.where(usable, seconds, 0.0).astype(np.int64)).astype(np.float64)
-    return np.where(usable, found, np.nan)
+        usable = np.abs(values) < 2.0**63
+        seconds = np.where(usable, values, 0.0).astype(np.int64)
+    # What is no int64 (NaN, infinite, too large) becomes the smallest one, as on amd64.
+    return part(np.where(usable, seconds, np.iinfo(np.int64).min)).astype(np.float64)
 
 
-def _days(seconds: Indexes) -> Indexes:
-    return seconds // 86_400
+_EPOCH_SECONDS: Final = np.uint64((292_277_022_400 * 146_097 // 400 + 306) * 86_400 + 62_135_596_800)
+"""Seconds from the start of Go's absolute time (1 March of the year -292277022400) to 1970."""
+_CYCLE_DAYS: Final = np.uint64(146_097)
+"""Days of 400 years, after which the calendar repeats."""
+_FIRST_MARCH: Final = np.datetime64("2000-03-01", "D")
 
 
-def _months(seconds: Indexes) -> Indexes:
-    """Return months since January 1970."""
-    months: Indexes = _days(seconds).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    return months
+def _absolute(seconds: Indexes) -> NDArray[np.uint64]:
+    """Return seconds of Go's absolute time, which wraps around: any int64 has a date."""
+    wrapped: NDArray[np.uint64] = seconds.view(np.uint64) + _EPOCH_SECONDS
+    return wrapped
 
 
-def _first_of_month(months: Indexes) -> Indexes:
-    """Return days since 1970 of the first day of a month."""
-    days: Indexes = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    return days
+def _days(seconds: Indexes) -> tuple[NDArray[np.datetime64], Indexes]:
+    """Return (a day of the years 2000 to 2400 with the same place in the calendar, 400-year cycles before it)."""
+    days = _absolute(seconds) // np.uint64(86_400)
+    return _FIRST_MARCH + (days % _CYCLE_DAYS).astype(np.int64), (days // _CYCLE_DAYS).astype(np.int64)
 
 
-def _day_of_year(seconds: Indexes) -> Indexes:
-    return _days(seconds) - _first_of_month(_months(seconds) // 12 * 12) + 1
+def _since(unit: str, seconds: Indexes) -> Indexes:
+    """Return days since the first day of the month ("M") or year ("Y")."""
+    days, _ = _days(seconds)
+    first = days.astype(f"datetime64[{unit}]").astype("datetime64[D]")
+    count: Indexes = (days - first).astype(np.int64)
+    return count
 
 
-_date_part("minute", lambda s: s // 60 % 60)
-_date_part("hour", lambda s: s // 3600 % 24)
-_date_part("day_of_week", lambda s: (_days(s) + 4) % 7)
-_date_part("day_of_month", lambda s: _days(s) - _first_of_month(_months(s)) + 1)
-_date_part("day_of_year", _day_of_year)
-_date_part("days_in_month", lambda s: _first_of_month(_months(s) + 1) - _first_of_month(_months(s)))
-_date_part("month", lambda s: _months(s) % 12 + 1)
-_date_part("year", lambda s: _months(s) // 12 + 1970)
+def _days_in_month(seconds: Indexes) -> Indexes:
+    months = _days(seconds)[0].astype("datetime64[M]")
+    days = (months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")
+    count: Indexes = days.astype(np.int64)
+    return count
+
+
+def _year(seconds: Indexes) -> Indexes:
+    days, cycles = _days(seconds)
+    year: Indexes = days.astype("datetime64[Y]").astype(np.int64) + 1970 - 2000
+    return year + cycles * 400 - 292_277_022_400
+
+
+_date_part("minute", lambda s: (_absolute(s) // np.uint64(60) % np.uint64(60)).astype(np.int64))
+_date_part("hour", lambda s: (_absolute(s) // np.uint64(3600) % np.uint64(24)).astype(np.int64))
+_date_part("day_of_week", lambda s: (_days(s)[0].astype(np.int64) + 4) % 7)
+_date_part("day_of_month", lambda s: _since("M", s) + 1)
+_date_part("day_of_year", lambda s: _since("Y", s) + 1)
+_date_part("days_in_month", _days_in_month)
+_date_part("month", lambda s: _days(s)[0].astype("datetime64[M]").astype(np.int64) % 12 + 1)
+_date_part("year", _year)

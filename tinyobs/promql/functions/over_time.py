@@ -13,7 +13,7 @@ import numpy as np
 
 from ..blocks import Block, Floats, Indexes, Mask, Value, vector_of
 from ..quantiles import quantiles_of_rows
-from ..sums import OVERFLOW_SCALE, finished
+from ..sums import OVERFLOW_SCALE, finished, kahan_step
 from ..windows import Windows
 from .absence import labels_of_absence
 from .registry import Kind, function
@@ -151,11 +151,15 @@ def stddev_over_time(windows: Windows) -> tuple[Floats, Mask]:
 
 
 def _variance(values: Floats) -> Floats:
-    # Relative to the first sample, equal samples have a variance of exactly 0.
-    moved = values - values[:, :1]
-    difference = moved - moved.mean(axis=1, keepdims=True)
-    variance: Floats = (difference * difference).mean(axis=1) - difference.mean(axis=1) ** 2
-    return np.where(np.isnan(variance), variance, np.maximum(variance, 0.0))
+    """Return the variance of each row by Welford's method with compensated sums, sample by sample as upstream."""
+    mean = mean_rest = squares = squares_rest = np.zeros(len(values))
+    for i in range(values.shape[1]):
+        distance = values[:, i] - (mean + mean_rest)
+        mean, mean_rest = kahan_step(distance / (i + 1), mean, mean_rest)
+        after = values[:, i] - (mean + mean_rest)
+        squares, squares_rest = kahan_step(distance * after, squares, squares_rest)
+    variance: Floats = (squares + squares_rest) / values.shape[1]
+    return variance
 
 
 @function("mad_over_time", Kind.WINDOW)
