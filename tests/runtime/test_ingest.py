@@ -1,0 +1,177 @@
+"""The queue in front of the writer: group commit, back-pressure, failures, shutdown."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import numpy as np
+import pytest
+import trio
+
+from tinyobs.abc import Processor
+from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, Unavailable
+from tinyobs.model.batch import AppendResult, Batch, Refused
+from tinyobs.runtime.ingest import Ingest
+from tinyobs.testing.services import VirtualClock
+
+
+def batch(n=1, **more):
+    return Batch(np.arange(n, dtype=np.uint32), np.zeros(n, np.int64), np.zeros(n), **more)
+
+
+class FakeStorage:
+    """Remembers the groups it was given."""
+
+    def __init__(self):
+        self.groups, self.error, self.maintained = [], None, 0
+        self.more = 0
+
+    def append(self, batches):
+        if self.error is not None:
+            raise self.error
+        self.groups.append([len(b) for b in batches])
+        return [AppendResult(len(b)) for b in batches]
+
+    def maintain(self, now_ms):
+        self.maintained += 1
+        self.more -= 1
+        return self.more >= 0
+
+
+@pytest.fixture
+def committed():
+    return []
+
+
+@pytest.fixture
+def ingest(committed):
+    return Ingest(VirtualClock(), lambda b, r: committed.append((len(b), r)), samples_queued_max=10)
+
+
+async def running(nursery, ingest, storage=None):
+    storage = storage or FakeStorage()
+    await nursery.start(ingest.run, storage)
+    return storage
+
+
+async def test_append_returns_when_the_batch_is_stored(ingest, committed):
+    """The result is the storage's, and the notice follows the commit."""
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        result = await ingest.append(batch(3))
+        assert (result.stored, storage.groups) == (3, [[3]])
+        assert committed == [(3, result)]
+        nursery.cancel_scope.cancel()
+
+
+async def test_batches_that_come_together_share_a_commit(ingest):
+    """Group commit: what waits is stored with one call, in order."""
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        async with trio.open_nursery() as pushers:
+            for n in (1, 2, 3):
+                pushers.start_soon(ingest.append, batch(n))
+        assert sorted(functools.reduce(operator.iadd, storage.groups, [])) == [1, 2, 3]
+        assert len(storage.groups) < 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_before_the_storage_is_open_nothing_is_taken(ingest):
+    """A push at start-up is told to come again."""
+    with pytest.raises(Unavailable, match="not open yet"):
+        await ingest.append(batch())
+
+
+async def test_a_full_queue_turns_away_and_counts(ingest):
+    """Beyond the samples that may wait, `append` raises; one oversized batch alone may pass."""
+    async with trio.open_nursery() as nursery:
+        await running(nursery, ingest)
+        outcomes = []
+
+        async def push(n):
+            try:
+                outcomes.append((await ingest.append(batch(n))).stored)
+            except Unavailable as e:
+                outcomes.append(str(e))
+
+        async with trio.open_nursery() as pushers:
+            pushers.start_soon(push, 6)
+            pushers.start_soon(push, 6)
+        assert sorted(map(str, outcomes))[0] == "6"
+        assert any("wait for the disk" in str(o) for o in outcomes)
+        assert ingest.statistics().queue_full_total == 1
+        assert (await ingest.append(batch(50))).stored == 50
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("error", "counter"),
+    [
+        (DiskFullError("full"), "disk_full_total"),
+        (ReadOnlyError("after a failed write"), "failures_total"),
+        (LimitExceeded("batch_samples_max", "too large"), "failures_total"),
+    ],
+)
+async def test_a_failed_commit_is_told_to_everyone_in_it_and_counted(ingest, error, counter):
+    """Each waiter gets the error; when the storage works again, so does the queue."""
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        storage.error = error
+        with pytest.raises(type(error)):
+            await ingest.append(batch())
+        assert getattr(ingest.statistics(), counter) == 1
+        storage.error = None
+        assert (await ingest.append(batch(2))).stored == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_waits_at_shutdown_is_stored(ingest):
+    """Cancelling the writer stores the rest and then refuses more."""
+    storage = FakeStorage()
+    results = []
+
+    async def push():
+        results.append(await ingest.append(batch(4)))
+
+    async with trio.open_nursery() as pushers, trio.open_nursery() as nursery:
+        await running(nursery, ingest, storage)
+        pushers.start_soon(push)
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert results[0].stored == 4
+    with pytest.raises(Unavailable, match="stopping"):
+        await ingest.append(batch())
+
+
+class Without(Processor):
+    """Takes the last sample out and says so."""
+
+    def process(self, given):
+        return Batch(given.refs[:-1], given.timestamps_ms[:-1], given.values[:-1], refused={Refused.LIMIT: 1})
+
+
+async def test_processors_see_every_batch_and_their_refusals_are_reported(ingest):
+    """What a processor takes out is part of the result and of the counters."""
+    ingest.processors = [Without()]
+    async with trio.open_nursery() as nursery:
+        await running(nursery, ingest)
+        result = await ingest.append(batch(3))
+        assert (result.stored, result.refused) == (2, {Refused.LIMIT: 1})
+        assert ingest.statistics().refused_total == {Refused.LIMIT: 1}
+        nursery.cancel_scope.cancel()
+
+
+async def test_background_work_runs_in_slices_between_commits(ingest):
+    """`maintain` is called again at once while there is more, and pushes get in between."""
+    async with trio.open_nursery() as nursery:
+        storage = FakeStorage()
+        storage.more = 5
+        await running(nursery, ingest, storage)
+        ingest_maintains = storage.maintained
+        assert ingest_maintains >= 0
+        await ingest.append(batch())
+        while storage.maintained < 6:
+            await ingest.append(batch())
+        nursery.cancel_scope.cancel()
+    assert storage.maintained >= 6
