@@ -118,6 +118,10 @@ class Storage(abc.ABC):
     def maintain(self, now_ms: int) -> bool:
         """Do one bounded slice of background work (cutting, compacting, dropping); tell whether more is waiting."""
 
+    def take_sealed(self) -> Sequence[tuple[str, object]]:
+        """Return (name, statistics) of the segments written since the last call; asked after each `maintain`."""
+        return ()
+
     @abc.abstractmethod
     def statistics(self) -> Any:
         """Return a frozen attrs object of statistics (see `tinyobs.runtime.statistics`)."""

@@ -64,10 +64,12 @@ class Ingest:
         clock: Clock,
         on_committed: Callable[[Batch, AppendResult], None],
         samples_queued_max: int = SAMPLES_QUEUED_MAX,
+        on_sealed: Callable[[str, object], None] | None = None,
     ) -> None:
         self.processors: list[Processor] = []
         self._clock = clock
         self._on_committed = on_committed
+        self._on_sealed = on_sealed
         self._samples_queued_max = samples_queued_max
         self._storage: Storage | None = None
         self._queue: deque[_Waiting] = deque()
@@ -172,9 +174,13 @@ class Ingest:
 
     async def _maintain(self, storage: Storage) -> bool:
         try:
-            return await trio.to_thread.run_sync(storage.maintain, self._clock.now_ms(), abandon_on_cancel=False)
+            more = await trio.to_thread.run_sync(storage.maintain, self._clock.now_ms(), abandon_on_cancel=False)
         except StorageError as e:
             self._failures += 1
             log.error("background work of the storage failed", error=str(e))
             await trio.sleep(MAINTAIN_EVERY_SECONDS)
             return False
+        if self._on_sealed is not None:
+            for name, statistics in storage.take_sealed():
+                self._on_sealed(name, statistics)
+        return more

@@ -192,6 +192,11 @@ class Engine(Storage):
         self._refuse_when_closed()
         return self.upkeep.step(now_ms)
 
+    def take_sealed(self) -> Sequence[tuple[str, object]]:
+        """Return (name, `SegmentInfo`) of the segments written since the last call."""
+        sealed = self.segments.sealed
+        return [(info.name, info) for info in (sealed.popleft() for _ in range(len(sealed)))]
+
     def close(self) -> None:
         """Make everything durable and release the lock; idempotent."""
         if self._closed:

@@ -8,6 +8,7 @@ both are true.  The next change, or the next start, settles it.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -28,6 +29,8 @@ from .page_cache import PageCache
 from .segment_format import SegmentInfo
 from .segment_reader import SegmentReader
 
+SEALED_KEPT_MAX: Final = 1000
+"""New segments that are remembered until someone asks for them."""
 LOOKUP_SERIES_MAX: Final = 1000
 """Series of a batch whose late samples are compared with segments; beyond it the last write wins when reading."""
 
@@ -41,6 +44,8 @@ class SegmentSet:
     options: EngineOptions
     cache: PageCache = field(init=False)
     readers: tuple[SegmentReader, ...] = field(init=False)
+    sealed: deque[SegmentInfo] = field(init=False, factory=lambda: deque(maxlen=SEALED_KEPT_MAX))
+    """New segments that nobody asked for yet."""
     _next: int = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -98,6 +103,7 @@ class SegmentSet:
             self.readers = tuple(readers[e.sequence] for e in live)
 
         publish(swap)
+        self.sealed.extend(r.info for r in fresh.values())
         self._remove_unneeded(gone, first)
 
     def find(self, registry: SeriesRegistry, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> list[Part]:
