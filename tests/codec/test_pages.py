@@ -76,6 +76,32 @@ def test_chosen_rows_equal_the_same_rows_of_the_whole(drawn, data):
     np.testing.assert_array_equal(v.view(np.uint64), want_v)
 
 
+@settings(max_examples=120, deadline=None)
+@given(st.data())
+def test_reading_a_range_equals_filtering(data):
+    """Time ranges and chosen rows, of even and uneven rows with one or several timestamp columns, are what filtering gives."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    even, shared = data.draw(st.booleans()), data.draw(st.booleans())
+    rows = data.draw(st.integers(1, 6))
+    columns = [np.cumsum(rng.integers(1, 9, 25)) for _ in range(3)]
+    times = [columns[0 if shared else i % 3][: 25 if even else rng.integers(0, 26)] for i in range(rows)]
+    values = [np.round(rng.normal(0, 9, len(t)), 1) for t in times]
+    for v in values:
+        if len(v) > 20:
+            v[rng.integers(0, len(v))] = np.nan
+    first, last = data.draw(st.tuples(st.integers(-5, 150), st.integers(-5, 150)))
+    chosen = sorted(data.draw(st.sets(st.integers(0, rows - 1))))
+    page = decode_page(encode_page(flat(times, np.int64)[1], flat(times, np.int64)[0], flat(values, np.float64)[0]))
+    for picked in (None, chosen):
+        got = page.read(None if picked is None else np.array(picked, np.int64), first, last)
+        mine = range(rows) if picked is None else picked
+        inside = [(times[i] >= first) & (times[i] <= last) for i in mine]
+        want_t, want_offsets = flat([times[i][w] for i, w in zip(mine, inside, strict=True)], np.int64)
+        want_v, _ = flat([values[i][w] for i, w in zip(mine, inside, strict=True)], np.float64)
+        for a, b in zip(got, (want_offsets, want_t, want_v), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def workload(rng, rows, k):
     """Return counters, decimals, gauges and constants as a monitoring agent sees them, one row after another."""
     kinds = [

@@ -83,6 +83,8 @@ class IntegerRows:
     bases: I64
     firsts: I64
     groups: tuple[_Group, ...]
+    length: int
+    """The length of the rows where all have the same, else 0."""
 
     @property
     def nbytes(self) -> int:
@@ -91,16 +93,41 @@ class IntegerRows:
 
     def decode(self, rows: I64 | None = None) -> tuple[I64, I64]:
         """Return (values, offsets) of ascending `rows`, all of them by default."""
-        counts = self.counts if rows is None else self.counts[rows]
-        offsets = offsets_of(counts)
-        out = np.empty(int(offsets[-1]), np.int64)
         place = None
         if rows is not None:
             place = np.full(len(self.counts), -1, np.int64)
             place[rows] = np.arange(len(rows))
+        if self.length:
+            count = len(self.counts if rows is None else rows)
+            even = np.empty((count, self.length), np.int64)
+            for g in self.groups:
+                self._decode_even(g, place, even)
+            return even.reshape(-1), np.arange(count + 1) * self.length
+        counts = self.counts if rows is None else self.counts[rows]
+        offsets = offsets_of(counts)
+        out = np.empty(int(offsets[-1]), np.int64)
         for g in self.groups:
             self._decode_group(g, place, offsets, out)
         return out, offsets
+
+    def _decode_even(self, g: _Group, place: I64 | None, out: I64) -> None:
+        """Do what `_decode_group` does for rows that all have the same length; out: int64[rows, length]."""
+        if place is None:
+            rows = to = g.rows
+            z = g.planes.all(int(g.offsets[-1]))
+        else:
+            to = place[g.rows]
+            chosen = np.flatnonzero(to >= 0)
+            if not len(chosen):
+                return
+            rows, to = g.rows[chosen], to[chosen]
+            z = g.planes.even_rows(chosen, self.length)
+        r = _unzigzag(z).reshape(-1, self.length)
+        r += self.bases[rows][:, None]
+        if g.order:
+            r[:, 0] = self.firsts[rows]
+            np.cumsum(r, axis=1, out=r)
+        out[to] = r
 
     def _decode_group(self, g: _Group, place: I64 | None, offsets: I64, out: I64) -> None:
         """Write the rows of a group to their places in `out`; `place[row]` is where a wanted row goes, else -1."""
@@ -120,10 +147,7 @@ class IntegerRows:
         if g.order:
             r[starts] = self.firsts[rows]
             _sum_rows(r, starts, counts)
-        if len(rows) == len(offsets) - 1 and (np.diff(to) == 1).all():
-            out[:] = r
-        else:
-            put_rows(out, offsets, to, r)
+        put_rows(out, offsets, to, r)
 
 
 def decode_rows(data: memoryview) -> tuple[IntegerRows, int]:
@@ -154,7 +178,8 @@ def decode_rows(data: memoryview) -> tuple[IntegerRows, int]:
             planes, used = decode_planes(data[at:], offsets, widths[rows])
             at += used
             groups.append(_Group(o, rows, offsets, planes))
-    return IntegerRows(counts, bases, firsts, tuple(groups)), at
+    length = int(counts[0]) if count and (counts == counts[0]).all() else 0
+    return IntegerRows(counts, bases, firsts, tuple(groups), length), at
 
 
 # -- encoding --------------------------------------------------------------------------------------------------
@@ -251,11 +276,6 @@ def _unzigzag(z: U64) -> I64:
 
 def _sum_rows(r: I64, starts: I64, counts: I64) -> None:
     """Replace each row by its running sum, modulo 2^64."""
-    n = int(counts[0])
-    if (counts == n).all():
-        rows = r.reshape(-1, n)
-        np.cumsum(rows, axis=1, out=rows)
-        return
     np.cumsum(r, out=r)
     before = np.zeros_like(starts)
     before[1:] = r[starts[1:] - 1]

@@ -80,29 +80,39 @@ class Page:
 
         Only samples with mint_ms <= time <= maxt_ms; the timestamps of each row must ascend where that leaves some out.
         """
-        if rows is None:
-            columns, scales = self._columns, self._scales
-            times, time_offsets = self._times.decode()
-        else:
-            columns, scales = self._columns[rows], self._scales[rows]
-            wanted = None
-            if len(self._times.counts) > 1:
-                wanted, columns = np.unique(columns, return_inverse=True)
-            times, time_offsets = self._times.decode(wanted)
+        scales = self._scales if rows is None else self._scales[rows]
         integers, offsets = self._integers.decode(rows)
-        low, high = _inside(times, time_offsets, mint_ms, maxt_ms)
-        low, counts = low[columns], (high - low)[columns]
-        if len(integers) == int(counts.sum()):
-            clipped = offsets
-            times = take_rows(times, time_offsets, columns)
+        if self._integers.length and len(self._times.counts) == 1:
+            times = self._times.decode()[0]
+            first = int(np.searchsorted(times, mint_ms))
+            last = max(int(np.searchsorted(times, maxt_ms, side="right")), first)
+            low = np.full(len(scales), first)
+            counts = np.full(len(scales), last - first)
+            clipped = np.arange(len(scales) + 1) * (last - first)
+            integers = integers.reshape(-1, len(times))[:, first:last].reshape(-1)
+            times = np.tile(times[first:last], len(scales))
         else:
+            low, counts, times = self._times_of(rows, mint_ms, maxt_ms)
             clipped = offsets_of(counts)
-            times = cut_rows(times, time_offsets[:-1][columns] + low, counts)
-            integers = cut_rows(integers, offsets[:-1] + low, counts)
+            if len(integers) > len(times):
+                integers = cut_rows(integers, offsets[:-1] + low, counts)
         values = to_floats(integers, scales, counts)
         if len(self._patched):
             self._patch(values, rows, clipped, low)
         return clipped, times, values
+
+    def _times_of(self, rows: I64 | None, mint_ms: int, maxt_ms: int) -> tuple[I64, I64, I64]:
+        """Return for each row how many samples lie before the range and how many in it; and the times of those."""
+        columns, wanted = self._columns, None
+        if rows is not None:
+            wanted, columns = np.unique(columns[rows], return_inverse=True)
+        times, offsets = self._times.decode(wanted)
+        low, high = _inside(times, offsets, mint_ms, maxt_ms)
+        counts = (high - low)[columns]
+        if int(counts.sum()) == int(np.diff(offsets)[columns].sum()):
+            return low[columns], counts, take_rows(times, offsets, columns)
+        low = low[columns]
+        return low, counts, cut_rows(times, offsets[:-1][columns] + low, counts)
 
     def _patch(self, values: F64, rows: I64 | None, offsets: I64, low: I64) -> None:
         """Put the bits of patched samples in place; `low` is how many samples of each row were left out before."""

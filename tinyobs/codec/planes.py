@@ -92,6 +92,16 @@ class Planes:
             columns[int(ends[first]) :, j] = take_rows(plane, offsets[row:] - start, chosen[first:] - row)
         return out
 
+    def even_rows(self, chosen: I64, length: int) -> U64:
+        """Return the integers of ascending rows, all rows being of one length."""
+        out = np.zeros((len(chosen), length), np.uint64)
+        columns = out.view(np.uint8).reshape(len(chosen), length, WIDTH_MAX)
+        for j, (plane, start) in enumerate(zip(self.planes, self.starts, strict=True)):
+            row = start // length
+            first = int(np.searchsorted(chosen, row))
+            columns[first:, :, j] = plane.reshape(-1, length)[chosen[first:] - row]
+        return out.reshape(-1)
+
 
 def decode_planes(data: memoryview, offsets: I64, widths: I64) -> tuple[Planes, int]:
     """Return the planes at the beginning of `data`, and how many bytes they took; `ValueError` on damage."""
