@@ -7,7 +7,7 @@ Prometheus gives them.  Synchronous and thread-safe; run it in worker threads.  
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Lock
 
 import numpy as np
@@ -28,6 +28,7 @@ from .parser import parse
 from .plan import Node, Plan, make_plan
 from .raw_ranges import raw_ranges
 from .result import QueryStatistics, Result
+from .signatures import FUNCTIONS, Signature
 
 Check = Callable[[], None]
 
@@ -66,9 +67,13 @@ class Run:
 
 @define(eq=False)
 class PromqlEngine:
-    """Evaluates PromQL over anything that gives queriers."""
+    """Evaluates PromQL over anything that gives queriers.
+
+    functions: the functions that queries may call; a plugin's are added here and registered in `functions.registry`.
+    """
 
     options: EngineOptions = Factory(EngineOptions)
+    functions: Mapping[str, Signature] = FUNCTIONS
     _parsed: dict[str, Expr] = Factory(dict)
     _lock: Lock = Factory(Lock)
 
@@ -76,7 +81,7 @@ class PromqlEngine:
         """Return the checked tree of a query; `QueryParseError` when it is none."""
         found = self._parsed.get(text)
         if found is None:
-            found = parse(text, features=self.options.features)
+            found = parse(text, features=self.options.features, functions=self.functions)
             with self._lock:
                 while len(self._parsed) >= PARSED_QUERIES_MAX:
                     self._parsed.pop(next(iter(self._parsed)))
@@ -148,6 +153,7 @@ class PromqlEngine:
             times,
             lookback_ms=options.lookback_ms if lookback_ms is None else lookback_ms,
             subquery_step_ms=options.subquery_step_ms,
+            functions=self.functions,
         )
         return Run(text, expr, plan, times, options, started, budget, Annotations(text), observe, time.perf_counter())
 

@@ -7,6 +7,8 @@ same at every step, so that it is evaluated once.  It reads nothing; `evaluate.p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import Factory, define, frozen
 
 from ..model.labels import NAME
@@ -17,7 +19,7 @@ from .functions.registry import Implementation, implementation
 from .grid import Grid, instant, subquery
 from .nodes import At, AtKind, Duration, Expr, ValueType
 from .operators import scalar_operation
-from .signatures import FUNCTIONS
+from .signatures import FUNCTIONS, Signature
 
 
 @frozen
@@ -156,9 +158,17 @@ def children(node: Node) -> tuple[Node, ...]:
     return ()
 
 
-def make_plan(expr: Expr, grid: Grid, times: TimeRange, *, lookback_ms: int, subquery_step_ms: int) -> Plan:
+def make_plan(
+    expr: Expr,
+    grid: Grid,
+    times: TimeRange,
+    *,
+    lookback_ms: int,
+    subquery_step_ms: int,
+    functions: Mapping[str, Signature] = FUNCTIONS,
+) -> Plan:
     """Return the plan of a checked expression over a grid; `times` is the range of the query itself."""
-    planner = Planner(times, lookback_ms, subquery_step_ms)
+    planner = Planner(times, lookback_ms, subquery_step_ms, functions)
     root = planner.plan(expr, grid)
     return Plan(root, tuple(planner.sources), grid)
 
@@ -170,6 +180,7 @@ class Planner:
     times: TimeRange
     lookback_ms: int
     subquery_step_ms: int
+    functions: Mapping[str, Signature] = FUNCTIONS
     sources: dict[Source, int] = Factory(dict)
 
     def plan(self, expr: Expr, grid: Grid) -> Node:
@@ -242,7 +253,7 @@ class Planner:
             arguments = (self.plan(expr.args[0], grid), self.info_selector(expr, grid))
         else:
             arguments = tuple([self.plan(a, grid) for a in expr.args])
-        return CallNode(expr, FUNCTIONS[expr.name].returns, grid, found, arguments)
+        return CallNode(expr, self.functions[expr.name].returns, grid, found, arguments)
 
     def info_selector(self, expr: nodes.Call, grid: Grid) -> Node:
         """Plan the selector of info series: the matchers of the second argument, and a name where it gives none."""
