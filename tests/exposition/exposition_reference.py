@@ -130,7 +130,12 @@ def label_set(pairs, type_):
     """Return the sorted labels without empty ones."""
     bound = {"histogram": "le", "summary": "quantile"}.get(type_)
     out = {}
+    empty = {k for k, v in pairs if not v}
+    if "__name__" in empty:
+        raise Refused("no name")
     for k, v in pairs:
+        if k in empty:
+            continue
         if k in out:
             raise Refused("duplicate")
         if k == bound and NUMBER.fullmatch(v.encode("utf-8", "surrogatepass")):
@@ -204,7 +209,7 @@ def sample(c, type_):
         if c.peek() == b" ":
             c.take(b" ")
             exemplar_time = seconds(c.token(b" \n"))
-        exemplar = label_set(pairs, ""), bits(exemplar_value), exemplar_time
+        exemplar = tuple(sorted((k, v) for k, v in dict(pairs).items() if v)), bits(exemplar_value), exemplar_time
     c.take(b"\n")
     return labels, bits(value), time, exemplar
 
@@ -221,6 +226,8 @@ def parse(body, openmetrics):
     """Return [(labels, value bits, timestamp, exemplar)], or raise Refused."""
     c = Cursor(body, openmetrics)
     type_, out = "", []
+    if not body:
+        return out
     while c.at < len(body):
         end = body.find(b"\n", c.at)
         line = body[c.at :] if end < 0 else body[c.at : end]

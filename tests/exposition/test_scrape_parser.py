@@ -43,6 +43,8 @@ def samples(body, format=TEXT):
         (b'go_gc{a="abc\x00"} 1', {"a": "abc\x00"}, 1),
         (b'go_gc{a="two\nlines"} 1', {"a": "two\nlines"}, 1),
         (b'go_gc{a="",b="x"} 1', {"b": "x"}, 1),
+        (b'go_gc{b="x",b="",c="y"} 1', {"c": "y"}, 1),
+        (b'go_gc{b="",b="x"} 1', {}, 1),
         (b'{"go_gc","x.y"="z"} 1', {"x.y": "z"}, 1),
         (b'{ "go_gc", a = "b" } 1', {"a": "b"}, 1),
         (b'{a="b","go_gc"} 1', {"a": "b"}, 1),
@@ -94,6 +96,7 @@ def test_utf8_names_with_escapes():
         (b'{a="ok"} 1', "metric name not set", 1, 1),
         (b'a{"b"} 1', "metric name already set", 1, 3),
         (b'a{b="1",b="2"} 1', 'label name "b" is not unique', 1, 1),
+        (b'a{__name__=""} 1', "missing metric name", 1, 1),
         (b'a{__name__="b"} 1', 'label name "__name__" is not unique', 1, 1),
         (b"# TYPE #\n", "expected metric name after TYPE", 1, 8),
         (b"# HELP #\n", "expected metric name after HELP", 1, 8),
@@ -117,7 +120,6 @@ def test_text_errors(body, reason, line, column):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "data does not end with # EOF"),
         (b"\n", "expected a valid start token"),
         (b"metric", "expected value after metric"),
         (b"metric 1", "data does not end with # EOF"),
@@ -337,6 +339,18 @@ def test_timestamps_in_every_line_and_in_some():
         parser.parse(b"a 1\nb 2 3 4\n")
 
 
+def test_timestamps_with_leading_zeros():
+    """Leading zeros do not count against the length of a timestamp."""
+    body = b"a 1 00000000000000000000000000001\n"
+    assert ScrapeParser(TEXT).parse(body).timestamps_ms.tolist() == [1]
+
+
+def test_an_exemplar_with_a_name_twice():
+    """A repeated name in an exemplar does not fail the scrape."""
+    parsed = ScrapeParser(OM).parse(b'a_total 1 # {x="1",x="2"} 1\n# EOF\n')
+    assert parsed.exemplars[0].labels == (("x", "2"),)
+
+
 def test_nan_is_the_normal_nan():
     """Every NaN of a body has the payload of Prometheus' normal NaN, so that none looks like a staleness marker."""
     for body in (b"a NaN\n", b"a nan 1\nb 1\n"):
@@ -364,8 +378,8 @@ def test_limits():
 
 
 def test_empty_bodies():
-    """A text body may be empty or blank; so may OpenMetrics but for its last line, with or without line end."""
-    for body, format in ((b"", TEXT), (b"\n \n", TEXT), (b"# EOF", OM), (b"# EOF\n", OM)):
+    """No bytes are an empty scrape; text may be blank, OpenMetrics has its last line, with or without line end."""
+    for body, format in ((b"", TEXT), (b"", OM), (b"\n \n", TEXT), (b"# EOF", OM), (b"# EOF\n", OM)):
         parser = ScrapeParser(format)
         for _ in range(2):
             assert len(parser.parse(body)) == 0

@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import frozen
 
-from ..model.labels import NAME, Labels
+from ..model.labels import NAME, Labels, from_mapping
 from ..model.metadata import MetricType
 from .floats import format_openmetrics_float, parse_float, printable
 
@@ -96,8 +96,17 @@ def read_series(data: bytes, at: int, dialect: Dialect) -> tuple[list[tuple[str,
 
 
 def to_labels(pairs: list[tuple[str, str]], type_: MetricType, at: int) -> Labels:
-    """Return the label set of pairs as read within a family of `type_`; empty values are dropped."""
+    """Return the label set of pairs as read within a family of `type_`.
+
+    An empty value drops its label, also one given beside it, as it does in Prometheus.
+    """
     labels = dict(pairs)
+    if len(labels) < len(pairs) or not all(labels.values()):
+        empty = {name for name, value in pairs if not value}
+        pairs = [pair for pair in pairs if pair[0] not in empty]
+        labels = dict(pairs)
+    if NAME not in labels:
+        raise Malformed("missing metric name", at)
     if len(labels) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for i, name in enumerate(names) if name in names[:i])
@@ -105,7 +114,7 @@ def to_labels(pairs: list[tuple[str, str]], type_: MetricType, at: int) -> Label
     bound = BOUND_LABEL.get(type_)
     if bound in labels:
         labels[bound] = canonical_bound(labels[bound])
-    return tuple(sorted([pair for pair in labels.items() if pair[1]]))
+    return tuple(sorted(labels.items()))
 
 
 def canonical_bound(value: str) -> str:
@@ -127,7 +136,8 @@ def read_text_tail(tail: bytes) -> tuple[float, int | None]:
         raise Malformed(f"expected {wanted}, got {_got(tail, match.end())}", match.end())
     if match[2] is None:
         return value, None
-    if len(match[2]) > 19 or (time := int(match[2])) >= _MILLISECONDS_MAX:
+    digits = match[2].lstrip(b"0") or b"0"
+    if len(digits) > 19 or (time := int(digits)) >= _MILLISECONDS_MAX:
         raise Malformed(f"timestamp out of range: {printable(match[2])}", match.start(2))
     return value, time
 
@@ -245,7 +255,8 @@ def _read_exemplar(tail: bytes, at: int) -> tuple[ExemplarText, int]:
         raise Malformed(f"expected value after exemplar labels, got {_got(tail, at)}", at)
     value = _number(match[1], match.start(1))
     time = None if match[2] is None else _seconds(match[2], match.start(2), "exemplar timestamp")
-    return (to_labels(pairs, MetricType.UNKNOWN, at), value, time), match.end()
+    # A name twice does not fail the scrape, as it would in a series: the last value stands.
+    return (from_mapping(dict(pairs)), value, time), match.end()
 
 
 def _seconds(token: bytes, at: int, what: str) -> int:

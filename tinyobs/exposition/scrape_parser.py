@@ -81,7 +81,12 @@ class ScrapeParser:
         self._body_count = 0
 
     def parse(self, body: bytes) -> Parsed:
-        """Return the samples of a body; raises `ExpositionError` where any line is malformed."""
+        """Return the samples of a body; raises `ExpositionError` where any line is malformed.
+
+        A body of no bytes is an empty scrape in every format, as in Prometheus, and is forgotten at once.
+        """
+        if not body:
+            return _parsed(np.empty(0, np.int32), Tails(np.empty(0)), {}, {})
         layout = self._layout
         fitting = None if layout is None else layout.tails(body)
         if layout is not None and fitting is not None:
