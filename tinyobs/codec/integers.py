@@ -29,7 +29,7 @@ ROWS_MAX: Final = 1 << 20
 """Most rows in one block."""
 INTEGERS_MAX: Final = 1 << 26
 """Most integers in one block."""
-SAMPLED: Final = (18, 36)
+SAMPLED: Final = (9, 36)
 """Positions of a row on which order, base and magnitude are decided: in blocks of short rows, of long ones."""
 LONG_ROW: Final = 100
 """Rows of so many integers are long."""
