@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import httpx
 import pytest
 import trio
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 
 from tinyobs.abc import Route
 from tinyobs.errors import UsageError
 from tinyobs.web.application import Application
 from tinyobs.web.listener import Address, parse_address
 from tinyobs.web.options import ServerOptions, WebOptions
+from tinyobs.web.pieces import PiecesResponse
 from tinyobs.web.server import Server
 
 GET = b"GET /x HTTP/1.1\r\nhost: t\r\n\r\n"
@@ -30,6 +31,12 @@ Handler = Callable[[Request], Any]
 async def hello(request: Request) -> Response:
     """Answer a word."""
     return PlainTextResponse("hello")
+
+
+def endless() -> Generator[bytes]:
+    """Yield a body without end."""
+    while True:
+        yield bytes(1 << 20)
 
 
 def make_server(
@@ -249,11 +256,7 @@ async def test_a_client_that_does_not_read_is_cut() -> None:
     """An answer that is not taken in time does not hold the connection for ever."""
 
     async def handler(request: Request) -> Response:
-        async def pieces() -> AsyncIterator[bytes]:
-            while True:
-                yield bytes(1 << 20)
-
-        return StreamingResponse(pieces())
+        return PiecesResponse(endless())
 
     server = make_server(handler, options=ServerOptions(send_seconds=0.1))
     async with running(server) as [url]:
@@ -300,14 +303,9 @@ async def test_stopping_cuts_what_takes_too_long(stubborn: bool) -> None:
     begun = trio.Event()
 
     async def handler(request: Request) -> Response:
-        async def pieces() -> AsyncIterator[bytes]:
-            while True:
-                begun.set()
-                yield bytes(1 << 20)
-
-        if stubborn:
-            return StreamingResponse(pieces())
         begun.set()
+        if stubborn:
+            return PiecesResponse(endless())
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 

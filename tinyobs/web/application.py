@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 import trio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from ..abc import Route
@@ -104,27 +104,33 @@ class Application:
         self, match: Match | Response, scope: Any, inbox: Inbox, reply: Reply, headers: dict[bytes, bytes]
     ) -> None:
         """Make the answer and send it; only `trio.Cancelled` escapes."""
+        response = await self._response(match, scope, inbox, headers)
+        try:
+            await response(scope, inbox.receive, reply.send)
+        except (ConnectionError, ClientDisconnect):
+            log.debug("the client went away during the answer", path=scope["path"])
+        except Exception as e:  # a streamed body is made while it is sent, and may fail as a handler does
+            log.error("an answer failed", path=scope["path"], exc_info=e)
+            if not reply.status:
+                await _internal()(scope, inbox.receive, reply.send)
+            # Else it is too late for another status: without the end of the body the server cuts the connection, so
+            # that the client sees that the answer is incomplete.
+
+    async def _response(
+        self, match: Match | Response, scope: Any, inbox: Inbox, headers: dict[bytes, bytes]
+    ) -> Response:
+        """Return the handler's answer, or that of what went wrong."""
         try:
             if self._authenticator is not None:
                 scope["user"] = await self._authenticator.check(headers.get(b"authorization", b"").decode("latin-1"))
-            if isinstance(match, Response):
-                response = match
-            else:
-                response = await self._handle(match, scope, inbox)
-            # A streamed body is made while it is sent, and may fail as a handler does.
-            await response(scope, inbox.receive, reply.send)
-            return
+            return match if isinstance(match, Response) else await self._handle(match, scope, inbox)
         except HttpError as e:
-            response = e.response()
+            return e.response()
         except TinyObsError as e:
-            response = _of_error(e)
-        except Exception as e:
+            return _of_error(e)
+        except Exception as e:  # whatever a handler raises must not end the server
             log.error("a handler failed", path=scope["path"], exc_info=e)
-            response = ApiError("internal", "internal error; the log of the server has the details").response()
-        if not reply.status:
-            await response(scope, inbox.receive, reply.send)
-        # Else it is too late for another status: returning without the end of the body makes the server cut the
-        # connection, so that the client sees that the answer is incomplete.
+            return _internal()
 
     async def _handle(self, match: Match, scope: Any, inbox: Inbox) -> Response:
         if self._readiness is not None and not match.label.startswith(ALWAYS_SERVED):
@@ -145,6 +151,10 @@ class Application:
         if scope["path"].startswith(self._prefix + API):
             return (*self._fixed_headers, *cors_headers(headers.get(b"origin", b""), self.options.cors_origin))
         return self._fixed_headers
+
+
+def _internal() -> Response:
+    return ApiError("internal", "internal error; the log of the server has the details").response()
 
 
 def _of_error(error: TinyObsError) -> Response:

@@ -1,12 +1,13 @@
-"""One connection: Hypercorn speaks HTTP/1.1 and HTTP/2 on it, we bound it and add the client's certificate.
+"""One connection, from the handshake on: HTTP/2 goes to Hypercorn, HTTP/1.1 to `http1.py`.
 
 Hypercorn's `TCPServer` is driven directly, without its own server loop, which has neither a limit of connections nor
-access to the certificate.  It is not documented API, so the version is pinned and tests/web/test_server.py holds the
-behaviour that we rely on.  This is the only file that imports Hypercorn.
+access to the client's certificate.  It is not documented API, so the version is pinned and tests/web/test_tls.py holds
+the behaviour that we rely on.  This is the only file that imports Hypercorn.
 """
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import structlog
@@ -17,6 +18,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from .application import Application
+from .http1 import Http1Connection
 from .options import ServerOptions
 from .tls import TlsContexts, has_allowed_name
 
@@ -48,7 +50,7 @@ class BoundedStream:
         return getattr(self._stream, name)
 
 
-class _Connection(TCPServer):
+class _Http2Connection(TCPServer):
     """Hypercorn's connection, without its habit of outliving the client by the keep-alive time."""
 
     async def _read_data(self) -> None:
@@ -61,12 +63,13 @@ class ConnectionServer:
 
     def __init__(self, app: Application, options: ServerOptions, tls: TlsContexts | None) -> None:
         asgi: Any = app  # Hypercorn types every message of ASGI; ours are mappings
-        self._app = ASGIWrapper(asgi)
+        self._asgi = ASGIWrapper(asgi)
+        self._app = app
         self._options = options
         self._tls = tls
         self._config = _hypercorn_config(options)
         self._context = WorkerContext(None)
-        self._open: set[trio.SocketStream] = set()
+        self._open: dict[trio.SocketStream, Http1Connection | None] = {}
 
     @property
     def open_count(self) -> int:
@@ -75,27 +78,49 @@ class ConnectionServer:
 
     async def serve(self, plain: trio.SocketStream) -> None:
         """Serve one connection until it ends.  Errors of a connection stay within it."""
-        self._open.add(plain)
+        self._open[plain] = None
         try:
             stream, state = await self._secure(plain)
             bounded: Any = BoundedStream(stream, self._options.send_seconds)
-            await _Connection(self._app, self._config, self._context, state, bounded).run()
+            if self._tls is not None and stream.selected_alpn_protocol() == "h2":
+                await _Http2Connection(self._asgi, self._config, self._context, state, bounded).run()
+            else:
+                connection = Http1Connection(self._app, self._options, bounded, self._scope(plain, state))
+                self._open[plain] = connection
+                await connection.run()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as e:
             log.debug("connection lost", reason=str(e))
         except Exception as e:
             log.warning("connection failed", exc_info=e)
         finally:
-            self._open.discard(plain)
+            del self._open[plain]
             plain.socket.close()
 
     async def finish(self) -> None:
         """Close idle connections now, and the others after the request that they are at."""
         await self._context.terminated.set()
+        for connection in self._open.values():
+            if connection is not None:
+                connection.finish()
 
     def cut(self) -> None:
         """Close every connection at once."""
         for stream in self._open:
             stream.socket.close()
+
+    def _scope(self, plain: trio.SocketStream, state: dict[str, Any]) -> dict[str, Any]:
+        """Return what the requests of a connection have in common."""
+        with_port = plain.socket.family != socket.AF_UNIX
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "scheme": "http" if self._tls is None else "https",
+            "root_path": "",
+            "client": plain.socket.getpeername()[:2] if with_port else None,
+            "server": plain.socket.getsockname()[:2] if with_port else None,
+            "state": state,
+            "extensions": {},
+        }
 
     async def _secure(self, plain: trio.SocketStream) -> tuple[Any, dict[str, Any]]:
         """Return the stream to speak HTTP on and the state that requests of the connection share."""

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from ...exposition.json import dump
+from ..pieces import PiecesResponse
 
 TRUNCATED: Final = "results truncated due to limit"
 JSON: Final = "application/json"
@@ -38,7 +39,7 @@ def stream(data: Iterator[str], warnings: Sequence[str] = (), infos: Sequence[st
         size += len(piece)
         if size > WHOLE_BYTES_MAX:
             head = "".join(first)
-            return StreamingResponse((p.encode() for p in chain((head,), pieces)), media_type=JSON)
+            return PiecesResponse((p.encode() for p in chain((head,), pieces)), media_type=JSON)
     return Response("".join(first).encode(), media_type=JSON)
 
 

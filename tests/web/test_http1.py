@@ -1,0 +1,163 @@
+"""HTTP/1.1 as clients of all kinds speak it, byte by byte."""
+
+from __future__ import annotations
+
+import email.utils
+
+import pytest
+import trio
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from test_server import GET, connect, make_server, read_answer, read_until_end, running
+
+from tinyobs.web.http1 import date_header
+from tinyobs.web.pieces import PiecesResponse
+
+CLOSE = b"GET /x HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+
+
+async def echo(request: Request) -> Response:
+    """Answer the body, or the path when there is none."""
+    return PlainTextResponse(await request.body() or request.url.path)
+
+
+async def ask(*sent: bytes, handler: object = echo, half_close: bool = True) -> bytes:
+    """Send pieces on one connection, close our half, and return all that comes back."""
+    async with running(make_server(handler)) as [url]:  # type: ignore[arg-type]
+        stream = await connect(url)
+        for piece in sent:
+            await stream.send_all(piece)
+        if half_close:
+            await stream.send_eof()
+        return await read_until_end(stream)
+
+
+async def test_version_1_0_closes_after_the_answer() -> None:
+    """Without a keep-alive of its own an old client gets one answer."""
+    async with running(make_server(echo)) as [url]:
+        stream = await connect(url)
+        await stream.send_all(b"GET /x HTTP/1.0\r\n\r\n")
+        answer = await read_until_end(stream)
+    assert answer.endswith(b"\r\n\r\n/x")
+
+
+async def test_connection_close_is_honoured() -> None:
+    """The answer says so and the connection ends."""
+    async with running(make_server(echo)) as [url]:
+        stream = await connect(url)
+        await stream.send_all(b"GET /x HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n")
+        answer = await read_until_end(stream)
+    assert b"connection: close" in answer.lower()
+
+
+async def test_a_client_that_waits_for_100_gets_it() -> None:
+    """curl sends large bodies so."""
+    async with running(make_server(echo)) as [url]:
+        stream = await connect(url)
+        await stream.send_all(b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n")
+        assert b"100" in await read_answer(stream, b"\r\n\r\n")
+        await stream.send_all(b"hello")
+        assert b"200 " in await read_answer(stream)
+        await stream.aclose()
+
+
+async def test_head_has_the_length_and_no_body() -> None:
+    """The connection stays usable."""
+    answer = await ask(b"HEAD /x HTTP/1.1\r\nhost: t\r\n\r\n" + GET)
+    first, _, second = answer.partition(b"\r\n\r\n")
+    assert b"content-length: 2" in first.lower()
+    assert second.startswith(b"HTTP/1.1 200")
+
+
+async def test_the_absolute_form_of_a_target() -> None:
+    """Proxies may send it."""
+    assert (await ask(b"GET http://elsewhere/x?a=1 HTTP/1.1\r\nhost: t\r\n\r\n")).endswith(b"/x")
+
+
+async def test_chunked_bodies_in_any_pieces() -> None:
+    """A body cut anywhere is the same body."""
+    whole = b"POST /x HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+    assert (await ask(*[whole[i : i + 1] for i in range(len(whole))])).endswith(b"\r\n\r\nhello")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"POST /x HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /x HTTP/1.1\r\n\r\n",
+        b"GET /x HTTP/1.1\r\nhost: t\r\nbad header\r\n\r\n",
+        b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 1, 2\r\n\r\n",
+    ],
+)
+async def test_malformed_requests_are_400(bad: bytes) -> None:
+    """Wherever the fault is, head or body."""
+    assert (await ask(bad)).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_cut_body_never_reaches_the_end_of_a_handler() -> None:
+    """A client that stops half way has sent no request."""
+    ended = False
+
+    async def handler(request: Request) -> Response:
+        nonlocal ended
+        await request.body()
+        ended = True
+        return Response()
+
+    answer = await ask(b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\nabc", handler=handler)
+    assert not ended
+    assert not answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_body_that_nobody_reads_does_not_spoil_the_next_request() -> None:
+    """What has arrived is passed over."""
+
+    async def handler(request: Request) -> Response:
+        return PlainTextResponse("ignored")
+
+    answer = await ask(b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\n\r\nabc" + GET, handler=handler)
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
+async def test_a_stream_without_length_is_chunked() -> None:
+    """The end of the body is marked."""
+
+    async def handler(request: Request) -> Response:
+        return PiecesResponse(piece for piece in (b"one", b"two"))
+
+    assert (await ask(CLOSE, handler=handler, half_close=False)).endswith(b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+async def test_a_stream_that_fails_has_no_end() -> None:
+    """The client can tell that it is incomplete."""
+
+    def pieces() -> object:
+        yield b"one"
+        raise RuntimeError("half way")
+
+    async def handler(request: Request) -> Response:
+        return PiecesResponse(pieces())  # type: ignore[arg-type]
+
+    assert (await ask(GET, handler=handler, half_close=False)).endswith(b"3\r\none\r\n")
+
+
+async def test_a_flood_of_pipelined_requests_is_answered_in_order() -> None:
+    """More than is taken in ahead waits in the kernel."""
+    requests = [b"GET /x HTTP/1.1\r\nhost: t\r\nx-%d: %s\r\n\r\n" % (i, b"y" * 1000) for i in range(150)]
+    async with running(make_server(echo)) as [url]:
+        stream = await connect(url)
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                await stream.send_all(b"".join(requests))
+                await stream.send_eof()
+
+            nursery.start_soon(send)
+            answer = await read_until_end(stream)
+    assert answer.count(b"HTTP/1.1 200") == 150
+
+
+def test_the_date_is_that_of_rfc_9110() -> None:
+    """The header reads back as the second it was made of."""
+    assert email.utils.parsedate_to_datetime(date_header(784_111_777).decode()).timestamp() == 784_111_777
+    assert date_header(784_111_777) == b"Sun, 06 Nov 1994 08:49:37 GMT"

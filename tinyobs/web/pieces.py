@@ -1,0 +1,37 @@
+"""A large body that is made piece by piece while it is sent, each piece in a worker thread.
+
+Not Starlette's `StreamingResponse`, which leaves an unfinished generator behind when the client goes away, and whose
+threads are those of another library's limiter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import trio
+from starlette.responses import Response
+
+
+class PiecesResponse(Response):
+    """Sends what a generator yields.  The generator is closed in any case, as soon as it is not running."""
+
+    def __init__(self, pieces: Generator[bytes], status_code: int = 200, media_type: str | None = None) -> None:
+        """Take the generator; there is no content length."""
+        self._pieces = pieces
+        self.status_code = status_code
+        self.media_type = media_type
+        self.background = None
+        self.body = b""
+        self.init_headers()
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send head and pieces."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        try:
+            while (piece := await trio.to_thread.run_sync(next, self._pieces, None)) is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            self._pieces.close()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
