@@ -1,0 +1,98 @@
+"""Real processes for end-to-end tests: our daemon and programs of others, on free loopback ports."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def program(name: str) -> str:
+    """Return the path of another project's program, or skip the test."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed (Debian package {name.replace('promtool', 'prometheus')})")
+    return path
+
+
+def get(url: str, seconds: float = 30.0) -> bytes:
+    with urllib.request.urlopen(url, timeout=seconds) as answer:
+        return bytes(answer.read())
+
+
+def query(base: str, expression: str, at: float | None = None) -> dict[tuple[tuple[str, str], ...], float]:
+    """Return the vector that an expression yields, by label set."""
+    parameters = {"query": expression} | ({"time": repr(at)} if at is not None else {})
+    data = json.loads(get(f"{base}/api/v1/query?{urllib.parse.urlencode(parameters)}"))["data"]
+    assert data["resultType"] == "vector", data
+    return {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in data["result"]}
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a URL answers 200; fails when the process ends or takes too long."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        assert process.poll() is None, f"the process ended with {process.returncode}"
+        try:
+            get(url, 1.0)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pause()
+        else:
+            return
+    raise AssertionError(f"{url} does not answer")
+
+
+def pause(seconds: float = 0.05) -> None:
+    """Let other processes run: real time is all that helps with real programs."""
+    signal.sigtimedwait([], seconds)
+
+
+@contextmanager
+def running(command: list[str], ready: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the context ends; `ready` is the URL that tells that it works."""
+    with (folder / f"{Path(command[0]).name}.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        try:
+            wait_for(ready, process)
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def daemon(folder: Path, *flags: str, port: int | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run TinyObs; yields (base URL, process)."""
+    port = port or free_port()
+    base = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "tinyobs", "run", f"--web.listen-address=127.0.0.1:{port}",
+        f"--storage.tsdb.path={folder / 'data'}", *flags,
+    ]  # fmt: skip
+    with running(command, f"{base}/-/ready", folder) as process:
+        yield base, process

@@ -1,0 +1,133 @@
+"""TinyObs beside the real Prometheus and node_exporter: same targets, same answers."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.processes import daemon, free_port, get, pause, program, query, running
+
+pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(180)]
+
+SCRAPE = """
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: node
+    static_configs: [{{targets: ["127.0.0.1:{port}"], labels: {{env: test}}}}]
+"""
+REMOTE_WRITE = """
+remote_write:
+  - url: {base}/api/v1/write
+    queue_config: {{batch_send_deadline: 200ms}}
+"""
+
+
+def prometheus(folder, config):
+    """Run the Debian Prometheus on a configuration; yields its base URL in a context."""
+    port = free_port()
+    (folder / "peer.yml").write_text(config)
+    command = [
+        program("prometheus"), "--config.file=peer.yml", f"--web.listen-address=127.0.0.1:{port}",
+        f"--storage.tsdb.path={folder / 'peer-data'}",
+    ]  # fmt: skip
+    return f"http://127.0.0.1:{port}", running(command, f"http://127.0.0.1:{port}/-/ready", folder)
+
+
+def node_exporter(folder):
+    port = free_port()
+    command = [program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
+    return port, running(command, f"http://127.0.0.1:{port}/metrics", folder)
+
+
+def normalized(found):
+    """Return a vector with `le` and `quantile` as Prometheus 3 writes them: the Debian one is older."""
+    return {
+        tuple((k, repr(float(v)) if k in ("le", "quantile") else v) for k, v in labels): value
+        for labels, value in found.items()
+    }
+
+
+def seconds_of_data(base, count):
+    """Wait until a server has so many scrapes of the node job."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        found = query(base, 'sum(count_over_time(up{job="node"}[1m]))')
+        if found and max(found.values()) >= count:
+            return
+        pause(0.2)
+    raise AssertionError("no data")
+
+
+def test_both_scrape_the_same_exporter_alike(tmp_path):
+    """Counters, gauges and rates of one exporter agree within what a second of jitter explains."""
+    port, exporter = node_exporter(tmp_path)
+    config = SCRAPE.format(port=port)
+    (tmp_path / "prometheus.yml").write_text(config)
+    peer_base, peer = prometheus(tmp_path, config)
+    with exporter, peer, daemon(tmp_path, f"--config.file={tmp_path / 'prometheus.yml'}") as (base, _):
+        for server in (base, peer_base):
+            seconds_of_data(server, 15)
+        at = time.time()
+        ours, theirs = (normalized(query(b, '{job="node"}', at)) for b in (base, peer_base))
+        assert set(ours) == set(theirs)
+        names = (
+            "node_uname_info",
+            "node_boot_time_seconds",
+            "node_memory_MemTotal_bytes",
+            "node_filesystem_size_bytes",
+        )
+        for labels in (k for k in ours if dict(k)["__name__"] in names):
+            assert ours[labels] == theirs[labels], labels
+        assert query(base, "up", at) == query(peer_base, "up", at)
+        for expression in ("rate(node_cpu_seconds_total[1m])", "sum by (mode) (rate(node_cpu_seconds_total[1m]))"):
+            mine, other = (query(b, expression, at) for b in (base, peer_base))
+            assert set(mine) == set(other)
+            for labels, value in mine.items():
+                assert value == pytest.approx(other[labels], rel=0.35, abs=0.15), (expression, labels)
+
+
+def test_prometheus_delivers_by_remote_write_and_both_answer_alike(tmp_path):
+    """What a real Prometheus scrapes and forwards is stored exactly: the same samples, the same answers."""
+    port, exporter = node_exporter(tmp_path)
+    with exporter, daemon(tmp_path, "--web.enable-remote-write-receiver", "--no-plugin=host") as (base, _):
+        peer_base, peer = prometheus(tmp_path, SCRAPE.format(port=port) + REMOTE_WRITE.format(base=base))
+        with peer:
+            seconds_of_data(base, 15)
+            at = time.time() - 5
+            for expression in (
+                '{job="node"}',
+                "count_over_time(node_load1[8s])",
+                "sum by (mode) (rate(node_cpu_seconds_total[8s]))",
+                "histogram_quantile(0.9, sum by (le) (rate(prometheus_http_request_duration_seconds_bucket[8s])))",
+                "topk(3, node_filesystem_size_bytes)",
+                'label_replace(up{job="node"}, "host", "$1", "instance", "(.*):.*")',
+                "node_memory_MemFree_bytes / on (instance) node_memory_MemTotal_bytes",
+                "max_over_time(node_load1[6s]) - min_over_time(node_load1[6s])",
+                "absent(nothing_of_the_kind)",
+            ):
+                mine, other = query(base, expression, at), query(peer_base, expression, at)
+                assert set(mine) == set(other), expression
+                for labels, value in mine.items():
+                    assert value == pytest.approx(other[labels], rel=1e-9, nan_ok=True), (expression, labels)
+
+
+def test_promtool_accepts_our_metrics_and_queries_us(tmp_path):
+    """The lint of `promtool check metrics` finds nothing, and `promtool query instant` works against the daemon."""
+    promtool = program("promtool")
+    with daemon(tmp_path, "--web.enable-remote-write-receiver") as (base, _):
+        found = subprocess.run([promtool, "check", "metrics"], input=get(f"{base}/metrics"), capture_output=True)
+        assert found.returncode == 0, found.stderr.decode() + found.stdout.decode()
+        until = time.monotonic() + 30
+        while not query(base, "up") and time.monotonic() < until:
+            pause(0.1)
+        for command, wanted in (
+            (["instant", base, "up"], b"up{instance="),
+            (["labels", base, "job"], b"tinyobs"),
+            (["series", "--match=up", base], b'__name__="up"'),
+            (["range", "--start=-1m", base, "up"], b""),
+        ):
+            found = subprocess.run([promtool, "query", *command], capture_output=True)
+            assert found.returncode == 0, found.stderr.decode()
+            assert wanted in found.stdout
