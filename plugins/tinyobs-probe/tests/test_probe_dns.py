@@ -10,7 +10,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 import trio
-from conftest import logged, silent, value
+from probe_servers import logged, silent, value
 from tinyobs.config.http_client import TlsConfig
 
 from tinyobs_probe.run import run_probe

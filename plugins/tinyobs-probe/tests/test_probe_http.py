@@ -8,7 +8,7 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-from conftest import logged, silent, value
+from probe_servers import logged, silent, value
 from tinyobs.config.http_client import BasicAuth, HttpClientConfig, TlsConfig
 from tinyobs.model.secrets import Secret
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 
 import pytest
-from conftest import logged, value
 from hypothesis import given
 from hypothesis import strategies as st
+from probe_servers import logged, value
 
 from tinyobs_probe.icmp import Echo, checksum, make_echo, open_socket
 from tinyobs_probe.run import run_probe

@@ -6,7 +6,7 @@ import numpy as np
 import pluggy
 import pytest
 import trio
-from conftest import silent
+from probe_servers import silent
 from tinyobs import hookspecs
 from tinyobs.errors import Unavailable
 from tinyobs.model.batch import AppendResult

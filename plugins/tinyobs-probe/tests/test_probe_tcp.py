@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from conftest import logged, silent, value
+from probe_servers import logged, silent, value
 from tinyobs.config.http_client import TlsConfig
 
 from tinyobs_probe.run import run_probe
@@ -35,6 +35,7 @@ async def test_connecting_is_enough(listen):
     assert not refused.success
     assert "cannot connect" in logged(refused)
     assert not (await probe("127.0.0.1")).success
+    assert "no host" in logged(await probe(f":{port}"))
 
 
 async def test_a_dialogue(listen):

@@ -49,6 +49,8 @@ async def choose(host: str, preferred: IpProtocol, fallback: bool, report: Repor
     """
     declare(report)
     report.note("resolving target address", host=host, ip_protocol=str(preferred))
+    if not host:
+        raise ProbeError("the target has no host")
     began = trio.current_time()
     try:
         address = await _look_up(host, preferred, fallback)

@@ -11,7 +11,7 @@ import h2.exceptions
 import httpcore
 import trio
 from attrs import frozen
-from tinyobs.http_client import HttpError, credential_headers
+from tinyobs.http_client import HttpError, credential_headers, has_credential_files
 
 from . import patterns
 from .address import ProbeError, declare
@@ -151,7 +151,7 @@ class _Session:
         if step.host == self._first_host:
             name = self._probe.client.tls_config.server_name
             host = next(iter(values_of(step.headers, "Host")), "")
-            return name or host.partition(":")[0] or step.host
+            return name or urlsplit(f"//{host}").hostname or step.host
         return step.host
 
     def _add_phases(self, phases: Phases, began: float, answered: float) -> None:
@@ -176,7 +176,10 @@ async def _first_step(url: str, probe: HttpProbe) -> Step:
     if "accept-encoding" not in given and probe.compression is not Compression.NONE:
         headers.append(("Accept-Encoding", str(probe.compression)))
     try:
-        credentials = await trio.to_thread.run_sync(credential_headers, probe.client)
+        if has_credential_files(probe.client):
+            credentials = await trio.to_thread.run_sync(credential_headers, probe.client)
+        else:
+            credentials = credential_headers(probe.client)
     except HttpError as e:
         raise ProbeError(str(e)) from e
     headers += [(k, v) for k, v in credentials if k.lower() not in given]

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from tinyobs.builtin.host.filesystem import FilesystemCollector
+from tinyobs.builtin.host.filesystem import FilesystemCollector, read_mounts
+from tinyobs.builtin.host.settings import Host
 
 MOUNTS = r"""/dev/sda1 / ext4 rw,relatime 0 0
 /dev/sdb1 /a\040b xfs ro,relatime 0 0
@@ -48,6 +49,13 @@ def test_mounts_lose_the_prefix_of_the_root(tree, root):
     assert set(tree.series(FilesystemCollector(), filesystem_mount_points_exclude="^/(a b|dead|run/.*)$")) == {
         k for k in found if 'mountpoint="/"' in k
     }
+
+
+def test_only_whole_folders_are_taken_off(tree):
+    """A mount beside the root whose name begins alike keeps its name."""
+    tree.write("proc/1/mounts", f"a {tree.base}/root ext4 rw 0 0\nb {tree.base}/rootless ext4 rw 0 0\n")
+    points = [m.point for m in read_mounts(Host(tree.settings().files(), tree.settings()))]
+    assert points == ["/", f"{tree.base}/rootless"]
 
 
 def test_a_mount_that_fails_has_only_its_error(tree, root):

@@ -6,7 +6,7 @@ import math
 import shutil
 
 import pytest
-from conftest import HostTree
+from host_tree import HostTree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs

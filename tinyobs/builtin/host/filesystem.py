@@ -118,7 +118,7 @@ def read_mounts(host: Host) -> list[Mount]:
             continue
         device, point, fstype, options = words[:4]
         point = _unescape(point)
-        if root and point.startswith(root):
+        if root and (point + "/").startswith(root + "/"):
             point = point[len(root) :] or "/"
         mount = Mount(_unescape(device), point, fstype, "ro" in options.split(","))
         mounts[(mount.device, mount.point, mount.fstype)] = mount

@@ -123,7 +123,7 @@ class HostSettings:
     """What is collected, how often, and from where."""
 
     enabled: bool = False
-    """Whether host metrics are collected at all."""
+    """Whether host metrics are collected; a daemon without a configuration file collects them in any case."""
     interval: DurationMs = field(default=DurationMs(15_000), validator=_is_positive)
     """Time between two collections."""
     collectors: tuple[str, ...] = field(default=(), converter=tuple, validator=_are_collectors)
