@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from attrs import define, field
 
+from ..codec.compression import DENSE
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from .assemble import Part, assemble
@@ -75,7 +76,8 @@ class Merge:
     _walks: list[_Walk] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._writer = SegmentWriter(self.disk, segment_name(self.sequence), level=self.level)
+        name = segment_name(self.sequence)
+        self._writer = SegmentWriter(self.disk, name, level=self.level, zstd_level=DENSE)
         budget = self.slice_samples_max // len(self.inputs)
         self._walks = [_Walk(reader.iterate(_block_of(entry, budget))) for entry, reader in self.inputs]
 

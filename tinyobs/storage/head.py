@@ -20,7 +20,7 @@ from attrs import Factory, define
 from numpy.typing import NDArray
 
 from ..codec.ragged import spread
-from .head_chunk import HeadChunk, compress_runs, single_run
+from .head_chunk import HeadChunk, compress_runs, ranks_of, single_run, unite_chunks
 from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
 from .head_view import HeadView
 from .wal_format import NewestRecord
@@ -29,6 +29,8 @@ NEVER: Final = np.iinfo(np.int64).min
 """Newest time of a series that has none."""
 STAGED_ROWS: Final = 16_384
 """Rows set aside (3 MB) before they are compressed together."""
+UNITED_ROWS: Final = 3
+"""Chunks are united where a series has at least so many rows in them on average."""
 DIRECT_SAMPLES: Final = 4096
 """A batch of at least so many samples, many per series, becomes chunks without passing through rows."""
 
@@ -60,6 +62,8 @@ class Head:
     _staged_count: int = 0
     _retired: list[tuple[Rows, list[weakref.ref[HeadView]]]] = Factory(list)
     _views: list[weakref.ref[HeadView]] = Factory(list)
+    _united: int = 0
+    """Chunks before this one are not looked at again by `unite`."""
 
     # -- appending ---------------------------------------------------------------------------------------------
 
@@ -174,7 +178,7 @@ class Head:
         rows = np.concatenate(self._staged)
         self._staged, self._staged_count = [], 0
         m = self.matrix
-        rows = rows[np.lexsort((m.births[rows], m.refs[rows], self._ranks_of(m.refs[rows])))]
+        rows = rows[np.lexsort((m.births[rows], m.refs[rows], ranks_of(m.refs[rows], self.ranks)))]
         for i in range(0, len(rows), STAGED_ROWS):
             part = rows[i : i + STAGED_ROWS]
             self._publish(compress_runs(m.refs[part], read_rows(m, part, m.counts[part])))
@@ -186,6 +190,31 @@ class Head:
         else:
             m.free(rows)
 
+    def unite(self, samples_max: int) -> tuple[int, int, list[HeadChunk]] | None:
+        """Return (first, last, chunks): what chunks first .. last-1 become when rows of the same series are joined.
+
+        Takes about `samples_max` samples, oldest first; None when so many are not there.  Changes nothing yet: the
+        work may be long, `put_united` is short.
+        """
+        while True:
+            first = last = self._united
+            samples = 0
+            while last < len(self.chunks) and samples < samples_max:
+                samples += self.chunks[last].sample_count
+                last += 1
+            if samples < samples_max:
+                return None
+            refs = np.concatenate([c.refs for c in self.chunks[first:last]])
+            if len(refs) >= UNITED_ROWS * len(np.unique(refs)):
+                return first, last, unite_chunks(self.chunks[first:last], self.ranks)
+            self._united = last
+
+    def put_united(self, first: int, last: int, chunks: list[HeadChunk]) -> None:
+        """Put the result of `unite` in place."""
+        self.chunks[first:last] = chunks
+        self.chunk_bytes = sum(c.nbytes for c in self.chunks)
+        self._united = first + len(chunks)
+
     def freeze(self) -> None:
         """Make frozen chunks of everything."""
         assert not self.frozen
@@ -193,12 +222,12 @@ class Head:
         self._stage(self._row_of[rows].astype(np.int64))
         self.compress()
         self.frozen = tuple(self.chunks)
-        self.chunks, self.chunk_bytes = [], 0
+        self.chunks, self.chunk_bytes, self._united = [], 0, 0
         self.min_ms, self.max_ms = 2**63 - 1, -(2**63)
 
     def thaw(self) -> None:
         """Take frozen chunks back: the cut could not be done."""
-        self.chunks = [*self.frozen, *self.chunks]
+        self.chunks, self._united = [*self.frozen, *self.chunks], 0
         self.frozen = ()
         self._recount()
 
@@ -270,15 +299,6 @@ class Head:
             else:
                 self.matrix.free(rows)
         self._retired = waiting
-
-    def _ranks_of(self, refs: Refs) -> NDArray[np.uint32]:
-        known = len(self.ranks)
-        if not known:
-            return refs
-        ranks = np.full(len(refs), 0xFFFFFFFF, np.uint32)
-        old = refs < known
-        ranks[old] = self.ranks[refs[old]]
-        return ranks
 
     def _recount(self) -> None:
         self.chunk_bytes = sum(c.nbytes for c in self.chunks)

@@ -6,6 +6,7 @@ query for one metric, and the cut into a segment, decode few chunks.  A chunk ha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import decode_page, encode_page
-from ..codec.ragged import offsets_of
+from ..codec.ragged import offsets_of, spread
 from .head_rows import Runs
 
 CHUNK_SAMPLES: Final = 32_768
@@ -60,6 +61,28 @@ def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:
         chunks.append(HeadChunk(refs[row:end].copy(), int(times.min()), int(times.max()), b - a, page))
         row = end
     return chunks
+
+
+def unite_chunks(chunks: Sequence[HeadChunk], ranks: NDArray[np.uint32]) -> list[HeadChunk]:
+    """Return the samples of successive chunks in chunks of longer rows.  ranks: label order by ref, where known."""
+    parts = [c.read(np.arange(len(c.refs))) for c in chunks]
+    refs = np.concatenate([c.refs for c in chunks])
+    lengths = np.concatenate([np.diff(p.offsets) for p in parts])
+    starts = offsets_of(lengths)[:-1]
+    order = np.lexsort((refs, ranks_of(refs, ranks)))  # stable: rows of one series stay in order of age
+    at = spread(starts[order], lengths[order])
+    times = np.concatenate([p.times_ms for p in parts])[at]
+    values = np.concatenate([p.values for p in parts])[at]
+    return compress_runs(refs[order], Runs(offsets_of(lengths[order]), times, values))
+
+
+def ranks_of(refs: NDArray[np.uint32], ranks: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the rank of each series; series too new to have one come last."""
+    if not len(ranks):
+        return refs
+    found = ranks[np.minimum(refs, len(ranks) - 1)]
+    found[refs >= len(ranks)] = 0xFFFFFFFF
+    return found
 
 
 def single_run(times_ms: NDArray[np.int64], values: NDArray[np.float64], lengths: NDArray[np.int64]) -> Runs:

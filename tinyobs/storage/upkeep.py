@@ -90,6 +90,10 @@ class Upkeep:
             slice_max = engine.options.slice_samples_max
             self._merge = Merge(engine.disk, pairs, level, segments.take_sequence(), slice_max)
             return True
+        united = engine.head.unite(engine.options.slice_samples_max)
+        if united is not None:
+            engine.publish(lambda: engine.head.put_united(*united))
+            return True
         if engine.index.tidy():
             engine.head.ranks = engine.index.ranks
         return False
