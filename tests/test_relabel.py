@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs import relabel
@@ -193,6 +193,7 @@ def test_rules_compare_by_value() -> None:
 names = st.sampled_from(["a", "b", "c", "d"])
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(names, st.text(max_size=3), max_size=4),
     st.lists(names, max_size=3).map(tuple),

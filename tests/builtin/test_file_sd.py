@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.abc import DiscovererContext, TargetGroup
@@ -18,6 +18,8 @@ from tinyobs.builtin import file_sd
 from tinyobs.builtin.file_sd import LOOK_EVERY_SECONDS, FileDiscoverer, WatchedFiles, read_groups
 from tinyobs.config.discovery import FileSdConfig
 from tinyobs.config.fields import FilePath
+from tinyobs.config.loader import load
+from tinyobs.config.schema import Config
 from tinyobs.errors import ConfigError
 from tinyobs.model.durations import DurationMs
 
@@ -138,9 +140,9 @@ async def test_changes_are_published(
     file = tmp_path / "a.json"
     touch(file, json.dumps([{"targets": ["x"]}]), 1)
     sender, receiver = trio.open_memory_channel[Sequence[TargetGroup]](10)
-    config = FileSdConfig(files=(FilePath("*.json"),), refresh_interval_ms=DurationMs(60_000))
+    config = FileSdConfig(files=(FilePath(f"{tmp_path}/*.json"),), refresh_interval_ms=DurationMs(60_000))
     (kind,) = file_sd.tinyobs_discoverers()
-    discoverer = kind.make(config, DiscovererContext("job", 0, str(tmp_path), FixedClock()))
+    discoverer = kind.make(config, DiscovererContext("job", 0, "", FixedClock()))
     assert isinstance(discoverer, FileDiscoverer)
     await nursery.start(discoverer.run, sender.send)
     assert receiver.receive_nowait() == [group(file, 0, "x")]
@@ -150,6 +152,31 @@ async def test_changes_are_published(
     assert trio.current_time() - before <= LOOK_EVERY_SECONDS
     assert discoverer.statistics().mtime_seconds == {str(file): 2.0}
     nursery.cancel_scope.cancel()
+
+
+def written_configuration() -> Config:
+    """Write a configuration and a file of targets into a folder of the current one; return what was read."""
+    Path("conf").mkdir()
+    Path("conf/a.yml").write_text("[{targets: [x]}]")
+    Path("conf/main.yml").write_text("scrape_configs: [{job_name: j, file_sd_configs: [{files: [a.yml]}]}]")
+    return load("conf/main.yml")
+
+
+async def test_a_relative_path_starts_at_the_configuration_file(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the configuration file itself is named by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    config = written_configuration()
+    ((_, (entry,)),) = config.scrape_configs[0].discovery
+    published: list[Sequence[TargetGroup]] = []
+
+    async def publish(groups: Sequence[TargetGroup]) -> None:
+        published.append(groups)
+
+    await nursery.start(FileDiscoverer(entry, DiscovererContext("j", 0, config.folder, FixedClock())).run, publish)
+    nursery.cancel_scope.cancel()
+    assert published == [[group("conf/a.yml", 0, "x")]]
 
 
 async def test_everything_is_read_again_at_the_interval(
@@ -170,6 +197,7 @@ async def test_everything_is_read_again_at_the_interval(
     nursery.cancel_scope.cancel()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(alphabet='[]{}":, targetslb1\n\t', max_size=60).map(str.encode))
 def test_any_content_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     """No content of a file stops the discovery."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.config.scalars import read_bool, read_float, read_int, read_url
@@ -57,6 +57,7 @@ def test_refused(read: Callable[[str], Any], text: str, message: str) -> None:
         read(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes a reader fail in another way."""
@@ -65,6 +66,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
             read(text)
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**64 - 1))
 def test_integers_read_back(value: int) -> None:
     """All of 64 bits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.config import yaml_tree
@@ -104,6 +104,7 @@ def test_length_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert messages("a: 0123456789") == ["0:0: longer than 10 bytes"]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab:- \n[]{},&*!'\"<|>#?%\t0~", max_size=60))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes the reader fail: there is a tree or there are problems."""
@@ -111,6 +112,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert root is not None or problems or not text.strip() or plain(root) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """The same for bytes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.model.durations import DURATION_MS_MAX, format_duration, parse_duration
@@ -72,6 +72,7 @@ def test_printing(duration_ms: int, text: str) -> None:
     assert format_duration(duration_ms) == text
 
 
+@settings(deadline=None)
 @given(st.integers(0, DURATION_MS_MAX))
 def test_printed_durations_read_back(duration_ms: int) -> None:
     """Printing loses nothing."""

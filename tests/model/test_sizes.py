@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.model.sizes import SIZE_BYTES_MAX, format_size, parse_size
@@ -46,12 +46,14 @@ def test_printing(size_bytes: int, text: str) -> None:
     assert format_size(size_bytes) == text
 
 
+@settings(deadline=None)
 @given(st.integers(0, SIZE_BYTES_MAX))
 def test_printed_sizes_read_back(size_bytes: int) -> None:
     """Printing loses nothing."""
     assert parse_size(format_size(size_bytes)) == size_bytes
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789.KMGTPEiB+- x", max_size=12))
 def test_any_text_is_a_size_or_refused(text: str) -> None:
     """No text makes the parser fail in another way."""

@@ -69,8 +69,7 @@ class FileDiscoverer(Discoverer):
     """Publishes the groups of the files of one entry whenever they change."""
 
     def __init__(self, config: FileSdConfig, context: DiscovererContext) -> None:
-        patterns = tuple(os.path.join(context.folder, pattern) for pattern in config.files)
-        self._files = WatchedFiles(patterns)
+        self._files = WatchedFiles(config.files)
         self._refresh_seconds = config.refresh_interval_ms / 1000
 
     async def run(
@@ -98,7 +97,7 @@ class FileDiscoverer(Discoverer):
 class WatchedFiles:
     """The files that some patterns match, and what was last read from them.  Synchronous; one caller at a time."""
 
-    patterns: tuple[str, ...]
+    patterns: Sequence[str]
     read_errors: int = 0
     mtimes: dict[str, float] = Factory(dict)
     """File -> modification time when it was last read, in seconds since 1970."""
