@@ -31,7 +31,7 @@ class CpuCollector:
     """Keeps the last counters: the kernel's idle and iowait may step back by a tick, and counters must not."""
 
     _last: dict[str, list[float]] = field(factory=dict, init=False)
-    _tick_seconds: float = field(factory=lambda: 1.0 / os.sysconf("SC_CLK_TCK"), init=False)
+    _ticks_per_second: int = field(factory=lambda: os.sysconf("SC_CLK_TCK"), init=False)
 
     def __call__(self, host: Host, out: Gathering) -> None:
         """Add the families of all CPUs that are online."""
@@ -42,7 +42,7 @@ class CpuCollector:
             name, *columns = line.split()
             if name == "cpu":
                 continue
-            ticks = [float(c) * self._tick_seconds for c in columns[:10]]
+            ticks = [int(c) / self._ticks_per_second for c in columns[:10]]
             current[name[3:]] = _monotonic(self._last.get(name[3:]), ticks + [0.0] * (10 - len(ticks)))
         self._last = current
         for cpu, seconds in current.items():

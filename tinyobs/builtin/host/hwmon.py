@@ -33,8 +33,8 @@ TYPES: Final = frozenset(
         "freq",
     ]
 )
-MILLI: Final = 1e-3
-MICRO: Final = 1e-6
+MILLI: Final = 1e3
+MICRO: Final = 1e6
 _FILE = re.compile(r"([^0-9]+)([0-9]*)(?:_(.+))?\Z")
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9:_]")
 _BARE_ELEMENTS: Final = frozenset(("fault", "alarm"))
@@ -107,20 +107,20 @@ def _add_sensor(out: Gathering, chip: str, kind: str, sensor: str, elements: dic
             out.gauge("node_hwmon_voltage_regulator_version", "Version of the voltage regulator.", value, labels)
         elif kind == "update_interval":
             help = "Time between two readings of the chip, in seconds."
-            out.gauge("node_hwmon_update_interval_seconds", help, value * MILLI, labels)
+            out.gauge("node_hwmon_update_interval_seconds", help, value / MILLI, labels)
         else:
             name = f"node_hwmon_{kind}"
             if element == "input":
                 name += "_input" if "" in elements else ""
             elif element:
                 name += f"_{clean(element)}"
-            suffix, factor = _unit(kind, element)
+            suffix, divisor = _unit(kind, element)
             add = out.counter if suffix.endswith("_total") else out.gauge
-            add(name + suffix, f"Sensor reading of kind {kind}: {element or 'value'}.", value * factor, labels)
+            add(name + suffix, f"Sensor reading of kind {kind}: {element or 'value'}.", value / divisor, labels)
 
 
 def _unit(kind: str, element: str) -> tuple[str, float]:
-    """Return (suffix of the name, factor to base units) of one element of a sensor."""
+    """Return (suffix of the name, divisor to base units) of one element of a sensor."""
     if element in _BARE_ELEMENTS:
         return "", 1.0
     if element == "beep":

@@ -58,21 +58,21 @@ TEXTS: Final = [
 
 NUMBERS: Final[dict[str, tuple[str, float]]] = (
     {name: (name, 1.0) for name in _PLAIN}
-    | {name: (name, 1e-6) for name in _MICRO}
-    | {f"temp_{name}": (f"temp_{name}_celsius", 0.1) for name in _TENTHS}
+    | {name: (name, 1e6) for name in _MICRO}
+    | {f"temp_{name}": (f"temp_{name}_celsius", 10.0) for name in _TENTHS}
     | {
         "cycle_count": ("cyclecount", 1.0),
         "time_to_empty_now": ("time_to_empty_seconds", 1.0),
         "time_to_full_now": ("time_to_full_seconds", 1.0),
-        "current_now": ("current_ampere", 1e-6),
-        "energy_now": ("energy_watthour", 1e-6),
-        "voltage_now": ("voltage_volt", 1e-6),
-        "charge_now": ("charge_ampere", 1e-6),
-        "power_now": ("power_watt", 1e-6),
-        "temp": ("temp_celsius", 0.1),
+        "current_now": ("current_ampere", 1e6),
+        "energy_now": ("energy_watthour", 1e6),
+        "voltage_now": ("voltage_volt", 1e6),
+        "charge_now": ("charge_ampere", 1e6),
+        "power_now": ("power_watt", 1e6),
+        "temp": ("temp_celsius", 10.0),
     }
 )
-"""File name -> (name behind `node_power_supply_`, factor)."""
+"""File name -> (name behind `node_power_supply_`, divisor)."""
 
 
 def collect(host: Host, out: Gathering) -> None:
@@ -82,10 +82,10 @@ def collect(host: Host, out: Gathering) -> None:
         for file in host.files.sys_names(base):
             if file not in NUMBERS:
                 continue
-            name, factor = NUMBERS[file]
+            name, divisor = NUMBERS[file]
             value = host.files.sys_number(f"{base}/{file}")
             if value is not None:
                 help = f"{file} of the power supply, in base units."
-                out.gauge(f"node_power_supply_{name}", help, value * factor, (("power_supply", supply),))
+                out.gauge(f"node_power_supply_{name}", help, value / divisor, (("power_supply", supply),))
         info = {name: host.files.sys_text(f"{base}/{name}") or "" for name in TEXTS} | {"power_supply": supply}
         out.gauge("node_power_supply_info", "Texts the power supply gives; always 1.", 1, from_mapping(info))

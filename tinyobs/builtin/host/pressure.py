@@ -8,7 +8,7 @@ from typing import Final
 from .gathering import Gathering
 from .settings import Host
 
-_MICRO: Final = 1e-6
+_PER_SECOND: Final = 1e6
 _TOTAL = re.compile(r"^(some|full) .*total=(\d+)", re.MULTILINE)
 METRICS: Final = {
     ("cpu", "some"): ("node_pressure_cpu_waiting_seconds_total", "Time in which tasks waited for a CPU, in seconds."),
@@ -42,4 +42,4 @@ def collect(host: Host, out: Gathering) -> None:
         for line in _TOTAL.finditer(text):
             metric = METRICS.get((resource, line[1]))
             if metric:
-                out.counter(*metric, int(line[2]) * _MICRO)
+                out.counter(*metric, int(line[2]) / _PER_SECOND)

@@ -12,7 +12,7 @@ from .settings import Host
 
 _ZONE = re.compile(r"[^:]+:\d+(:\d+)*\Z")
 _NOT_IN_NAMES = re.compile(r"[^a-zA-Z0-9:_]")
-_MICRO = 1e-6
+_PER_JOULE = 1e6
 
 
 def collect(host: Host, out: Gathering) -> None:
@@ -29,4 +29,4 @@ def collect(host: Host, out: Gathering) -> None:
             stem, index = label, zone.rsplit(":", 1)[-1]
         metric = f"node_rapl_{_NOT_IN_NAMES.sub('_', stem)}_joules_total"
         labels = (("index", index), ("path", f"{host.files.sysfs}/{base}"))
-        out.counter(metric, "Energy used by the zone, in joules.", energy * _MICRO, labels)
+        out.counter(metric, "Energy used by the zone, in joules.", energy / _PER_JOULE, labels)

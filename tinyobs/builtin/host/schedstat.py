@@ -11,7 +11,7 @@ from typing import Final
 from .gathering import Gathering
 from .settings import Host
 
-_NANO: Final = 1e-9
+_PER_SECOND: Final = 1e9
 
 
 def collect(host: Host, out: Gathering) -> None:
@@ -23,8 +23,11 @@ def collect(host: Host, out: Gathering) -> None:
         labels = (("cpu", name[3:]),)
         running, waiting, slices = (float(c) for c in columns[6:9])
         out.counter(
-            "node_schedstat_running_seconds_total", "Time tasks ran on the CPU, in seconds.", running * _NANO, labels
+            "node_schedstat_running_seconds_total",
+            "Time tasks ran on the CPU, in seconds.",
+            running / _PER_SECOND,
+            labels,
         )
         help = "Time tasks waited for the CPU, in seconds."
-        out.counter("node_schedstat_waiting_seconds_total", help, waiting * _NANO, labels)
+        out.counter("node_schedstat_waiting_seconds_total", help, waiting / _PER_SECOND, labels)
         out.counter("node_schedstat_timeslices_total", "Times a task was given the CPU.", slices, labels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .gathering import Gathering
 from .settings import Host
 
-_MILLI = 1e-3
+_PER_DEGREE = 1e3
 
 
 def collect(host: Host, out: Gathering) -> None:
@@ -23,7 +23,10 @@ def collect(host: Host, out: Gathering) -> None:
             labels = (("type", kind), ("zone", entry.removeprefix("thermal_zone")))
             if value is not None:
                 out.gauge(
-                    "node_thermal_zone_temp", "Temperature of the zone, in degrees Celsius.", value * _MILLI, labels
+                    "node_thermal_zone_temp",
+                    "Temperature of the zone, in degrees Celsius.",
+                    value / _PER_DEGREE,
+                    labels,
                 )
         elif entry.startswith("cooling_device"):
             labels = (("name", entry.removeprefix("cooling_device")), ("type", kind))

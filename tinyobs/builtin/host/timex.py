@@ -41,18 +41,18 @@ class Timex(ctypes.Structure):
 def collect(host: Host, out: Gathering) -> None:
     """Add the state of the kernel's clock discipline; raises `OSError` where the call is refused."""
     state, t = read_timex()
-    unit = 1e-9 if t.status & STA_NANO else 1e-6
+    per_second = 1e9 if t.status & STA_NANO else 1e6
     gauges = {
         "sync_status": ("Whether the clock is synchronised.", float(state != TIME_ERROR)),
-        "offset_seconds": ("Offset of the clock from its reference, in seconds.", t.offset * unit),
+        "offset_seconds": ("Offset of the clock from its reference, in seconds.", t.offset / per_second),
         "frequency_adjustment_ratio": ("Adjustment of the clock's rate.", 1 + t.freq / _PPM),
-        "maxerror_seconds": ("Largest error of the clock, in seconds.", t.maxerror * 1e-6),
-        "estimated_error_seconds": ("Likely error of the clock, in seconds.", t.esterror * 1e-6),
+        "maxerror_seconds": ("Largest error of the clock, in seconds.", t.maxerror / 1e6),
+        "estimated_error_seconds": ("Likely error of the clock, in seconds.", t.esterror / 1e6),
         "status": ("Status bits of the clock.", t.status),
         "loop_time_constant": ("Time constant of the phase-locked loop.", t.constant),
-        "tick_seconds": ("Time between two ticks, in seconds.", t.tick * 1e-6),
+        "tick_seconds": ("Time between two ticks, in seconds.", t.tick / 1e6),
         "pps_frequency_hertz": ("Frequency of the pulse per second.", t.ppsfreq / _PPM),
-        "pps_jitter_seconds": ("Jitter of the pulse per second, in seconds.", t.jitter * unit),
+        "pps_jitter_seconds": ("Jitter of the pulse per second, in seconds.", t.jitter / per_second),
         "pps_shift_seconds": ("Interval of the pulse per second, in seconds.", t.shift),
         "pps_stability_hertz": ("Stability of the pulse per second.", t.stabil / _PPM),
         "tai_offset_seconds": ("Offset of International Atomic Time, in seconds.", t.tai),
