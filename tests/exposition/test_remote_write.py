@@ -1,6 +1,7 @@
 """Tests of receiving and sending remote write 1.0."""
 
 import contextlib
+import itertools
 import math
 import struct
 
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.errors import LimitExceeded, WireError
+from tinyobs.exposition import remote_write
 from tinyobs.exposition.remote_write import WriteLimits, decode, decode_message
 from tinyobs.exposition.remote_write_encoder import encode, encode_blocks
 from tinyobs.exposition.remote_write_schema import WriteRequest
 from tinyobs.model.labels import from_mapping
 from tinyobs.model.metadata import MetricMetadata, MetricType
-from tinyobs.model.registry import SeriesRegistry, encode_block
+from tinyobs.model.registry import ALIASES_PER_SERIES_MAX, SeriesRegistry, encode_block
 from tinyobs.model.staleness import STALE_NAN, is_stale
 
 NOW = 1_790_000_000_000
@@ -112,6 +114,25 @@ def test_samples_before_labels():
     data = whole[len(block) :] + whole[: len(block)]
     framed = b"\x0a" + bytes([len(data)]) + data
     assert rows(decode_message(framed, registry), registry) == [row(A, NOW, 5.0)]
+
+
+def test_unsorted_labels_are_known_the_second_time(monkeypatch):
+    """A sender that does not sort its labels is decoded by the general way once for each series, and bounded."""
+    registry = SeriesRegistry()
+    unsorted = list(reversed(pairs_of(A)))
+    decode_message(message((unsorted, [(NOW, 1.0)])), registry)
+    calls = []
+    monkeypatch.setattr(remote_write._Work, "general", lambda *a: calls.append(a))
+    assert rows(decode_message(message((unsorted, [(NOW, 2.0)])), registry), registry) == [row(A, NOW, 2.0)]
+    assert not calls
+    monkeypatch.undo()
+    for pairs in itertools.permutations(pairs_of(A)):
+        for _ in range(2):
+            data = message((pairs, [(NOW, 2.0)]), (pairs, [(NOW, 2.0), (NOW, 3.0)]))
+            expected = [row(A, NOW, 2.0), row(A, NOW, 2.0), row(A, NOW, 3.0)]
+            assert rows(decode_message(data, registry), registry) == expected
+    assert registry._alias_count == ALIASES_PER_SERIES_MAX
+    assert len(registry) == 1
 
 
 def test_labels_out_of_order_and_empty():

@@ -119,6 +119,8 @@ class _Work:
     reasons: list[str] = field(factory=list)
     histograms: int = 0
     exemplars: int = 0
+    odd_blocks: dict[int, tuple[bytes, int]] = field(factory=dict)
+    """By index: label blocks that are not canonical, and the series they seem to be."""
     position: list[int] = field(factory=list)
     refs: list[int] = field(factory=list)
     times: list[int] = field(factory=list)
@@ -143,6 +145,7 @@ class _Work:
                     if registry.refs_of_hashes([hash(block)])[0] is not None:
                         refs[i] = new
                         continue
+                    self.odd_blocks[i] = block, new
             slow.append(i)
         return slow
 
@@ -162,6 +165,9 @@ class _Work:
         if not series.samples:
             return
         ref = self.registry.intern(labels)
+        block, expected = self.odd_blocks.get(index, (b"", -1))
+        if ref == expected:  # labels in another order, nothing worse: the fast path may know them from now on
+            self.registry.remember_block(block, ref)
         for sample in series.samples:
             self.position.append(index)
             self.refs.append(ref)

@@ -31,6 +31,9 @@ LABEL_BYTES_MAX: Final = 1 << 20
 """Longest label name or value that a block may carry, in bytes: a sanity bound, not a policy."""
 _NO_IDS: Final = array("I", [0])
 
+ALIASES_PER_SERIES_MAX: Final = 2
+"""Other encodings of label blocks that are remembered, for each series on average."""
+
 
 class SeriesRegistry:
     """Interned series.  `len(registry)` is the number of series ever interned; refs are 0 .. len-1."""
@@ -38,6 +41,7 @@ class SeriesRegistry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ref_of_hash: dict[int, int] = {}
+        self._alias_count = 0
         self._pair_id: dict[tuple[str, str], int] = {}
         self._pair_of_bytes: dict[bytes, int] = {}
         self._pairs: list[tuple[str, str]] = []
@@ -126,6 +130,16 @@ class SeriesRegistry:
                 raise WireError("a series without labels")
             ref = self._ref_of_hash.get(key)
             return self._add(key, ids) if ref is None else ref
+
+    def remember_block(self, block: bytes, ref: int) -> None:
+        """Let `refs_of_hashes` find series `ref` by a block that holds its labels in another order or encoding.
+
+        For senders that do not sort their labels.  Bounded: beyond `ALIASES_PER_SERIES_MAX` nothing is remembered.
+        """
+        with self._lock:
+            if self._alias_count < ALIASES_PER_SERIES_MAX * len(self) and hash(block) not in self._ref_of_hash:
+                self._ref_of_hash[hash(block)] = ref
+                self._alias_count += 1
 
     # -- private -----------------------------------------------------------------------------------------------
 
