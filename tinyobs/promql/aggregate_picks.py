@@ -92,11 +92,12 @@ def picked(evaluation: Evaluation, node: AggregateNode) -> Vector:
     assert isinstance(expr, nodes.Aggregate)
     assert node.parameter is not None
     parameter = evaluation.scalar(node.parameter)
+    # The vector comes first: its errors and annotations count even where nothing is let through.
+    vector, block = _held(evaluation, node)
     if expr.op == "limit_ratio":
         parameter = _checked_ratio(evaluation, node, parameter)
     elif not _checked_size(parameter):
         return nothing(node.steps)
-    vector, block = _held(evaluation, node)
     groups, labels = grouped(vector.labels, expr)
     chosen = np.zeros(block.present.shape, np.bool_)
     order: list[int] = []

@@ -73,25 +73,33 @@ def _trimmed(evaluation: Evaluation, expr: nodes.Binary, vector: Vector) -> Vect
 
 
 def _set_operation(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vector) -> Vector:
+    matching = expr.matching or nodes.Matching(nodes.Cardinality.MANY_TO_MANY)
+    if expr.op == "or":
+        return _union(evaluation, matching, left, right)
+    keys_left, keys_right, count = signatures(left.labels, right.labels, matching)
+    seen = np.zeros((count, left.steps), np.bool_)
+    for block in right.blocks():
+        np.logical_or.at(seen, keys_right[block.first : block.first + len(block)], block.present)
+    if expr.op == "unless":
+        seen = ~seen
+
+    def change(block: Block) -> Block:
+        wanted = seen[keys_left[block.first : block.first + len(block)]]
+        return Block(block.first, block.values, block.present & wanted)
+
+    return mapped(left, left.labels, change, left.drop)
+
+
+def _union(evaluation: Evaluation, matching: nodes.Matching, left: Vector, right: Vector) -> Vector:
     a, block_a = compact(left)
     b, block_b = compact(right)
     evaluation.budget.hold(block_a.values.size + block_b.values.size)
-    matching = expr.matching or nodes.Matching(nodes.Cardinality.MANY_TO_MANY)
     keys_a, keys_b, count = signatures(a.labels, b.labels, matching)
-    if expr.op == "or":
-        seen = _any_of(block_a.present, keys_a, count)
-        added = block_b.present & ~seen[keys_b]
-        return unified(
-            vector_of(
-                [*a.labels, *b.labels],
-                np.concatenate((block_a.values, block_b.values)),
-                np.concatenate((block_a.present, added)),
-                _joined(a, b),
-            )
-        )
-    seen = _any_of(block_b.present, keys_b, count)[keys_a]
-    present = block_a.present & (seen if expr.op == "and" else ~seen)
-    return vector_of(a.labels, block_a.values, present, a.drop)
+    seen = _any_of(block_a.present, keys_a, count)
+    added = block_b.present & ~seen[keys_b]
+    values = np.concatenate((block_a.values, block_b.values))
+    present = np.concatenate((block_a.present, added))
+    return unified(vector_of([*a.labels, *b.labels], values, present, _joined(a, b)))
 
 
 def _any_of(present: Mask, keys: np.ndarray, count: int) -> Mask:

@@ -7,6 +7,7 @@ Source: prometheus promql/engine.go (VectorBinop, resultMetric).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,8 @@ class _Pairs:
 def matched(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vector) -> Vector:
     """Return `left op right`, series matched by labels."""
     matching = expr.matching or Matching()
+    if expr.op not in TRIMS and (found := _streamed(evaluation, expr, matching, left, right)) is not None:
+        return found
     a, block_a = compact(left)
     b, block_b = compact(right)
     evaluation.budget.hold(block_a.values.size + block_b.values.size)
@@ -82,7 +85,7 @@ def matched(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vec
     if not len(rows_many):
         return nothing(left.steps)
     present = np.concatenate(pairs.present)
-    labels = _result_labels(expr, matching, many, one, rows_many, rows_one)
+    labels = _result_labels(expr, matching, many.vector.labels, one.vector.labels, rows_many, rows_one)
     keys = _keys_of(many, one, rows_many, rows_one)
     _check_matches(matching, keys, present, [_bare(x) for x in labels] if expr.bool_modifier else labels)
     values_many, values_one = many.values(rows_many, left.steps), one.values(rows_one, left.steps)
@@ -90,19 +93,69 @@ def matched(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vec
     return _computed(evaluation, expr, labels, operands, present)
 
 
+def _streamed(
+    evaluation: Evaluation, expr: nodes.Binary, matching: Matching, left: Vector, right: Vector
+) -> Vector | None:
+    """Return the result where labels alone show that no check can fail, block by block of the many side; else None.
+
+    That is when no key occurs twice on the one side, and none of the results' labels twice on the other.
+    """
+    if matching.fill_left is not None or matching.fill_right is not None:
+        return None
+    swapped = matching.cardinality is Cardinality.ONE_TO_MANY
+    many, one = (right, left) if swapped else (left, right)
+    keys_many, keys_one, count = signatures(many.labels, one.labels, matching)
+    partner = np.full(count, _FILL)
+    partner[keys_one] = np.arange(len(one))
+    if len(np.unique(keys_one)) < len(keys_one):
+        return None
+    rows_one = partner[keys_many]
+    rows_many = np.flatnonzero(rows_one != _FILL)
+    if matching.cardinality is Cardinality.ONE_TO_ONE and len(np.unique(keys_many[rows_many])) < len(rows_many):
+        return None
+    labels = _result_labels(expr, matching, many.labels, one.labels, rows_many, rows_one[rows_many])
+    if len({_bare(x) for x in labels} if expr.bool_modifier else set(labels)) < len(labels):
+        return None
+    whole = one.whole()
+    evaluation.budget.hold(whole.values.size)
+
+    def change(first: int, block: Block) -> Block:
+        end = block.first + len(block)
+        rows = rows_many[np.searchsorted(rows_many, block.first) : np.searchsorted(rows_many, end)]
+        values, partners = block.values[rows - block.first], whole.values[rows_one[rows]]
+        present = block.present[rows - block.first] & whole.present[rows_one[rows]]
+        return _combined(expr, first, (partners, values) if swapped else (values, partners), present)
+
+    def stream() -> Iterator[Block]:
+        first = 0
+        for block in many.blocks():
+            made = change(first, block)
+            first += len(made)
+            yield made
+
+    found = Vector(labels, many.steps, stream)
+    return evaluation.dropped(found) if expr.bool_modifier else found
+
+
+def _combined(expr: nodes.Binary, first: int, operands: tuple[Floats, Floats], present: Mask) -> Block:
+    """Return the block of `left op right`."""
+    if expr.op not in COMPARISONS:
+        return Block(first, arithmetic(expr.op, *operands), present)
+    holds = comparison(expr.op, *operands)
+    if expr.bool_modifier:
+        return Block(first, holds.astype(np.float64), present)
+    return Block(first, operands[0], present & holds)
+
+
 def _computed(
     evaluation: Evaluation, expr: nodes.Binary, labels: list[Labels], operands: tuple[Floats, Floats], present: Mask
 ) -> Vector:
-    op, (left, right) = expr.op, operands
-    if op in TRIMS:
-        evaluation.annotations.incompatible_types("float", op, "float", expr)
-        return nothing(left.shape[1])
-    if op not in COMPARISONS:
-        return unified(vector_of(labels, arithmetic(op, left, right), present))
-    holds = comparison(op, left, right)
-    if expr.bool_modifier:
-        return evaluation.dropped(vector_of(labels, holds.astype(np.float64), present))
-    return unified(vector_of(labels, left, present & holds))
+    if expr.op in TRIMS:
+        evaluation.annotations.incompatible_types("float", expr.op, "float", expr)
+        return nothing(operands[0].shape[1])
+    block = _combined(expr, 0, operands, present)
+    found = vector_of(labels, block.values, block.present)
+    return evaluation.dropped(found) if expr.bool_modifier else unified(found)
 
 
 def _pairs(many: _Side, one: _Side, count: int, steps: int) -> _Pairs:
@@ -194,7 +247,12 @@ def _bare(labels: Labels) -> Labels:
 
 
 def _result_labels(
-    expr: nodes.Binary, matching: Matching, many: _Side, one: _Side, rows_many: Indexes, rows_one: Indexes
+    expr: nodes.Binary,
+    matching: Matching,
+    many: Sequence[Labels],
+    one: Sequence[Labels],
+    rows_many: Indexes,
+    rows_one: Indexes,
 ) -> list[Labels]:
     """Return the labels of each pair's result."""
     key = key_function(matching)
@@ -203,8 +261,8 @@ def _result_labels(
     one_to_one = matching.cardinality is Cardinality.ONE_TO_ONE
     out = []
     for i, j in zip(rows_many.tolist(), rows_one.tolist(), strict=True):
-        left = key(one.vector.labels[j]) if i == _FILL else many.vector.labels[i]
-        right = key(many.vector.labels[i]) if j == _FILL else one.vector.labels[j]
+        left = key(one[j]) if i == _FILL else many[i]
+        right = key(many[i]) if j == _FILL else one[j]
         labels = _bare(left) if changes else left
         if one_to_one:
             labels = keep(labels, names) if matching.on else drop(labels, names)

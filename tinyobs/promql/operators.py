@@ -51,6 +51,16 @@ def comparison(op: str, left: Floats, right: Floats) -> Mask:
     return out
 
 
+def lesser(a: Floats, b: Floats) -> Floats:
+    """Return Go's `math.Min`: -Inf wins over NaN, NaN over numbers."""
+    return np.where((a == -np.inf) | (b == -np.inf), -np.inf, np.minimum(a, b))
+
+
+def greater(a: Floats, b: Floats) -> Floats:
+    """Return Go's `math.Max`: +Inf wins over NaN, NaN over numbers."""
+    return np.where((a == np.inf) | (b == np.inf), np.inf, np.maximum(a, b))
+
+
 def scalar_operation(op: str, left: float, right: float) -> float:
     """Return `left op right` for two scalars; a comparison yields 0 or 1."""
     a, b = np.float64(left), np.float64(right)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..blocks import Scalar, Value, vector_of
+from ..operators import greater, lesser
 from .registry import Kind, function
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ def pi(_: Evaluation, call: CallNode) -> Value:
 @function("max_of", Kind.GENERAL)
 def max_of(evaluation: Evaluation, call: CallNode) -> Value:
     """The larger of two scalars."""
-    return Scalar(np.maximum(evaluation.scalar(call.arguments[0]), evaluation.scalar(call.arguments[1])))
+    return Scalar(greater(evaluation.scalar(call.arguments[0]), evaluation.scalar(call.arguments[1])))
 
 
 @function("min_of", Kind.GENERAL)
 def min_of(evaluation: Evaluation, call: CallNode) -> Value:
     """The smaller of two scalars."""
-    return Scalar(np.minimum(evaluation.scalar(call.arguments[0]), evaluation.scalar(call.arguments[1])))
+    return Scalar(lesser(evaluation.scalar(call.arguments[0]), evaluation.scalar(call.arguments[1])))

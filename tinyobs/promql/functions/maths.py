@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..blocks import Block, Floats, Mask, Value, Vector
+from ..operators import greater, lesser
 from .registry import Kind, function
 
 if TYPE_CHECKING:
@@ -71,14 +72,14 @@ def round_(values: Floats, nearest: Floats | float = 1.0) -> Floats:
 
 @function("clamp_min", Kind.ELEMENTWISE)
 def clamp_min(values: Floats, low: Floats) -> Floats:
-    """The larger of value and bound; NaN when either is."""
-    return np.maximum(values, low)
+    """The larger of value and bound."""
+    return greater(low, values)
 
 
 @function("clamp_max", Kind.ELEMENTWISE)
 def clamp_max(values: Floats, high: Floats) -> Floats:
-    """The smaller of value and bound; NaN when either is."""
-    return np.minimum(values, high)
+    """The smaller of value and bound."""
+    return lesser(high, values)
 
 
 @function("clamp", Kind.GENERAL)
@@ -89,6 +90,6 @@ def clamp(evaluation: Evaluation, call: CallNode) -> Value:
     sound: Mask = ~(high < low)
 
     def change(block: Block) -> Block:
-        return Block(block.first, np.maximum(low, np.minimum(high, block.values)), block.present & sound)
+        return Block(block.first, greater(low, lesser(high, block.values)), block.present & sound)
 
     return evaluation.dropped(Vector(vector.labels, vector.steps, lambda: map(change, vector.blocks()), vector.drop))

@@ -1,7 +1,6 @@
 """Trends over a range: least squares (`deriv`, `predict_linear`) and double exponential smoothing.
 
-Source of the formulas: prometheus promql/functions.go (linearRegression, funcDoubleExponentialSmoothing).  The sums
-are taken around their means, which loses less than upstream's differences of large sums.
+Source of the formulas: prometheus promql/functions.go (linearRegression, funcDoubleExponentialSmoothing).
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import QueryExecutionError
-from ..blocks import Floats, Mask
+from ..blocks import Floats, Indexes, Mask
+from ..sums import kahan_step
 from ..windows import Windows
 from .registry import Kind, function
 
@@ -17,34 +17,42 @@ from .registry import Kind, function
 @function("deriv", Kind.WINDOW)
 def deriv(windows: Windows) -> tuple[Floats, Mask]:
     """Slope per second."""
-    return _regression(windows)[0], windows.counts >= 2
+    return _regression(windows, windows.times[windows.first()])[0], windows.counts >= 2
 
 
 @function("predict_linear", Kind.WINDOW, timed=True)
 def predict_linear(windows: Windows, seconds: Floats) -> tuple[Floats, Mask]:
     """The value that the trend has `seconds` after the step."""
-    slope, intercept = _regression(windows)
+    slope, intercept = _regression(windows, np.broadcast_to(windows.moments, windows.low.shape))
     with np.errstate(all="ignore"):
         return slope * seconds + intercept, windows.counts >= 2
 
 
-def _regression(windows: Windows) -> tuple[Floats, Floats]:
-    """Return (slope, value at the moment of evaluation) of each window with two samples or more."""
+def _regression(windows: Windows, origin: Indexes) -> tuple[Floats, Floats]:
+    """Return (slope, value at `origin`) of each window with two samples or more; `origin` is int64[S, T], ms."""
     slope, intercept = np.zeros(windows.low.shape), np.zeros(windows.low.shape)
-    moments = np.broadcast_to(windows.moments, windows.low.shape)
     for cells, samples in windows.gathered(2):
         y = windows.values[samples]
-        x = (windows.times[samples] - moments.flat[cells][:, None]) / 1e3
+        x = (windows.times[samples] - origin.flat[cells][:, None]) / 1e3
         with np.errstate(all="ignore"):
-            middle_x, middle_y = x.mean(axis=1), y.mean(axis=1)
-            dx, dy = x - middle_x[:, None], y - middle_y[:, None]
-            a = (dx * dy).sum(axis=1) / (dx * dx).sum(axis=1)
-            b = middle_y - a * middle_x
-        flat = (y == y[:, :1]).all(axis=1)
-        a[flat], b[flat] = 0.0, y[flat, 0]
-        endless = flat & np.isinf(y[:, 0])
-        a[endless] = b[endless] = np.nan
-        slope.flat[cells], intercept.flat[cells] = a, b
+            slope.flat[cells], intercept.flat[cells] = _least_squares(x, y)
+    return slope, intercept
+
+
+def _least_squares(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return (slope, value at 0) of each row; x and y are float64[W, n]."""
+    n = x.shape[1]
+    sums = [(np.zeros(len(x)), np.zeros(len(x))) for _ in range(4)]
+    for i in range(n):
+        terms = (x[:, i], y[:, i], x[:, i] * y[:, i], x[:, i] * x[:, i])
+        sums = [kahan_step(term, *held) for term, held in zip(terms, sums, strict=True)]
+    sx, sy, sxy, sxx = (total + rest for total, rest in sums)
+    slope = (sxy - sx * sy / n) / (sxx - sx * sx / n)
+    intercept = sy / n - slope * sx / n
+    flat = (y == y[:, :1]).all(axis=1)
+    slope[flat], intercept[flat] = 0.0, y[flat, 0]
+    endless = flat & np.isinf(y[:, 0])
+    slope[endless] = intercept[endless] = np.nan
     return slope, intercept
 
 
