@@ -17,8 +17,7 @@ from pathlib import Path
 import trio
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "web"))
-from conftest import make_application
-from web_fakes import FakeEngine, make_services, scalar
+from web_fakes import FakeEngine, make_application, make_services, scalar
 
 from tinyobs.web.options import ServerOptions, WebOptions
 from tinyobs.web.server import Server

@@ -7,20 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from web_fakes import make_services
+from web_fakes import make_application, make_services
 
-from tinyobs.web.api_v1.routes import api_routes
-from tinyobs.web.application import Application
-from tinyobs.web.management import management_routes
 from tinyobs.web.options import WebOptions
-from tinyobs.web.services import ApiServices
-from tinyobs.web.status_page import page_routes
-
-
-def make_application(services: ApiServices, options: WebOptions) -> Application:
-    """Return the application with every route of TinyObs."""
-    routes = [*api_routes(services, options), *management_routes(services, options), *page_routes(services, options)]
-    return Application(routes, options, services.readiness)
 
 
 @pytest.fixture

@@ -154,3 +154,12 @@ async def test_format_query_prints_the_tree_or_says_what_is_wrong(make_client: A
     assert answer.json()["error"] == 'invalid parameter "query": 1:1: parse error: unexpected character'
     assert parse("up") is not None
     assert (await make_client().get("/api/v1/format_query?query=up")).status_code == 404
+
+
+async def test_exemplars_are_none_but_parameters_are_checked(make_client: Any) -> None:
+    """Grafana asks for them; a query that cannot be read is refused as elsewhere."""
+    client = make_client()
+    assert await data(client, "/query_exemplars?query=up&start=1&end=2") == []
+    answer = await client.get("/api/v1/query_exemplars?query=up&start=2&end=1")
+    assert answer.json()["error"] == "end timestamp must not be before start timestamp"
+    assert (await client.get("/api/v1/query_exemplars?query=up(")).status_code == 400

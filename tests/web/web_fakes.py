@@ -17,6 +17,10 @@ from tinyobs.model.matchers import Matcher, MatchType
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.promql.nodes import Expr, ValueType, VectorSelector
 from tinyobs.promql.result import QueryStatistics, Result
+from tinyobs.web.api_v1.routes import api_routes
+from tinyobs.web.application import Application
+from tinyobs.web.management import management_routes
+from tinyobs.web.options import WebOptions
 from tinyobs.web.services import (
     ApiServices,
     BuildInfo,
@@ -27,6 +31,7 @@ from tinyobs.web.services import (
     TargetView,
     TsdbStatus,
 )
+from tinyobs.web.status_page import page_routes
 
 NOW_MS = 1_435_781_451_781
 SERIES = [
@@ -196,3 +201,9 @@ def make_services(**changes: Any) -> ApiServices:
         "quit": lambda: None,
     }
     return ApiServices(**{**defaults, **changes})
+
+
+def make_application(services: ApiServices, options: WebOptions) -> Application:
+    """Return the application with every route of TinyObs."""
+    routes = [*api_routes(services, options), *management_routes(services, options), *page_routes(services, options)]
+    return Application(routes, options, services.readiness)

@@ -26,9 +26,11 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
     query, series = QueryApi(services, options), SeriesApi(services, options.queries_max)
     status, targets = StatusApi(services), TargetsApi(services)
+    expressions = ExpressionsApi(services.parse, services.format)
     table = [
         ("/query", query.instant, _FORM),
         ("/query_range", query.range, _FORM),
+        ("/query_exemplars", expressions.exemplars, _FORM),
         ("/labels", series.names, _FORM),
         ("/label/{name}/values", series.values, _GET),
         ("/series", series.series, _FORM),
@@ -47,7 +49,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/write", WriteApi(services).write, ("POST",)),
     ]
     if services.format is not None:
-        table.append(("/format_query", ExpressionsApi(services.parse, services.format).format, _FORM))
+        table.append(("/format_query", expressions.format, _FORM))
     routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
     # Browsers ask before they send a request across origins; the headers are the application's.
     return [*routes, *(Route(path, _allow, ("OPTIONS",)) for path in dict.fromkeys(r.path for r in routes))]
