@@ -19,76 +19,7 @@ import yaml
 
 from tinyobs.config.loader import load
 
-CONFIG = """
-global:
-  scrape_interval: 20s
-  scrape_timeout: 5s
-  evaluation_interval: 30s
-  body_size_limit: 15MB
-  sample_limit: 1500
-  label_limit: 30
-  external_labels: {monitor: codelab, region: eu}
-rule_files: ["first.rules", "my/*.rules"]
-scrape_configs:
-  - job_name: one
-    honor_labels: true
-    honor_timestamps: false
-    scrape_interval: 50s
-    params: {module: [http_2xx, b], target: [x]}
-    metrics_path: /probe
-    scheme: https
-    basic_auth: {username: admin, password: "multi\\nline"}
-    tls_config: {insecure_skip_verify: true, min_version: TLS12, server_name: me}
-    http_headers: {X-Tenant: {values: [a], secrets: [s3cret]}}
-    file_sd_configs:
-      - files: [foo/*.slow.json, foo/*.slow.yml]
-        refresh_interval: 10m
-    static_configs:
-      - targets: ["localhost:9090", "localhost:9191"]
-        labels: {my: label, your: "5"}
-    relabel_configs:
-      - source_labels: [job, __meta_dns_name]
-        regex: (.*)some-[regex]
-        target_label: job
-        replacement: foo-${1}
-      - source_labels: [abc]
-        target_label: cde
-      - replacement: static
-        target_label: abc
-      - source_labels: [__address__]
-        modulus: 8
-        target_label: __tmp_hash
-        action: hashmod
-      - {regex: "1", source_labels: [__tmp_hash], action: keep}
-    metric_relabel_configs:
-      - {source_labels: [__name__], regex: expensive_metric.*, action: drop}
-  - job_name: two
-    authorization: {credentials: mysecret}
-    fallback_scrape_protocol: PrometheusText0.0.4
-    enable_compression: false
-    follow_redirects: false
-    static_configs: [{targets: ["a:1"]}]
-  - job_name: three
-    bearer_token_file: valid_token_file
-    sample_limit: 7
-    metric_name_validation_scheme: legacy
-    metric_name_escaping_scheme: underscores
-alerting:
-  alertmanagers:
-    - scheme: https
-      path_prefix: /x
-      static_configs: [{targets: ["1.2.3.4:9093"]}]
-remote_write:
-  - url: http://user:pw@127.0.0.1:1/push
-    name: drop_expensive
-    write_relabel_configs:
-      - {source_labels: [__name__], regex: expensive.*, action: drop}
-    queue_config: {max_shards: 7}
-remote_read:
-  - {url: "http://127.0.0.1:1/read", read_recent: true, name: default}
-storage:
-  tsdb: {out_of_order_time_window: 30m}
-"""
+EXAMPLE = Path(__file__).parent / "example" / "full.yml"
 
 NEWER_KEYS = {
     "scrape_native_histograms",
@@ -154,7 +85,7 @@ def test_shown_configuration_is_that_of_prometheus(tmp_path: Path, monkeypatch: 
     program = _prometheus()
     assert program is not None
     file = tmp_path / "prometheus.yml"
-    file.write_text(CONFIG)
+    file.write_bytes(EXAMPLE.read_bytes())
     theirs = _without_newer(yaml.safe_load(_shown_by_prometheus(program, file)))
     monkeypatch.chdir(tmp_path)
     ours = _without_newer(yaml.safe_load(load("prometheus.yml").to_yaml()))

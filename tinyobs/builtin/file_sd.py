@@ -146,7 +146,7 @@ class WatchedFiles:
         """Return the existing files in order of the patterns, each once."""
         found: dict[str, None] = {}
         for pattern in self.patterns:
-            found.update(dict.fromkeys(sorted(glob.glob(pattern))))
+            found.update(dict.fromkeys(sorted(glob.glob(pattern, include_hidden=True))))
         if len(found) > FILES_MAX:
             self._note_error(self.patterns[0], f"more than {FILES_MAX} files match; the rest is not read")
         return list(found)[:FILES_MAX]

@@ -239,7 +239,7 @@ class _Reading:
         """Yield (name, content) of the files that a key's globs match; a name without `*` must exist."""
         names: dict[str, None] = {}
         for pattern in self._patterns.get(key, ()):
-            found = sorted(glob.glob(pattern))
+            found = sorted(glob.glob(pattern, include_hidden=True))
             if not found and not glob.has_magic(pattern) and key == "rule_files":
                 self.warnings.append(Problem(self.filename, 0, 0, f"no file matches '{pattern}'", f".{key}"))
             names.update(dict.fromkeys(found))
