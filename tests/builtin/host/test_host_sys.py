@@ -117,6 +117,21 @@ def test_a_chip_without_device_is_called_by_its_name(tree):
     assert found['node_hwmon_curr_amps{chip="hwmon1", sensor="curr1"}'] == 1.5
 
 
+def test_chips_of_one_name_are_told_apart(tree):
+    """Two that would be called alike get their entry's name as well; a clock needs a label, which is its sensor."""
+    for i in (0, 1):
+        tree.write(f"sys/class/hwmon/hwmon{i}/name", "nvme\n")
+        tree.write(f"sys/class/hwmon/hwmon{i}/temp1_input", f"{i}000\n")
+    tree.write("sys/class/hwmon/hwmon2/freq1_input", "500000000\n")
+    tree.write("sys/class/hwmon/hwmon2/freq1_label", "SCLK\n")
+    tree.write("sys/class/hwmon/hwmon2/freq2_input", "1\n")
+    found = tree.series(hwmon.collect)
+    assert found['node_hwmon_temp_celsius{chip="nvme_hwmon0", sensor="temp1"}'] == 0
+    assert found['node_hwmon_temp_celsius{chip="nvme_hwmon1", sensor="temp1"}'] == 1
+    assert found['node_hwmon_freq_freq_mhz{chip="hwmon2", sensor="sclk"}'] == 500
+    assert len([k for k in found if "freq" in k and "label" not in k.split("{")[0]]) == 1
+
+
 def test_thermal_zones(tree):
     """A zone that gives no temperature is left out."""
     tree.write("sys/class/thermal/thermal_zone0/type", "x86_pkg_temp\n")

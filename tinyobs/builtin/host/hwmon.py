@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from typing import Final
 
 from ...model.labels import Labels
@@ -42,19 +43,21 @@ _BARE_ELEMENTS: Final = frozenset(("fault", "alarm"))
 
 def collect(host: Host, out: Gathering) -> None:
     """Add the sensors of every chip; raises `OSError` where there is no hwmon class."""
-    for entry in host.files.sys_names("class/hwmon"):
+    files = host.files
+    entries = [e for e in files.sys_names("class/hwmon") if os.path.isdir(f"{files.sysfs}/class/hwmon/{e}")]
+    chips = {entry: _chip(files, f"class/hwmon/{entry}", entry) for entry in entries}
+    uses = Counter(chips.values())
+    for entry, chip in chips.items():
         base = f"class/hwmon/{entry}"
-        directory = f"{host.files.sysfs}/{base}"
-        if not os.path.isdir(directory):
-            continue
-        chip = _chip(host.files, base, entry)
-        name = clean(host.files.sys_text(f"{base}/name") or "")
+        directory = f"{files.sysfs}/{base}"
+        chip = f"{chip}_{entry}" if uses[chip] > 1 else chip
+        name = clean(files.sys_text(f"{base}/name") or "")
         if name:
             labels = (("chip", chip), ("chip_name", name))
             out.gauge("node_hwmon_chip_names", "The chip's own name for itself; always 1.", 1, labels)
         sensors: dict[tuple[str, str], dict[str, str]] = {}
         for path in (directory, f"{directory}/device"):
-            _read_sensors(host.files, path, sensors)
+            _read_sensors(files, path, sensors)
         for (kind, sensor), elements in sensors.items():
             _add_sensor(out, chip, kind, sensor, elements)
 
@@ -95,7 +98,7 @@ def _add_sensor(out: Gathering, chip: str, kind: str, sensor: str, elements: dic
     labels: Labels = (("chip", chip), ("sensor", sensor))
     label = elements.get("label", "")
     if label:
-        of = (("chip", chip), ("label", label), ("sensor", sensor))
+        of: Labels = (("chip", chip), ("label", label), ("sensor", sensor))
         out.gauge("node_hwmon_sensor_label", "What the chip calls the sensor; always 1.", 1, of)
     for element, text in elements.items():
         value = to_number(text)
@@ -108,6 +111,11 @@ def _add_sensor(out: Gathering, chip: str, kind: str, sensor: str, elements: dic
         elif kind == "update_interval":
             help = "Time between two readings of the chip, in seconds."
             out.gauge("node_hwmon_update_interval_seconds", help, value / MILLI, labels)
+        elif kind == "freq" and element == "input":
+            # Upstream's way: the name says it twice, and the label takes the sensor's place.
+            if label:
+                of = (("chip", chip), ("sensor", clean(label)))
+                out.gauge("node_hwmon_freq_freq_mhz", "Clock of a graphics processor, in megahertz.", value / MICRO, of)
         else:
             name = f"node_hwmon_{kind}"
             if element == "input":
@@ -139,8 +147,6 @@ def _unit(kind: str, element: str) -> tuple[str, float]:
         return ("_seconds", MILLI) if element.startswith("average_interval") else ("_watt", MICRO)
     if kind == "humidity":
         return "", MICRO
-    if kind == "freq":
-        return "_mhz", MICRO
     if kind == "fan" and element in ("input", "min", "max", "target"):
         return "_rpm", 1.0
     return "", 1.0
