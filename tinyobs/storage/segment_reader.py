@@ -121,9 +121,10 @@ class SegmentReader:
         index.verify()
         samples = 0
         for i in range(len(table)):
-            page = self._decode_page(i)
-            samples += int(page.counts.sum())
-            page.read()
+            _, times, _ = self._decode_page(i).read()
+            samples += len(times)
+            if (times.min(), times.max(), len(times)) != (table.mint_ms[i], table.maxt_ms[i], table.samples[i]):
+                raise CorruptionError(self._name, int(table.offsets[i]), "page and table differ in times or samples")
         if samples != self.info.sample_count:
             raise CorruptionError(self._name, 0, "pages and footer differ in the number of samples")
 
