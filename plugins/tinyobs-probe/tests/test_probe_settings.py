@@ -129,7 +129,8 @@ def test_any_target_is_an_address_or_an_error(text):
     """No text makes the parsers fail in another way."""
     for parse in (lambda: split_host_port(text), lambda: check_url("http://" + text)):
         with contextlib.suppress(ProbeError):
-            parse()
+            found = parse()
+            assert isinstance(found, tuple) or found.isascii()
 
 
 @given(st.text(max_size=80))
@@ -139,6 +140,22 @@ def test_any_cookie_is_kept_or_ignored(text):
     cookies.take("a", text)
     assert "\n" not in cookies.header("a")
     assert cookies.header("b") == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("http://a.test/b?c=d&e=%20#f", "http://a.test/b?c=d&e=%20"),
+        ("http://a.test/ä b", "http://a.test/%C3%A4%20b"),
+        ("https://Bücher.test:81/x", "https://xn--bcher-kva.test:81/x"),
+        ("http://[::1]:80/{x}", "http://[::1]:80/{x}"),
+        ("http://a.test", "http://a.test"),
+    ],
+)
+def test_urls_are_asked_in_ascii(url, asked):
+    """Hosts become punycode, other characters are escaped, what is escaped stays so."""
+    assert check_url(url) == asked
+    assert check_url(asked) == asked
 
 
 def test_templates_expand_as_in_go():

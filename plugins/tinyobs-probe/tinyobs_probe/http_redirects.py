@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
-from urllib.parse import urldefrag, urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from attrs import define, evolve, field, frozen
 
@@ -12,6 +12,8 @@ from .address import ProbeError
 
 REDIRECTS_MAX: Final = 10
 """More redirects than this fail the probe."""
+_SAFE: Final = "%/:=&?~+!$,;'@()*[]\"<>\\^`{|}"
+"""What stays as written: all that is printable ASCII and no fragment."""
 COOKIES_MAX: Final = 50
 """Most cookies kept per host during one probe."""
 _TO_GET: Final = frozenset((301, 302, 303))
@@ -37,7 +39,7 @@ class Step:
 
 
 def check_url(url: str) -> str:
-    """Return the URL without its fragment; raises `ProbeError` when it cannot be asked."""
+    """Return the URL in ASCII and without its fragment; raises `ProbeError` when it cannot be asked."""
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - raises for a port that is no number
@@ -45,7 +47,13 @@ def check_url(url: str) -> str:
         raise ProbeError(f"could not parse target URL: {e}") from e
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ProbeError(f"could not parse target URL: {url!r}")
-    return urldefrag(url).url
+    host = parts.hostname
+    try:
+        ascii_host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as e:
+        raise ProbeError(f"could not parse target URL: host {host!r}: {e}") from e
+    netloc = parts.netloc if host.isascii() else parts.netloc.lower().replace(host, ascii_host)
+    return urlunsplit((parts.scheme, quote(netloc, _SAFE), quote(parts.path, _SAFE), quote(parts.query, _SAFE), ""))
 
 
 def next_step(step: Step, status: int, location: str) -> Step:
