@@ -225,7 +225,9 @@ def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
     if in_order:
         ordered = sorted(rows, key=vector.labels.__getitem__)
         if ordered != rows:
-            index = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in ordered])
+            lengths = counts[ordered]
+            moved = offsets[ordered] - np.concatenate(([0], np.cumsum(lengths)[:-1]))
+            index = np.repeat(moved, lengths) + np.arange(lengths.sum())
             all_values, all_stamps, rows = all_values[index], all_stamps[index], ordered
     final = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(counts[rows], out=final[1:])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..model.labels import NAME, Labels, drop, keep
+from ..model.labels import NAME, Labels
 from . import nodes
 from .blocks import Indexes, Mask, Vector
 
@@ -19,9 +19,9 @@ def grouped(series: Sequence[Labels], expr: nodes.Aggregate) -> tuple[Indexes, l
     names = frozenset(expr.grouping)
     if expr.without:
         gone = names | {NAME}
-        keys = [drop(labels, gone) for labels in series]
+        keys = [tuple([p for p in labels if p[0] not in gone]) for labels in series]
     else:
-        keys = [keep(labels, names) for labels in series]
+        keys = [tuple([p for p in labels if p[0] in names]) for labels in series]
     groups = np.fromiter((index.setdefault(key, len(index)) for key in keys), np.int64, len(keys))
     return groups, list(index)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..model.labels import NAME, Labels, drop, keep
+from ..model.labels import NAME, Labels
 from .blocks import Indexes
 from .nodes import Matching
 
@@ -15,9 +15,9 @@ def key_function(matching: Matching) -> Callable[[Labels], Labels]:
     """Return what makes the matching key of a series: the labels of `on`, or all but `ignoring` and the name."""
     if matching.on:
         names = frozenset(matching.labels)
-        return lambda labels: keep(labels, names)
+        return lambda labels: tuple([p for p in labels if p[0] in names])
     gone = frozenset(matching.labels) | {NAME}
-    return lambda labels: drop(labels, gone)
+    return lambda labels: tuple([p for p in labels if p[0] not in gone])
 
 
 def signatures(left: Sequence[Labels], right: Sequence[Labels], matching: Matching) -> tuple[Indexes, Indexes, int]:

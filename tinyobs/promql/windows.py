@@ -31,9 +31,8 @@ def counts_until(columns: SeriesColumns, grid: Grid) -> Indexes:
     """Return int64[S, T]: how many samples of each series are at or before each step of the grid."""
     series, steps = len(columns), grid.steps
     row = np.repeat(np.arange(series, dtype=np.int64) * (steps + 1), np.diff(columns.offsets))
-    first = columns.timestamps_ms - grid.start_ms
+    first = columns.timestamps_ms - (grid.start_ms - grid.step_ms + 1)
     if grid.step_ms > 1:
-        first += grid.step_ms - 1
         first //= grid.step_ms
     np.clip(first, 0, steps, out=first)
     first += row
