@@ -269,7 +269,7 @@ def test_threads_read_the_same():
 # -- damage ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_changed_byte_anywhere_is_found(data):
     """Whatever byte is changed, verifying raises, and reading either raises or gives the right data."""

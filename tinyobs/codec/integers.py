@@ -150,8 +150,11 @@ class IntegerRows:
         put_rows(out, offsets, to, r)
 
 
-def decode_rows(data: memoryview) -> tuple[IntegerRows, int]:
-    """Return the block at the beginning of `data`, and how many bytes it took; `ValueError` on damage."""
+def decode_rows(data: memoryview, integers_max: int = INTEGERS_MAX) -> tuple[IntegerRows, int]:
+    """Return the block at the beginning of `data`, and how many bytes it took.
+
+    `ValueError` on damage, and where there are more than `integers_max` integers.
+    """
     if len(data) < 8:
         raise ValueError("integer rows cut short")
     count, packed = (int(n) for n in np.frombuffer(data, "<u4", 2))
@@ -163,7 +166,7 @@ def decode_rows(data: memoryview) -> tuple[IntegerRows, int]:
     counts = unshuffle(meta[2 * count : 6 * count], "<u4").astype(np.int64)
     bases = unshuffle(meta[6 * count : 14 * count], "<i8").astype(np.int64)
     firsts = unshuffle(meta[14 * count :], "<i8").astype(np.int64)
-    if int(counts.sum()) > INTEGERS_MAX:
+    if int(counts.sum()) > integers_max:
         raise ValueError("too many integers")
     orders, widths = keys >> 12, keys >> 8 & 15
     if count and (int(orders.max()) >= _ORDERS or int(widths.max()) > WIDTH_MAX):

@@ -30,6 +30,8 @@ MAGIC: Final = 0x50
 VERSION: Final = 1
 FLOATS: Final = 1
 """The kind of a page of float64 samples; other kinds (native histograms) are for later versions."""
+SAMPLES_MAX: Final = 1 << 22
+"""Most samples in a page: 64 MiB decoded.  Pages in use have a few ten thousand."""
 TIME_MIN: Final = -(1 << 63)
 TIME_MAX: Final = (1 << 63) - 1
 HEADER: Final = struct.Struct("<BBBxIIIII")
@@ -40,8 +42,9 @@ def encode_page(offsets: I64, timestamps_ms: I64, values: F64, level: int = FAST
     """Return the page of rows `[offsets[i]:offsets[i+1]]`.
 
     offsets: int64[R+1] from 0 to N.  timestamps_ms: int64[N].  values: float64[N].  level: zstd level (see
-    `compression`).  At most `integers.ROWS_MAX` rows and `integers.INTEGERS_MAX` samples.
+    `compression`).  At most `integers.ROWS_MAX` rows and `SAMPLES_MAX` samples.
     """
+    assert len(values) <= SAMPLES_MAX
     columns, times, times_offsets = share(timestamps_ms, offsets)
     scaled = to_integers(values, offsets)
     table = scaled.scales.tobytes() + shuffle(columns.astype("<u4"))
@@ -157,8 +160,8 @@ def decode_page(data: memoryview | bytes) -> Page:
     at = HEADER.size + packed
     if rows > ROWS_MAX or at > len(view):
         raise ValueError("too many rows, or row table cut short")
-    times, used = decode_rows(view[at:])
-    integers, used_too = decode_rows(view[at + used :])
+    times, used = decode_rows(view[at:], SAMPLES_MAX)
+    integers, used_too = decode_rows(view[at + used :], SAMPLES_MAX)
     if at + used + used_too != len(view):
         raise ValueError("bytes left over")
     total = int(integers.counts.sum())
