@@ -122,6 +122,10 @@ class Storage(abc.ABC):
         """Return (name, statistics) of the segments written since the last call; asked after each `maintain`."""
         return ()
 
+    def take_sealed(self) -> Sequence[tuple[str, object]]:
+        """Return (name, statistics) of the immutable files written since the last call; called by the writer thread."""
+        return ()
+
     @abc.abstractmethod
     def statistics(self) -> Any:
         """Return a frozen attrs object of statistics (see `tinyobs.runtime.statistics`)."""

@@ -33,6 +33,9 @@ class FakeStorage:
         self.groups.append([len(b) for b in batches])
         return [AppendResult(len(b)) for b in batches]
 
+    def take_sealed(self):
+        return [("seg", self.maintained)] if self.maintained == 1 else []
+
     def maintain(self, now_ms):
         self.maintained += 1
         self.more -= 1

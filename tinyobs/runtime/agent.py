@@ -60,6 +60,7 @@ class Agent:
             self.settings, self.clock, self._sections, lambda: list(self.discoverer_kinds().values())
         )
         self._config = self.config_source.read()
+        queue = self._config.tinyobs.ingest
         self.ingest = Ingest(self.clock, self._committed, on_sealed=self._sealed)
         self.supervisor = Supervisor(self.clock, self._status)
         web = load_web_config(self.settings.web_config_file) if self.settings.web_config_file else None
@@ -216,6 +217,9 @@ class Agent:
 
     def _committed(self, batch: Batch, result: AppendResult) -> None:
         self._notify("tinyobs_batch_committed", batch=batch, result=result)
+
+    def _sealed(self, name: str, statistics: object) -> None:
+        self._notify("tinyobs_segment_sealed", name=name, statistics=statistics)
 
     def _sealed(self, name: str, statistics: object) -> None:
         self._notify("tinyobs_segment_sealed", name=name, statistics=statistics)

@@ -63,6 +63,7 @@ class Ingest:
         self,
         clock: Clock,
         on_committed: Callable[[Batch, AppendResult], None],
+        on_sealed: Callable[[str, object], None] = lambda name, statistics: None,
         samples_queued_max: int = SAMPLES_QUEUED_MAX,
         on_sealed: Callable[[str, object], None] | None = None,
     ) -> None:
@@ -70,7 +71,8 @@ class Ingest:
         self._clock = clock
         self._on_committed = on_committed
         self._on_sealed = on_sealed
-        self._samples_queued_max = samples_queued_max
+        self._on_sealed = on_sealed
+        self._samples_queued_max, self._samples_per_commit_max = samples_queued_max, samples_per_commit_max
         self._storage: Storage | None = None
         self._queue: deque[_Waiting] = deque()
         self._samples = 0
@@ -134,7 +136,7 @@ class Ingest:
         self._arrived = trio.Event()
         group: list[_Waiting] = []
         samples = 0
-        while self._queue and (not group or samples + len(self._queue[0].batch) <= SAMPLES_PER_COMMIT_MAX):
+        while self._queue and (not group or samples + len(self._queue[0].batch) <= self._samples_per_commit_max):
             group.append(self._queue.popleft())
             samples += len(group[-1].batch)
         if self._queue:
@@ -180,6 +182,14 @@ class Ingest:
             log.error("background work of the storage failed", error=str(e))
             await trio.sleep(MAINTAIN_EVERY_SECONDS)
             return False
+        for name, statistics in sealed:
+            self._on_sealed(name, statistics)
+        return more
+
+
+def _slice(storage: Storage, now_ms: int) -> tuple[bool, Sequence[tuple[str, object]]]:
+    """Let the storage do a slice of work; return whether there is more, and the files it finished."""
+    return storage.maintain(now_ms), storage.take_sealed()
         if self._on_sealed is not None:
             for name, statistics in storage.take_sealed():
                 self._on_sealed(name, statistics)
