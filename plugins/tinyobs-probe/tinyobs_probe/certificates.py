@@ -19,7 +19,19 @@ _VERSIONS: Final = {"TLSv1": "TLS 1.0", "TLSv1.1": "TLS 1.1", "TLSv1.2": "TLS 1.
 
 def add_tls_metrics(report: Report, stream: TlsStream) -> None:
     """Add version, cipher and the expiry of what the server sent and of what was verified."""
-    sent, verified = chains(stream)
+    version = stream.version()
+    report.gauge("probe_tls_version_info", "Version of TLS; always 1.", 1, version=_VERSIONS.get(version, "unknown"))
+    cipher = stream.cipher()
+    if cipher:
+        report.gauge("probe_tls_cipher_info", "Cipher suite of the connection; always 1.", 1, cipher=cipher[0])
+    try:
+        _add_chains(report, *chains(stream))
+    except ValueError as e:
+        # OpenSSL accepted it, so the probe has not failed; there is only nothing to say about it.
+        report.note("a certificate cannot be read", error=str(e))
+
+
+def _add_chains(report: Report, sent: list[x509.Certificate], verified: list[x509.Certificate]) -> None:
     if sent:
         earliest = min(c.not_valid_after_utc.timestamp() for c in sent)
         help = "When the first of the server's certificates ends, in seconds since 1970."
@@ -30,11 +42,6 @@ def add_tls_metrics(report: Report, stream: TlsStream) -> None:
         help = "When the verified chain ends, in seconds since 1970."
         end = min(c.not_valid_after_utc.timestamp() for c in verified)
         report.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", help, end)
-    version = stream.version()
-    report.gauge("probe_tls_version_info", "Version of TLS; always 1.", 1, version=_VERSIONS.get(version, "unknown"))
-    cipher = stream.cipher()
-    if cipher:
-        report.gauge("probe_tls_cipher_info", "Cipher suite of the connection; always 1.", 1, cipher=cipher[0])
 
 
 def chains(stream: TlsStream) -> tuple[list[x509.Certificate], list[x509.Certificate]]:

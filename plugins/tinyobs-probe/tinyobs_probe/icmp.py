@@ -7,6 +7,7 @@ the group have one, else a raw socket, which needs CAP_NET_RAW.
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 import socket
 import struct
@@ -22,6 +23,7 @@ from .settings import IcmpProbe
 DEFAULT_PAYLOAD_BYTES: Final = 32
 _DURATION: Final = "probe_icmp_duration_seconds"
 _MARK: Final = b"TinyObs probe "
+_ON_LINUX: Final = platform.system() == "Linux"
 # Constants of Linux that the socket module lacks.
 _IP_MTU_DISCOVER, _IP_PMTUDISC_DO, _IP_RECVTTL = 10, 2, 12
 _IPV6_MTU_DISCOVER = 23
@@ -113,10 +115,13 @@ async def _prepare(sock: trio.socket.SocketType, address: Address, probe: IcmpPr
     """Set what the module asks for, and ask for the hop limit of replies."""
     v4 = address.family == socket.AF_INET
     level = socket.IPPROTO_IP if v4 else socket.IPPROTO_IPV6
-    sock.setsockopt(level, _IP_RECVTTL if v4 else _IPV6_RECVHOPLIMIT, 1)
+    if _ON_LINUX:
+        sock.setsockopt(level, _IP_RECVTTL if v4 else _IPV6_RECVHOPLIMIT, 1)
     if probe.ttl:
         sock.setsockopt(level, socket.IP_TTL if v4 else socket.IPV6_UNICAST_HOPS, probe.ttl)
     if probe.dont_fragment:
+        if not _ON_LINUX:
+            raise ProbeError("dont_fragment works on Linux only")
         sock.setsockopt(level, _IP_MTU_DISCOVER if v4 else _IPV6_MTU_DISCOVER, _IP_PMTUDISC_DO)
     if probe.source_ip_address:
         await sock.bind(Address(probe.source_ip_address).endpoint(0))
