@@ -28,6 +28,13 @@ def test_accept_header_in_configured_order():
     )
 
 
+def test_protobuf_is_not_asked_for():
+    """A configuration may prefer protobuf; its targets are asked for the next best format."""
+    assert accept_header([Format.PROTOBUF, Format.TEXT_0_0_4]) == "text/plain;version=0.0.4;q=0.6,*/*;q=0.5"
+    with pytest.raises(WireError):
+        format_of("", Format.PROTOBUF)
+
+
 @pytest.mark.parametrize(
     ("content_type", "format"),
     [

@@ -42,16 +42,36 @@ def quoted_metric_name(name: str) -> str:
     return name if is_legacy_metric_name(name) else quote(name)
 
 
-def series(name: str, labels: Labels, escaping: Escaping) -> str:
-    """Return name and labels as they stand before a value."""
-    name = metric_name(name, escaping)
-    plain = is_legacy_metric_name(name)
-    inside = [] if plain else [quote(name)]
-    for label, value in labels:
-        label = label_name(label, escaping)
-        inside.append(f"{label if is_legacy_label_name(label) else quote(label)}={quote(value)}")
-    head = name if plain else ""
-    return head + "{" + ",".join(inside) + "}" if inside else head
+class SeriesText:
+    """Writes series in one escaping scheme; remembers the names it has seen, so it should live for one body."""
+
+    def __init__(self, escaping: Escaping) -> None:
+        self._escaping = escaping
+        self._names: dict[str, tuple[str, str]] = {}
+        self._labels: dict[str, str] = {}
+
+    def write(self, name: str, labels: Labels) -> str:
+        """Return name and labels as they stand before a value."""
+        found = self._names.get(name)
+        if found is None:
+            written = metric_name(name, self._escaping)
+            plain = is_legacy_metric_name(written)
+            found = self._names[name] = (written, "") if plain else ("", quote(written))
+        head, quoted = found
+        if not labels:
+            return head or f"{{{quoted}}}"
+        known = self._labels
+        inside = [quoted] if quoted else []
+        for label, value in labels:
+            left = known.get(label)
+            if left is None:
+                left = known[label] = self._left_side(label)
+            inside.append(left + quote(value))
+        return f"{head}{{{','.join(inside)}}}"
+
+    def _left_side(self, label: str) -> str:
+        written = label_name(label, self._escaping)
+        return (written if is_legacy_label_name(written) else quote(written)) + "="
 
 
 def _escape(name: str, escaping: Escaping, also: str) -> str:

@@ -41,10 +41,15 @@ class Answer:
 
 
 def accept_header(protocols: Sequence[Format] = DEFAULT_ORDER, escaping: Escaping = Escaping.ALLOW_UTF8) -> str:
-    """Return the Accept header of a scrape that prefers `protocols` in this order and takes anything."""
+    """Return the Accept header of a scrape that prefers `protocols` in this order and takes anything.
+
+    Protobuf is not asked for, although a configuration may name it: there is no parser for it here.
+    """
     weight = len(Format) + 1
     clauses = []
     for protocol in protocols:
+        if protocol is Format.PROTOBUF:
+            continue
         extra = f";escaping={escaping}" if protocol.has_utf8_names else ""
         clauses.append(f"{MEDIA_TYPE[protocol]}{extra};q=0.{weight}")
         weight -= 1
@@ -64,7 +69,7 @@ def format_of(content_type: str | None, fallback: Format | None = None) -> Forma
             if found is not None:
                 return found
             reason = f'received unsupported Content-Type "{content_type}"'
-    if fallback is None:
+    if fallback is None or fallback is Format.PROTOBUF:
         raise WireError(f"{reason} and no fallback_scrape_protocol specified for target")
     return fallback
 

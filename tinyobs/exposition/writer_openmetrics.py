@@ -15,7 +15,7 @@ from ..model.labels import Labels
 from ..model.metadata import MetricType
 from .floats import format_openmetrics_float
 from .lexing import BOUND_LABEL, canonical_bound
-from .names import Escaping, metric_name, quoted_metric_name, series
+from .names import Escaping, SeriesText, metric_name, quoted_metric_name
 
 _SUFFIX: Final = {MetricType.COUNTER: "_total", MetricType.INFO: "_info"}
 _BOUND_LABEL: Final = {**BOUND_LABEL, MetricType.GAUGE_HISTOGRAM: "le"}
@@ -26,13 +26,14 @@ _EXACT_INTEGER: Final = 2.0**53
 def write_openmetrics(families: Iterable[MetricFamily], escaping: Escaping = Escaping.UNDERSCORES) -> bytes:
     """Return the families as a body, UTF-8, with the EOF line."""
     lines: list[str] = []
+    series = SeriesText(escaping)
     for family in families:
-        _write_family(lines, family, escaping)
+        _write_family(lines, family, escaping, series)
     lines.append("# EOF\n")
     return "".join(lines).encode("utf-8", "replace")
 
 
-def _write_family(lines: list[str], family: MetricFamily, escaping: Escaping) -> None:
+def _write_family(lines: list[str], family: MetricFamily, escaping: Escaping, series: SeriesText) -> None:
     suffix = _SUFFIX.get(family.type, "")
     base = family.name.removesuffix(suffix)
     type_ = family.type
@@ -47,7 +48,7 @@ def _write_family(lines: list[str], family: MetricFamily, escaping: Escaping) ->
         lines.append(f"# HELP {name} {text}\n")
     bound = _BOUND_LABEL.get(type_)
     for point in family.points:
-        key = series(base + (point.suffix or suffix), _with_bound(point.labels, bound), escaping)
+        key = series.write(base + (point.suffix or suffix), _with_bound(point.labels, bound))
         lines.append(f"{key} {_value(point)}{_time(point.timestamp_ms)}\n")
 
 

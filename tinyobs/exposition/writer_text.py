@@ -13,7 +13,7 @@ from typing import Final
 from ..model.families import MetricFamily
 from ..model.metadata import MetricType
 from .floats import format_float
-from .names import Escaping, metric_name, quoted_metric_name, series
+from .names import Escaping, SeriesText, metric_name, quoted_metric_name
 
 _TYPE: Final = {
     MetricType.COUNTER: "counter",
@@ -30,6 +30,7 @@ _TYPE: Final = {
 def write_text(families: Iterable[MetricFamily], escaping: Escaping = Escaping.UNDERSCORES) -> bytes:
     """Return the families as a body, UTF-8."""
     lines: list[str] = []
+    series = SeriesText(escaping)
     for family in families:
         name = quoted_metric_name(metric_name(family.name, escaping))
         if family.help:
@@ -40,6 +41,6 @@ def write_text(families: Iterable[MetricFamily], escaping: Escaping = Escaping.U
             if point.suffix == "_created":
                 continue
             time = "" if point.timestamp_ms is None else f" {point.timestamp_ms}"
-            key = series(family.name + point.suffix, point.labels, escaping)
+            key = series.write(family.name + point.suffix, point.labels)
             lines.append(f"{key} {format_float(point.value)}{time}\n")
     return "".join(lines).encode("utf-8", "replace")
