@@ -19,6 +19,7 @@ from ..abc import ConfigSection, DiscovererKind
 from ..errors import ConfigError, PluginError, Problem
 from .decoder import BROKEN, Decoder, in_order
 from .discovery import discovery_group
+from .effect import without_effect
 from .environment import expand_label
 from .fields import Fault, known_keys
 from .inheritance import inherit, inherited_faults, rule_faults, with_names
@@ -134,7 +135,9 @@ class _Reading:
         given = dict(settings.sections)
         complete = tuple((name, given[name] if name in given else schema()) for name, schema in self.sections.items())
         values["tinyobs"] = attrs.evolve(settings, sections=complete)
-        return Config(**values, file=self.filename, warnings=tuple(self.warnings), positions=decoder.positions)
+        own = ".tinyobs" in decoder.positions
+        config = Config(**values, file=self.filename, warnings=tuple(self.warnings), shows_own_section=own)
+        return attrs.evolve(config, ineffective=tuple(without_effect(config, decoder.positions)))
 
     def _decoder(self, file: str, folder: str) -> Decoder:
         return Decoder(file, folder, self.groups, self.environment if self.expands else None)

@@ -7,11 +7,10 @@ Two configurations compare by value, so that a reload can tell what changed.  Ho
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
-from attrs import Factory, frozen
+from attrs import frozen
 
 from ..errors import Problem
 from ..model.durations import DurationMs
@@ -22,7 +21,7 @@ from .remote import RemoteReadConfig, RemoteWriteConfig
 from .rule_file import RuleFile
 from .scraping import GlobalConfig, RuntimeConfig, ScrapeConfig
 from .server_sections import OtlpConfig, StorageConfig, TracingConfig
-from .settings import IngestSettings, QuerySettings, Settings, WebSettings
+from .settings import Settings
 
 
 def _hidden(default: Any) -> Any:
@@ -63,10 +62,10 @@ class Config:
     rules: tuple[RuleFile, ...] = _hidden(())
     warnings: tuple[Problem, ...] = attrs.field(default=(), eq=False, metadata={"key": None})
     """What is not wrong but worth a look, e.g. an environment variable without a value."""
-    positions: dict[str, tuple[int, int]] = attrs.field(
-        default=Factory(dict), eq=False, repr=False, metadata={"key": None}
-    )
-    """Path of a value in the main file -> (line, column)."""
+    ineffective: tuple[Problem, ...] = attrs.field(default=(), eq=False, metadata={"key": None})
+    """See `not_yet_effective`."""
+    shows_own_section: bool = attrs.field(default=False, eq=False, metadata={"key": None})
+    """Whether the key `tinyobs` was given, and so is shown."""
 
     @property
     def folder(self) -> str:
@@ -87,43 +86,10 @@ class Config:
     def to_yaml(self) -> str:
         """Return the configuration with its defaults, as `/api/v1/status/config` shows it; secrets are masked."""
         shown = to_plain(self)
-        if ".tinyobs" not in self.positions:
+        if not self.shows_own_section:
             del shown["tinyobs"]
         return to_yaml(shown)
 
     def not_yet_effective(self) -> list[Problem]:
-        """Return what is configured, parsed and validated, but has no effect in this version."""
-        return [
-            Problem(self.file, *self._position(path), f"{path.lstrip('.')} {reason}", path)
-            for path, reason in self._without_effect()
-        ]
-
-    def _position(self, path: str) -> tuple[int, int]:
-        return self.positions.get(path, (0, 0))
-
-    def _without_effect(self) -> Iterator[tuple[str, str]]:
-        later = "is parsed and validated, but has no effect in this version"
-        given: list[tuple[str, bool]] = [
-            (".alerting", self.alerting != AlertingConfig()),
-            (".rule_files", bool(self.rule_files)),
-            (".remote_write", bool(self.remote_write)),
-            (".remote_read", bool(self.remote_read)),
-            (".otlp", self.otlp != OtlpConfig()),
-            (".tracing", self.tracing is not None),
-            (".storage.exemplars", ".storage.exemplars" in self.positions),
-            (".storage.tsdb.retention.percentage", bool(self.storage.tsdb.retention.percentage)),
-            (".tinyobs.ingest", self.tinyobs.ingest != IngestSettings()),
-            (".tinyobs.query", self.tinyobs.query != QuerySettings()),
-            (".tinyobs.web", self.tinyobs.web != WebSettings()),
-            (".global.query_log_file", bool(self.global_config.query_log_file)),
-            (".global.scrape_failure_log_file", bool(self.global_config.scrape_failure_log_file)),
-        ]
-        yield from ((path, later) for path, is_given in given if is_given)
-        for i, scrape in enumerate(self.scrape_configs):
-            path = f".scrape_configs[{i}].scrape_failure_log_file"
-            if scrape.scrape_failure_log_file and path in self.positions:
-                yield path, later
-        if self.runtime != RuntimeConfig():
-            yield ".runtime.gogc", "has no effect: it tunes the Go runtime"
-        if ".storage.tsdb.chunk_encoding" in self.positions:
-            yield ".storage.tsdb.chunk_encoding", "has no effect: TinyObs has a storage format of its own"
+        """Return what is configured, parsed and validated, but has no effect in this version, with its place."""
+        return list(self.ineffective)
