@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.codec.compression import DENSE, FAST
-from tinyobs.codec.pages import decode_page, encode_block, encode_page
+from tinyobs.codec.pages import HEADER, decode_page, encode_block, encode_page
 from tinyobs.codec.ragged import offsets_of
 from tinyobs.model.staleness import NORMAL_NAN_BITS, STALE_BITS
 
@@ -172,3 +174,30 @@ def test_changed_bytes_are_noticed(data):
             bad += data.draw(st.binary(min_size=1, max_size=9))
     with pytest.raises(ValueError):
         decode_page(bytes(bad))
+
+
+def resealed(page):
+    """Return a page with its checksum put right."""
+    checksum = zlib.crc32(page[HEADER.size :], zlib.crc32(page[8 : HEADER.size], zlib.crc32(page[:4])))
+    return bytes(page[:4]) + checksum.to_bytes(4, "little") + bytes(page[8:])
+
+
+@pytest.mark.parametrize(
+    ("at", "byte", "seal", "reason"),
+    [
+        (0, 0, True, "not a page"),
+        (1, 2, True, "version 2, kind 1 is not known"),
+        (2, 2, True, "version 1, kind 2 is not known"),
+        (8, 1, True, "another length"),
+        (15, 0x80, True, "too many rows"),
+        (22, 0x80, True, "row table cut short"),
+        (16, 0xFF, True, "more patches than samples"),
+        (30, 0xFF, False, "checksum does not fit"),
+    ],
+)
+def test_each_kind_of_damage_has_its_reason(at, byte, seal, reason):
+    """The table of damage in the format document: what is wrong is what the error says."""
+    bad = bytearray(encode_block(np.arange(4)[None, :], np.array([[0.5, 0.75, 1.5, 1.25]])))
+    bad[at] = byte
+    with pytest.raises(ValueError, match=reason):
+        decode_page(resealed(bad) if seal else bytes(bad))

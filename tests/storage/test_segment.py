@@ -227,6 +227,22 @@ def test_aborting_leaves_no_file():
     assert not disk.files
 
 
+def test_a_failing_disk_is_passed_on_and_abort_cleans_up(monkeypatch):
+    """A write that fails raises as the disk does; after abort nothing is left."""
+    disk = MemoryDisk()
+    writer = SegmentWriter(disk, NAME, level=0)
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("segment_disk.MemoryFile.append", full)
+    writer.add(columns(ordinary()))
+    with pytest.raises(OSError, match="No space"):
+        writer.finish()
+    writer.abort()
+    assert not disk.files
+
+
 def test_an_empty_segment_can_be_read():
     """A segment without series opens, verifies and selects nothing."""
     disk, info = write([])
