@@ -119,10 +119,6 @@ class Storage(abc.ABC):
         """Do one bounded slice of background work (cutting, compacting, dropping); tell whether more is waiting."""
 
     def take_sealed(self) -> Sequence[tuple[str, object]]:
-        """Return (name, statistics) of the segments written since the last call; asked after each `maintain`."""
-        return ()
-
-    def take_sealed(self) -> Sequence[tuple[str, object]]:
         """Return (name, statistics) of the immutable files written since the last call; called by the writer thread."""
         return ()
 

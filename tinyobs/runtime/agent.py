@@ -61,7 +61,9 @@ class Agent:
         )
         self._config = self.config_source.read()
         queue = self._config.tinyobs.ingest
-        self.ingest = Ingest(self.clock, self._committed, on_sealed=self._sealed)
+        self.ingest = Ingest(
+            self.clock, self._committed, self._sealed, queue.samples_queued_max, queue.samples_per_commit_max
+        )
         self.supervisor = Supervisor(self.clock, self._status)
         web = load_web_config(self.settings.web_config_file) if self.settings.web_config_file else None
         self._web_config = web
@@ -217,9 +219,6 @@ class Agent:
 
     def _committed(self, batch: Batch, result: AppendResult) -> None:
         self._notify("tinyobs_batch_committed", batch=batch, result=result)
-
-    def _sealed(self, name: str, statistics: object) -> None:
-        self._notify("tinyobs_segment_sealed", name=name, statistics=statistics)
 
     def _sealed(self, name: str, statistics: object) -> None:
         self._notify("tinyobs_segment_sealed", name=name, statistics=statistics)

@@ -65,12 +65,11 @@ class Ingest:
         on_committed: Callable[[Batch, AppendResult], None],
         on_sealed: Callable[[str, object], None] = lambda name, statistics: None,
         samples_queued_max: int = SAMPLES_QUEUED_MAX,
-        on_sealed: Callable[[str, object], None] | None = None,
+        samples_per_commit_max: int = SAMPLES_PER_COMMIT_MAX,
     ) -> None:
         self.processors: list[Processor] = []
         self._clock = clock
         self._on_committed = on_committed
-        self._on_sealed = on_sealed
         self._on_sealed = on_sealed
         self._samples_queued_max, self._samples_per_commit_max = samples_queued_max, samples_per_commit_max
         self._storage: Storage | None = None
@@ -176,7 +175,7 @@ class Ingest:
 
     async def _maintain(self, storage: Storage) -> bool:
         try:
-            more = await trio.to_thread.run_sync(storage.maintain, self._clock.now_ms(), abandon_on_cancel=False)
+            more, sealed = await trio.to_thread.run_sync(_slice, storage, self._clock.now_ms(), abandon_on_cancel=False)
         except StorageError as e:
             self._failures += 1
             log.error("background work of the storage failed", error=str(e))
@@ -190,7 +189,3 @@ class Ingest:
 def _slice(storage: Storage, now_ms: int) -> tuple[bool, Sequence[tuple[str, object]]]:
     """Let the storage do a slice of work; return whether there is more, and the files it finished."""
     return storage.maintain(now_ms), storage.take_sealed()
-        if self._on_sealed is not None:
-            for name, statistics in storage.take_sealed():
-                self._on_sealed(name, statistics)
-        return more
