@@ -152,9 +152,9 @@ class BodyReader:
         if self._ended:
             raise Malformed("unexpected data after # EOF", at)
         first = body[at : at + 1]
-        if first in (b" ", b"\t") and not self._openmetrics:
-            first = body[at:end].lstrip(b" \t")[:1]
-        if first == b"#" or (not self._openmetrics and (first == b"" or at == end)):
+        if not self._openmetrics:
+            first = body[at:end].lstrip(_BLANKS)[:1]
+        if first == b"#" or (not self._openmetrics and not first):
             self._other(body[at:end], at, end)
             self.line_is_sample.append(0)
             return end + 1
@@ -168,14 +168,10 @@ class BodyReader:
             if match is not None:
                 self._metadata(match[1], text, match.end(), at + len(text) == len(self._body))
             elif self._openmetrics:
+                if text.startswith(b"# EOF") and len(text) > 5:
+                    raise Malformed("unexpected data after # EOF", 5)
                 if text != b"# EOF":
-                    after = text.startswith(b"# EOF")
-                    raise Malformed(
-                        "unexpected data after # EOF"
-                        if after
-                        else f"expected a valid start token, got {printable(text)}",
-                        0,
-                    )
+                    raise Malformed(f"expected a valid start token, got {printable(text)}", 0)
                 self._ended = True
         except Malformed as e:
             raise Malformed(e.reason, at + e.at) from None
