@@ -161,6 +161,13 @@ def test_environment_expansion_is_asked_for() -> None:
     ]
 
 
+def test_job_names_are_compared_after_expansion() -> None:
+    """Two variables with the same value are the same name."""
+    text = "tinyobs: {expand_env: true}\nscrape_configs: [{job_name: '${A}'}, {job_name: '${B}'}]"
+    assert problems_of(text, environment={"A": "x", "B": "x"}) == ['found multiple scrape configs with job name "x"']
+    assert len(parse(text, environment={"A": "x", "B": "y"}).scrape_configs) == 2
+
+
 # -- plugins -----------------------------------------------------------------------------------------------------
 
 

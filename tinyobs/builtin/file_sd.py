@@ -12,7 +12,6 @@ import glob
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -32,6 +31,7 @@ from ..config.yaml_tree import (
     Node,
     Scalar,
     parse_tree,
+    read_file,
 )
 from ..errors import ConfigError, Problem
 from ..hookspecs import hookimpl
@@ -161,8 +161,7 @@ class WatchedFiles:
 
 def read_groups(name: str) -> tuple[TargetGroup, ...]:
     """Return the groups of one file; raises `OSError`, or `ConfigError` when the content makes no sense."""
-    with Path(name).open("rb") as file:
-        data = file.read(TEXT_BYTES_MAX + 1)
+    data = read_file(name)
     root, problems = _parse_json(data, name) if name.lower().endswith(".json") else parse_tree(data, name)
     decoder = Decoder(name)
     decoder.problems += problems

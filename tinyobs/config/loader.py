@@ -9,26 +9,24 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
 
 from ..abc import ConfigSection, DiscovererKind
 from ..errors import ConfigError, PluginError, Problem
+from .cross_checks import JobNames, finish_scrape_configs, finish_sections
 from .decoder import BROKEN, Decoder, in_order
 from .discovery import discovery_group
 from .effect import without_effect
 from .environment import expand_label
-from .fields import Fault, known_keys
-from .inheritance import inherit, inherited_faults, rule_faults, with_names
+from .fields import known_keys
 from .rule_file import CheckExpression, RuleFile, parse_rules, unreadable
 from .schema import Config
 from .scraping import GlobalConfig, ScrapeConfig, ScrapeConfigFile, ValidationScheme
-from .server_sections import TranslationStrategy
 from .settings import Settings
-from .yaml_tree import ListNode, MappingNode, Node, Scalar, parse_tree
+from .yaml_tree import MappingNode, Node, Scalar, parse_tree, read_file
 
 FILES_MAX: Final = 10_000
 """Most files that the globs of a configuration may name."""
@@ -36,8 +34,6 @@ FILES_MAX: Final = 10_000
 _GLOB: Final = re.compile(r"[^*]*(?:\*[^/]*)?\Z")
 Discoverers: TypeAlias = Mapping[str, DiscovererKind] | Iterable[DiscovererKind] | None
 """Kinds of discovery, listed or by key."""
-_Jobs = dict[str, str]
-"""Job name -> where it was first found."""
 
 
 def parse(
@@ -72,7 +68,7 @@ def load(
     """
     filename = os.fspath(path)
     try:
-        text = Path(filename).read_bytes()
+        text = read_file(filename)
     except OSError as e:
         raise ConfigError([unreadable(filename, e)]) from None
     reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
@@ -107,7 +103,7 @@ class _Reading:
         self.warnings: list[Problem] = []
         self.expands = False
         self._globals = GlobalConfig().normalized()
-        self._jobs: _Jobs = {}
+        self._jobs: JobNames = {}
         self._patterns: dict[str, tuple[str, ...]] = {}
 
     # -- the main file -------------------------------------------------------------------------------------------
@@ -126,8 +122,10 @@ class _Reading:
             self._globals = values["global_config"] = self._with_environment(values["global_config"], decoder)
         for key, what in (("rule_files", "rule"), ("scrape_config_files", "scrape config")):
             self._patterns[key] = _checked_patterns(values[key], key, what, decoder)
-        values["scrape_configs"] = self._finish(values["scrape_configs"], root, decoder, "main config file")
-        self._finish_others(values, decoder)
+        values["scrape_configs"] = finish_scrape_configs(
+            values["scrape_configs"], root, decoder, self._globals, self._jobs, "main config file"
+        )
+        finish_sections(values, decoder, self._globals)
         self.problems += decoder.problems
         if self.problems:
             return None
@@ -154,61 +152,6 @@ class _Reading:
                 self.warnings.append(Problem(decoder.file, *decoder.position(path), message, path))
         return attrs.evolve(config, external_labels=tuple(labels))
 
-    def _finish(self, found: Any, root: Node, decoder: Decoder, where: str) -> Any:
-        """Return scrape configs that have inherited; those with problems stay as they are."""
-        self._check_job_names(root, decoder, where)
-        if found is BROKEN:
-            return found
-        out: list[Any] = []
-        for i, scrape in enumerate(found):
-            if isinstance(scrape, ScrapeConfig):
-                scrape = inherit(scrape, self._globals)
-                _note(inherited_faults(scrape), f".scrape_configs[{i}]", decoder)
-            out.append(scrape)
-        return tuple(out)
-
-    def _check_job_names(self, root: Node, decoder: Decoder, where: str) -> None:
-        """Note names that were there before; looks at the tree, so that a broken scrape config counts too."""
-        listed = root.pairs.get("scrape_configs") if isinstance(root, MappingNode) else None
-        for i, item in enumerate(listed.items if isinstance(listed, ListNode) else ()):
-            name = item.pairs.get("job_name") if isinstance(item, MappingNode) else None
-            if not isinstance(name, Scalar) or not name.text:
-                continue
-            first = self._jobs.setdefault(name.text, f"{where} {i}")
-            if first != f"{where} {i}":
-                found_in = first.rpartition(" ")[0]
-                rest = "" if found_in == where else f", first found in {found_in}"
-                message = f'found multiple scrape configs with job name "{name.text}"{rest}'
-                decoder.report(message, f".scrape_configs[{i}].job_name", name)
-
-    def _finish_others(self, values: dict[str, Any], decoder: Decoder) -> None:
-        """Check what depends on the global section or on neighbours, and give rules the scheme of names."""
-        legacy = self._globals.metric_name_validation_scheme is ValidationScheme.LEGACY
-        for key, what in (("remote_write", "write"), ("remote_read", "read")):
-            names: set[str] = set()
-            for i, remote in enumerate(values[key] if values[key] is not BROKEN else ()):
-                name = "" if remote is BROKEN else remote.name
-                if name and name in names:
-                    decoder.report(f'found multiple remote {what} configs with job name "{name}"', f".{key}[{i}].name")
-                names.add(name)
-        if not legacy:
-            return
-        strategy = BROKEN if values["otlp"] is BROKEN else values["otlp"].translation_strategy
-        if strategy in (TranslationStrategy.NONE, TranslationStrategy.UTF8_WITH_SUFFIXES):
-            message = f'OTLP translation strategy "{strategy}" is not allowed when UTF8 is disabled'
-            decoder.report(message, ".otlp.translation_strategy")
-        if decoder.is_clean(".remote_write"):
-            values["remote_write"] = tuple(
-                _with_legacy_rules(r, f".remote_write[{i}]", decoder) for i, r in enumerate(values["remote_write"])
-            )
-        if decoder.is_clean(".alerting"):
-            alerting = _with_legacy_rules(values["alerting"], ".alerting", decoder)
-            managers = tuple(
-                _with_legacy_rules(m, f".alerting.alertmanagers[{i}]", decoder)
-                for i, m in enumerate(alerting.alertmanagers)
-            )
-            values["alerting"] = attrs.evolve(alerting, alertmanagers=managers)
-
     # -- the files that it names ---------------------------------------------------------------------------------
 
     def included_scrape_configs(self) -> tuple[ScrapeConfig, ...]:
@@ -221,7 +164,9 @@ class _Reading:
                 continue
             decoder = self._decoder(file, os.path.dirname(file))
             values = decoder.fields(root, ScrapeConfigFile, "")
-            found = self._finish(values["scrape_configs"], root, decoder, f'"{os.path.abspath(file)}"')
+            found = finish_scrape_configs(
+                values["scrape_configs"], root, decoder, self._globals, self._jobs, f'"{os.path.abspath(file)}"'
+            )
             self.problems += decoder.problems
             if found is not BROKEN:
                 out.extend(found)
@@ -239,7 +184,7 @@ class _Reading:
         return tuple(out)
 
     def _files(self, key: str) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of the files that a key's globs match; a name without `*` must exist."""
+        """Yield (name, content) of the files that a key's globs match, in order of the globs, each once."""
         names: dict[str, None] = {}
         for pattern in self._patterns.get(key, ()):
             found = sorted(glob.glob(pattern, include_hidden=True))
@@ -251,7 +196,7 @@ class _Reading:
             return
         for name in names:
             try:
-                yield name, Path(name).read_bytes()
+                yield name, read_file(name)
             except OSError as e:
                 self.problems.append(unreadable(name, e))
 
@@ -278,24 +223,3 @@ def _checked_patterns(found: Any, key: str, what: str, decoder: Decoder) -> tupl
         elif isinstance(pattern, str):
             decoder.report(f'invalid {what} file path "{pattern}"', f".{key}[{i}]")
     return tuple(good)
-
-
-def _note(faults: Iterable[Fault], path: str, decoder: Decoder) -> None:
-    for fault in faults:
-        decoder.report(str(fault), f"{path}.{fault.key}" if fault.key else path)
-
-
-_RULE_FIELDS: Final = ("relabel_configs", "alert_relabel_configs", "write_relabel_configs")
-_Evolve = Callable[..., Any]
-
-
-def _with_legacy_rules(value: Any, path: str, decoder: Decoder) -> Any:
-    """Return a section whose relabelling rules hold to legacy names, noting those that do not."""
-    changed = {}
-    for key in _RULE_FIELDS:
-        rules = getattr(value, key, ())
-        if rules:
-            changed[key] = with_names(rules, legacy=True)
-            _note(rule_faults(changed[key], key), path, decoder)
-    evolve: _Evolve = attrs.evolve
-    return evolve(value, **changed)

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
@@ -21,6 +20,7 @@ from .decoder import decode_text
 from .fields import Fault, FilePath, setting, unsupported
 from .http_client import TlsVersion
 from .rule_file import unreadable
+from .yaml_tree import read_file
 
 _BCRYPT: Final = re.compile(r"\$2[abxy]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 _HEADERS: Final[dict[str, tuple[str, ...]]] = {
@@ -182,7 +182,7 @@ def load_web_config(path: str | os.PathLike[str]) -> WebConfig:
     """Return the web configuration in a file; raises `ConfigError`."""
     filename = os.fspath(path)
     try:
-        text = Path(filename).read_bytes()
+        text = read_file(filename)
     except OSError as e:
         raise ConfigError([unreadable(filename, e)]) from None
     return parse_web_config(text, filename)

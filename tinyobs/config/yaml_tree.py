@@ -8,6 +8,7 @@ document, anchors, aliases, merge keys (`<<`), the tags of YAML's core types.  D
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -102,6 +103,12 @@ def parse_tree(text: str | bytes, file: str) -> tuple[Node | None, list[Problem]
         reason = " ".join(str(e).split())
         return None, [*builder.problems, Problem(file, 0, 0, f"invalid YAML: {reason}")]
     return builder.root, builder.problems
+
+
+def read_file(name: str) -> bytes:
+    """Return the content of a file, or one byte more than `parse_tree` takes of a longer one; raises `OSError`."""
+    with Path(name).open("rb") as file:
+        return file.read(TEXT_BYTES_MAX + 1)
 
 
 def _checked(text: str | bytes, file: str) -> str:
