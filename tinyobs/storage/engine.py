@@ -136,6 +136,7 @@ class Engine(Storage):
         for refs, times, values in reversed(undo):  # the head counts new series itself
             self.head.newest_ms[refs], self.head.newest_values[refs] = times, values
         with self._lock:
+            self._view = None  # a reader may have made one while the log was written
             for entry in entries:
                 self.head.add(entry.layout.refs, entry.times_ms, entry.values, entry.layout.unique)
             self.head.compress_when_due()
