@@ -16,7 +16,7 @@ class MemoryFile(File):
         return len(self._files[self._name])
 
     def append(self, data):
-        self._files[self._name] += bytes(data)
+        self._files[self._name] += data
 
     def sync(self):
         self.synced = True

@@ -97,6 +97,7 @@ def tiny_pages(monkeypatch):
 
 def small_pages(setattr_):
     """Set the sizes by the given setter."""
+    setattr_(segment_writer, "HELD_MAX", 90)
     for module in (segment_format, segment_writer):
         setattr_(module, "PAGE_SAMPLES", 40)
         setattr_(module, "ROW_SAMPLES", 16)

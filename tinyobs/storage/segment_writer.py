@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..codec.compression import FAST
 from ..codec.pages import encode_page
-from ..codec.ragged import offsets_of, spread
+from ..codec.ragged import offsets_of
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from .disk import Disk
@@ -41,6 +41,8 @@ F64 = NDArray[np.float64]
 
 INDEX_LEVEL: Final = 9
 """zstd level of the index: small, written once, read often."""
+HELD_MAX: Final = 1 << 22
+"""Samples held that are written even where their pages are not full: a few very long series, 64 MiB."""
 
 
 class SegmentWriter:
@@ -75,8 +77,8 @@ class SegmentWriter:
         self._pending.append(part)
         self._pending_series += len(part[0])
         self._pending_samples += int(np.minimum(part[0], ROW_SAMPLES).sum())
-        if self._pending_samples >= PAGE_SAMPLES or self._pending_series >= PAGE_SERIES_MAX:
-            self._flush(all_=False)
+        if self._pending_samples >= PAGE_SAMPLES or self._pending_series >= PAGE_SERIES_MAX or self._held() >= HELD_MAX:
+            self._flush(all_=self._held() >= HELD_MAX)
 
     def finish(self) -> SegmentInfo:
         """Write what is missing, make the file durable and close it."""
@@ -113,6 +115,9 @@ class SegmentWriter:
         self._file.close()
         self._disk.remove(self._name)
 
+    def _held(self) -> int:
+        return sum(len(times) for _, times, _ in self._pending)
+
     # -- pages -------------------------------------------------------------------------------------------------
 
     def _flush(self, *, all_: bool) -> None:
@@ -147,8 +152,8 @@ class SegmentWriter:
         if (lows[1:] == highs[:-1]).all():
             t, v = times[lows[0] : highs[-1]], values[lows[0] : highs[-1]]
         else:
-            at = spread(lows, counts)
-            t, v = times[at], values[at]
+            rows = [slice(a, b) for a, b in zip(lows.tolist(), highs.tolist(), strict=True)]
+            t, v = np.concatenate([times[r] for r in rows]), np.concatenate([values[r] for r in rows])
         data = encode_page(offsets, np.ascontiguousarray(t), np.ascontiguousarray(v), self._zstd_level)
         row = (first, len(lows), int(t.min()), int(t.max()), self._append(data), len(data), len(t))
         for column, n in zip(self._pages, row, strict=True):
