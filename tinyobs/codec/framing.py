@@ -24,6 +24,8 @@ HEADER: Final = struct.Struct("<IIIB")
 _CHECKED = struct.Struct("<IIB")
 PAYLOAD_BYTES_MAX: Final = 256 << 20
 """Largest payload of a record, in bytes."""
+_SEARCHED_BYTES: Final = 1 << 20
+"""Bytes searched at a time for a record behind damage; bounds the memory that this takes."""
 TYPE_MAX: Final = 31
 """Highest number a record type may have."""
 
@@ -89,20 +91,13 @@ def _is_durable_behind(data: memoryview, damaged: int) -> bool:
 
     Looks at every byte position; only those whose header fields are plausible have their checksum computed.
     """
-    rest = np.frombuffer(data, np.uint8)[damaged + 1 :]
-    places = len(rest) - HEADER.size
-    if places <= 0:
-        return False
-    synced = _u32_at_every_byte(rest[8:], places)
-    position = np.arange(damaged + 1, damaged + 1 + places, dtype=np.int64)
-    plausible = (synced > damaged) & (synced <= position) & (rest[12 : 12 + places] <= TYPE_MAX)
-    return any(isinstance(_frame_at(data, int(p)), Frame) for p in position[plausible])
-
-
-def _u32_at_every_byte(
-    raw: np.ndarray[tuple[int], np.dtype[np.uint8]], count: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    out = np.zeros(count, np.int64)
-    for i in range(4):
-        out |= raw[i : i + count].astype(np.int64) << (8 * i)
-    return out
+    last = len(data) - HEADER.size
+    for first in range(damaged + 1, last, _SEARCHED_BYTES):
+        count = min(_SEARCHED_BYTES, last - first)
+        raw = np.frombuffer(data[first : first + count + HEADER.size], np.uint8)
+        position = np.arange(first, first + count, dtype=np.int64)
+        synced = sum(raw[8 + i : 8 + i + count].astype(np.int64) << (8 * i) for i in range(4))
+        plausible = (synced > damaged) & (synced <= position) & (raw[12 : 12 + count] <= TYPE_MAX)
+        if any(isinstance(_frame_at(data, int(p)), Frame) for p in position[plausible]):
+            return True
+    return False

@@ -96,8 +96,9 @@ class Merge:
         return True
 
     def abort(self) -> None:
-        """Remove what was begun."""
-        self._writer.abort()
+        """Remove what was begun; a finished segment may be in a manifest already and stays."""
+        if self.finished is None:
+            self._writer.abort()
 
 
 def _block_of(entry: SegmentEntry, budget: int) -> int:

@@ -76,10 +76,12 @@ class Cut:
         return bool(self._blocks)
 
     def abort(self) -> None:
-        """Remove what was begun; finished segments stay and are removed at the next start."""
+        """Remove what was written; what cannot be removed is unlisted and goes at the next start."""
         if self._writer is not None:
             self._writer.abort()
             self._writer = None
+        while self.finished:
+            self.disk.remove(segment_name(self.finished.pop().sequence))
 
     def _write(self, chunks: tuple[HeadChunk, ...], refs: NDArray[np.uint32], low: int, high: int) -> None:
         view = HeadView(chunks, new_matrix(), np.empty(0, np.int64), low, high)

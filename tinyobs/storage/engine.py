@@ -31,6 +31,7 @@ from .engine_statistics import CardinalityReport, EngineStatistics
 from .head_rows import Runs
 from .head_view import HeadView
 from .ingest_counts import IngestCounts
+from .memory import return_free_memory
 from .options import DEFAULT_OPTIONS, EngineOptions
 from .posix_disk import PosixDisk
 from .querier import EngineQuerier
@@ -68,6 +69,7 @@ class Engine(Storage):
         self._view: HeadView | None = None
         self.recovered = recover(disk, registry, progress)
         self.head, self._metadata = self.recovered.head, self.recovered.metadata
+        return_free_memory()
         self.index = SeriesIndex(registry)
         self.segments = SegmentSet(disk, self.recovered.manifest, options)
         self.wal = WalWriter(disk, registry, options, clock, self.recovered.report.next_sequence)

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import CorruptionError, StorageError
 from .compaction import Merge, plan_merge
 from .cut import Cut
+from .memory import return_free_memory
 from .retention import plan_drop
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Upkeep:
         self.dropped_count = 0
         self.failure_count = 0
         self.corruption_count = 0
+        self.last_failure = ""
+        """What went wrong last, for the log; "" when nothing has."""
 
     def step(self, now_ms: int) -> bool:
         """Do one slice; tell whether more is waiting."""
@@ -56,6 +59,7 @@ class Upkeep:
         except (OSError, CorruptionError, StorageError) as e:
             self.failure_count += 1
             self.corruption_count += isinstance(e, CorruptionError)
+            self.last_failure = str(e)
             self._not_before_ms = now_ms + PAUSE_MS
             self.abandon()
             return False
@@ -96,6 +100,7 @@ class Upkeep:
             return True
         if engine.index.tidy():
             engine.head.ranks = engine.index.ranks
+            return_free_memory()
         return False
 
     # -- cutting -----------------------------------------------------------------------------------------------
@@ -141,9 +146,12 @@ class Upkeep:
 
             engine.publish(both)
 
-        engine.segments.replace((), cut.finished, publish, wal_first=self._log_from)
+        # From here on a manifest may list them, even if writing it fails: they are no longer the cut's to remove.
+        finished, cut.finished = cut.finished, []
+        engine.segments.replace((), finished, publish, wal_first=self._log_from)
         self._cut = None
         self.cut_count += 1
+        return_free_memory()
         return True
 
     # -- merging -----------------------------------------------------------------------------------------------
@@ -158,4 +166,5 @@ class Upkeep:
         engine.segments.replace(removed, (merge.finished,), engine.publish)
         self._merge = None
         self.merge_count += 1
+        return_free_memory()
         return True
