@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from tinyobs.config.decoder import BROKEN, Decoder, decode_text
 from tinyobs.config.encoder import to_plain
@@ -143,6 +143,20 @@ nmae: x
 def test_faults_of_the_class_point_at_their_key() -> None:
     """What the class itself refuses is reported at the key it names."""
     assert problems("wait: 1s\nname: evil\n") == ["f.yml:2:7: no evil names (at .name)"]
+
+
+@frozen(kw_only=True)
+class Validated:
+    """A class of a plugin whose author relies on attrs."""
+
+    mode: str = field(default="a", validator=validators.in_(("a", "b")), metadata={"key": "run_mode"})
+
+
+def test_validators_of_attrs_point_at_their_key() -> None:
+    """A plugin may use them instead of `faults()`."""
+    with pytest.raises(ConfigError) as e:
+        decode_text(Validated, "run_mode: c", "f.yml")
+    assert [str(p) for p in e.value.problems] == ["f.yml:1:11: 'mode' must be in ('a', 'b') (got 'c') (at .run_mode)"]
 
 
 def test_groups_take_the_keys_that_plugins_add() -> None:

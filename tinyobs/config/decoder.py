@@ -113,10 +113,10 @@ class Decoder:
         except ValueError as e:
             faults = [e]
         for fault in faults:
-            key = getattr(fault, "key", "")
+            message, key = _told(fault, schema)
             at = f"{path}.{key}" if key else path
             line, column = self.position(at)
-            self.problems.append(Problem(self.file, line, column, str(fault), at))
+            self.problems.append(Problem(self.file, line, column, message, at))
         if faults:
             return BROKEN
         return cast(T, value.normalized() if hasattr(value, "normalized") else value)
@@ -253,6 +253,14 @@ def suggestion(name: str, known: frozenset[str]) -> str:
     """Return `, did you mean 'x'?` where a known name is close, else nothing."""
     close = difflib.get_close_matches(name[:SHOWN_LENGTH_MAX], sorted(known), n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _told(fault: ValueError, schema: type) -> tuple[str, str]:
+    """Return (message, key in the file); the validators of attrs put both among the arguments of the exception."""
+    if len(fault.args) > 1 and isinstance(fault.args[1], attrs.Attribute):
+        keys = {p.attribute: p.key for p in plan(schema)}
+        return str(fault.args[0]), keys.get(fault.args[1].name, "")
+    return str(fault), getattr(fault, "key", "")
 
 
 def _within(value: float, p: FieldPlan) -> bool:
