@@ -191,6 +191,27 @@ def test_names_and_values_of_few_series_come_from_the_series_themselves():
             assert reader.label_values(name, numbers) == sorted({get(s, name) for s in chosen} - {""})
 
 
+@pytest.mark.usefixtures("tiny_pages")
+def test_labels_with_very_many_values_are_searched_block_by_block(monkeypatch):
+    """Where a label has more values than are listed at once, every kind of matcher still finds its series."""
+    monkeypatch.setattr("tinyobs.storage.segment_index.LISTED_VALUES_MAX", 10)
+    series = [(from_mapping({"u": f"{i:03d}"}), np.array([i]), np.array([1.0])) for i in range(100)]
+    reader = SegmentReader(write(series)[0], NAME, PageCache())
+    for type_, value in (
+        ("=", "042"),
+        ("=", "42"),
+        ("!=", "007"),
+        ("=~", "09."),
+        ("=~", "007|1.*|050"),
+        ("!~", "0.*"),
+        ("=~", ".*9"),
+    ):
+        m = Matcher(MatchType(type_), "u", value)
+        assert reader.select([m]).tolist() == [i for i in range(100) if m.matches(f"{i:03d}")]
+    assert reader.label_values("u") == [f"{i:03d}" for i in range(100)]
+    assert reader.label_values("u", np.arange(20, 90, dtype=np.uint32)) == [f"{i:03d}" for i in range(20, 90)]
+
+
 def test_info_and_file_agree(tmp_path):
     """Info tells level, times, counts and size; a real file works as one in memory does."""
     posix_disk = pytest.importorskip("tinyobs.storage.posix_disk")

@@ -10,6 +10,7 @@ Not here: what the integers mean and in which order the rows come (`integers.py`
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,9 @@ from .ragged import offsets_of, take_rows
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
+
+if sys.byteorder != "little":
+    raise ImportError("the storage engine reads the bytes of integers in place and needs a little-endian machine")
 
 WIDTH_MAX: Final = 8
 FRAME_BYTES_MIN: Final = 2048

@@ -81,10 +81,11 @@ class PostingsIndex(abc.ABC):
         """Return the sorted values of a label on the given series, on all by default."""
         values = self.values(name)
         if numbers is None or not values:
-            return list(values)
+            return list(values[:])
         offsets, series = self.postings(name, 0, len(values))
         hits = np.add.reduceat(self._bitmap(numbers)[series], offsets[:-1], dtype=np.int64)
-        return [values[i] for i in np.flatnonzero(hits).tolist()]
+        listed = values[:]
+        return [listed[i] for i in np.flatnonzero(hits).tolist()]
 
     # -- private -----------------------------------------------------------------------------------------------
 
@@ -110,7 +111,7 @@ class PostingsIndex(abc.ABC):
                 prefix = regex.prefix
                 last = bisect_left(values, True, first, key=lambda v: not v.startswith(prefix))
             decide = regex.matches
-            positions = [i for i in range(first, last) if decide(values[i])]
+            positions = [i for i, v in enumerate(values[first:last], first) if decide(v)]
         return positions if m.type is MatchType.REGEX else _complement(positions, len(values))
 
     def _series(self, name: str, positions: Sequence[int]) -> U32:

@@ -10,7 +10,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Final, TypeVar, overload
 
 import numpy as np
 from attrs import frozen
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 FEW_SERIES: Final = 16
 """So many times fewer series than all are looked up one by one, more by the posting lists."""
+LISTED_VALUES_MAX: Final = 1 << 14
+"""A label with more values is not listed as a whole for a lookup, but searched block by block."""
 STRING_BYTES: Final = 150
 """What a pair of strings costs in memory, roughly: the measure by which the cache counts them."""
 
@@ -69,9 +71,12 @@ class SegmentIndex(PostingsIndex):
         i = self._place.get(name)
         if i is None:
             return ()
+        first, last = self._tables.firsts[i : i + 2]
+        if last - first > LISTED_VALUES_MAX:
+            return _Values(self._pairs, first, last)
 
         def make() -> tuple[list[str], int]:
-            values = [v for _, v in self._pairs(self._tables.firsts[i], self._tables.firsts[i + 1])]
+            values = [v for _, v in self._pairs(first, last)]
             return values, 8 * len(values)
 
         return self._cache.get((self._owner, "names", name), make)
@@ -209,6 +214,28 @@ class SegmentIndex(PostingsIndex):
             return decode(data)
         except ValueError as e:
             raise CorruptionError(self._file, offset, str(e)) from None
+
+
+class _Values(Sequence[str]):
+    """The values of a label with very many, decoded block by block where they are looked at."""
+
+    def __init__(self, pairs: Callable[[int, int], list[tuple[str, str]]], first: int, last: int) -> None:
+        self._pairs, self._first, self._last = pairs, first, last
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
+        if isinstance(i, slice):
+            first, last, _ = i.indices(len(self))
+            return [v for _, v in self._pairs(self._first + first, self._first + last)]
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        return self._pairs(self._first + i, self._first + i + 1)[0][1]
 
 
 def _overlaps(firsts: I64, total: int, first: int, last: int) -> list[tuple[int, int, int]]:
