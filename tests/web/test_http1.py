@@ -38,6 +38,7 @@ async def test_version_1_0_closes_after_the_answer() -> None:
         stream = await connect(url)
         await stream.send_all(b"GET /x HTTP/1.0\r\n\r\n")
         answer = await read_until_end(stream)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\n/x")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
+import trio
 import trustme
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -83,6 +84,40 @@ async def test_a_post_over_http2(authority: trustme.CA, tls: TlsOptions) -> None
         httpx.AsyncClient(verify=client_context(authority), http2=True) as client,
     ):
         assert (await client.post(url + "/x", content=bytes(300_000))).text == "300000"
+
+
+async def test_a_tls_connection_is_kept_for_more_requests(authority: trustme.CA, tls: TlsOptions) -> None:
+    """With either version of HTTP, several requests share a connection."""
+    server = make_server(show, tls=tls)
+    async with running(server) as [url]:
+        for http2 in (False, True):
+            async with httpx.AsyncClient(verify=client_context(authority), http2=http2) as client:
+                for _ in range(3):
+                    assert (await client.get(url + "/x")).status_code == 200
+        assert server.statistics().connections_accepted_total == 2
+
+
+async def test_a_lost_connection_of_http2_cancels_its_handlers(authority: trustme.CA, tls: TlsOptions) -> None:
+    """As with HTTP/1.1."""
+    begun, cancelled = trio.Event(), trio.Event()
+
+    async def handler(request: Request) -> Response:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+        raise AssertionError("unreachable")
+
+    async with running(make_server(handler, tls=tls)) as [url]:
+        async with (
+            httpx.AsyncClient(verify=client_context(authority), http2=True) as client,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(client.get, url + "/x")
+            await begun.wait()
+            nursery.cancel_scope.cancel()
+        await cancelled.wait()
 
 
 async def test_plain_http_on_a_tls_port_ends_only_itself(authority: trustme.CA, tls: TlsOptions) -> None:

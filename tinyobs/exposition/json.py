@@ -52,6 +52,12 @@ def format_float(value: float) -> str:
     return text.removesuffix(".0")
 
 
+def format_plain(value: float) -> str:
+    """Return one float without an exponent whatever its size, as scalars and syntax trees have it."""
+    text = format_float(value)
+    return _without_exponent(text) if "e" in text else text
+
+
 def format_floats(values: NDArray[np.float64]) -> list[str]:
     """Return the texts of float64[n] in bulk; the same as `format_float` of each."""
     if not len(values):
@@ -75,8 +81,7 @@ def format_time(time_ms: int) -> str:
 
 def scalar(time_ms: int, value: float) -> str:
     """Return the pair of a scalar result, whose value never has an exponent (prometheus promql/value.go `Scalar`)."""
-    text = format_float(value)
-    return f'[{format_time(time_ms)},"{_without_exponent(text) if "e" in text else text}"]'
+    return f'[{format_time(time_ms)},"{format_plain(value)}"]'
 
 
 def string(time_ms: int, text: str) -> str:

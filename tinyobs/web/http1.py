@@ -8,6 +8,7 @@ requests are answered one after the other.  Upgrades are not offered.  Source: R
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
 from wsgiref.handlers import format_date_time
@@ -26,6 +27,8 @@ LINGER_SECONDS: Final = 2.0
 AHEAD_BYTES_MAX: Final = 64 << 10
 """Bytes of later requests that are taken in while one is being answered."""
 
+REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
+"""Words for the status line; clients do without, people do not."""
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 
 
@@ -84,7 +87,8 @@ class Http1Connection:
         """Answer what is no request."""
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             headers = [("content-length", "0"), ("connection", "close")]
-            head = self._h11.send(h11.Response(status_code=status, headers=headers)) or b""
+            response = h11.Response(status_code=status, headers=headers, reason=REASONS.get(status, b""))
+            head = self._h11.send(response) or b""
             await self._stream.send_all(head + (self._h11.send(h11.EndOfMessage()) or b""))
 
     def _skip_received(self) -> None:
@@ -165,7 +169,8 @@ class _Exchange:
         events: list[h11.Event] = []
         if self._head is not None:
             headers = [*self._head["headers"], (b"date", date_header(int(time.time())))]
-            events.append(h11.Response(status_code=self._head["status"], headers=headers))
+            status = self._head["status"]
+            events.append(h11.Response(status_code=status, headers=headers, reason=REASONS.get(status, b"")))
             self._head = None
         if message["body"] and self._body_wanted:
             events.append(h11.Data(data=message["body"]))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from .. import __version__
 from ..abc import Route
 from .options import WebOptions
 from .services import ApiServices
@@ -74,7 +75,7 @@ class StatusPage:
     async def show(self, request: Request) -> Response:
         """Answer `/`.  Links are relative, so that a reverse proxy may put the page anywhere."""
         values = {
-            "version": escape(self._services.build.version),
+            "version": escape(__version__),
             "links": "".join(f'<a href="{path}">{escape(text)}</a>' for path, text in LINKS),
             "targets": self._targets(),
         }

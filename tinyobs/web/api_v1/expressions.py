@@ -1,4 +1,4 @@
-"""`/format_query` and `/query_exemplars`: endpoints that read a query without evaluating it."""
+"""`/format_query`, `/parse_query` and `/query_exemplars`: endpoints that read a query without evaluating it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..form import Form, read_form
 from ..problem import ApiError
 from . import parameters
 from .envelope import success
+from .syntax_tree import to_json
 
 
 class ExpressionsApi:
@@ -26,6 +27,10 @@ class ExpressionsApi:
         """Answer `/format_query`."""
         assert self._format is not None
         return success(self._format(self._read(await read_form(request))))
+
+    async def parse(self, request: Request) -> Response:
+        """Answer `/parse_query`."""
+        return success(to_json(self._read(await read_form(request))))
 
     async def exemplars(self, request: Request) -> Response:
         """Answer `/query_exemplars` of a server that stores none; Grafana asks in any case."""

@@ -30,6 +30,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     table = [
         ("/query", query.instant, _FORM),
         ("/query_range", query.range, _FORM),
+        ("/parse_query", expressions.parse, _FORM),
         ("/query_exemplars", expressions.exemplars, _FORM),
         ("/labels", series.names, _FORM),
         ("/label/{name}/values", series.values, _GET),
