@@ -1,0 +1,170 @@
+"""Every example does what its README says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyobs.cli.main import run
+from tinyobs.model.batch import Batch
+from tinyobs.runtime.settings import AgentSettings
+from tinyobs.testing.agents import running_agent, until
+from tinyobs.testing.targets import FakeTarget, fake_target
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FOLDERS = sorted(p.parent.name for p in EXAMPLES.glob("*/README.md"))
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Return a function that makes settings with the plugin file of an example."""
+
+    def make(example, config="global: {scrape_interval: 1h}\n", **more):
+        more.setdefault("storage_url", f"file:{tmp_path / 'data'}")
+        more.setdefault("plugin_files", (str(EXAMPLES / example / f"{example}.py"),))
+        return AgentSettings(config_text=config, listen=("127.0.0.1:0",), plugins_off=("host",), **more)
+
+    return make
+
+
+async def test_queue_watch_counts_files_and_keeps_metrics_out(settings, tmp_path):
+    """The exporter shows the files and what the notices told; the processor drops by prefix."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    for name in "abc":
+        (spool / name).touch()
+    config = f"tinyobs: {{queue_watch: {{folder: '{spool}', drop_prefix: debug_}}}}\n"
+    async with running_agent(settings("queue_watch", config)) as running:
+        dropped, kept = await running.store("debug_x", 1.0), await running.store("x", 1.0)
+        assert (dropped.stored, kept.stored) == (0, 1)
+        assert list((await running.query('{__name__=~"x|debug_x"}')).values()) == [1.0]
+
+        async def counted():
+            return list((await running.query("queue_files")).values()) == [3.0]
+
+        await until(counted)
+        plugin = running.agent.host.manager.get_plugin("queue_watch")
+        assert plugin.SEEN.commits >= 2
+        assert plugin.SEEN.samples >= 1
+        running.agent.host.notify("tinyobs_segment_sealed", name="s", statistics=None)
+        running.agent.host.notify("tinyobs_component_status", name="c", status="backing_off", reason="")
+        assert (plugin.SEEN.segments, plugin.SEEN.crashes) == (1, 1)
+
+
+async def test_queue_watch_decides_again_when_the_prefix_changes(settings, tmp_path):
+    """A series that was refused is taken after the reload that says so."""
+    file = tmp_path / "prometheus.yml"
+    file.write_text("tinyobs: {queue_watch: {drop_prefix: a}}\n")
+    async with running_agent(settings("queue_watch", config_file=file)) as running:
+        assert (await running.store("a", 1.0)).stored == 0
+        file.write_text("tinyobs: {queue_watch: {drop_prefix: b}}\n")
+        await running.agent.reload()
+        assert (await running.store("a", 1.0)).stored == 1
+        assert (await running.store("b", 1.0)).stored == 0
+
+
+async def test_hosts_file_targets_follow_the_file(settings, tmp_path):
+    """The hosts of the file are scraped, and others when it changes; a broken line is passed over."""
+    hosts = tmp_path / "hosts"
+    async with fake_target(FakeTarget(b"x 1\n")) as target:
+        hosts.write_text("# a comment\n127.0.0.1 first.example first\nlonely\n127.0.0.1 # no name\n")
+        config = f"""
+scrape_configs:
+  - job_name: nodes
+    scrape_interval: 200ms
+    scrape_timeout: 200ms
+    hosts_file_sd_configs: [{{file: {hosts}, port: {target.port}, refresh_interval: 100ms}}]
+    relabel_configs: [{{source_labels: [__meta_hosts_file_name], target_label: instance}}]
+"""
+        async with running_agent(settings("hosts_file_sd", config)) as running:
+
+            async def scraped(name):
+                return list(await running.query("x")) == [f'x{{instance="{name}", job="nodes"}}']
+
+            await until(lambda: scraped("first.example"))
+            hosts.unlink()
+            hosts.write_text("127.0.0.1 second.example\n")
+            await until(lambda: scraped("second.example"))
+
+
+async def test_memory_storage_answers_queries(settings):
+    """Batches are seen at once, the last write of a moment wins, and nothing is on disk."""
+    async with running_agent(settings("memory_storage", storage_url="memory:")) as running:
+        await running.store("x", 1.0, host="b")
+        await running.store("x", 2.0, host="a")
+        assert await running.query("x") == {'x{host="a"}': 2.0, 'x{host="b"}': 1.0}
+        assert await running.query('sum(x{host=~"a|c"})') == {"{}": 2.0}
+        agent = running.agent
+        querier = agent.querier(0, agent.clock.now_ms())
+        assert "host" in querier.label_names()
+        assert querier.label_values("host") == ["a", "b"]
+        querier.close()
+
+
+async def test_memory_storage_sorts_joins_and_forgets(settings):
+    """Samples in any order are read ascending; maintenance joins chunks and drops what is too old."""
+    async with running_agent(settings("memory_storage", storage_url="memory://", retention_ms=60_000)) as running:
+        storage = running.agent.storage
+        (ref,) = storage.registry.intern_many([(("__name__", "y"),)])
+        now = running.agent.clock.now_ms()
+        for at, value in ((now, 1.0), (now - 1000, 2.0), (now, 3.0), (now - 120_000, 4.0)):
+            storage.append([Batch(np.array([ref], np.uint32), np.array([at]), np.array([value]))])
+
+        def read():
+            with storage.querier(0, now) as querier:
+                selection = querier.select([], 0, now)
+                i = list(selection.labels).index((("__name__", "y"),))
+                _, times, values = selection.read(i, i + 1).one(0)
+                return times.tolist(), values.tolist()
+
+        assert read() == ([now - 120_000, now - 1000, now], [4.0, 2.0, 3.0])
+        storage.maintain(now)
+        assert read() == ([now - 1000, now], [2.0, 3.0])
+        assert storage.statistics().head_series >= 1
+
+
+async def test_targets_page_lists_targets(settings):
+    """A line for every target, of one job if asked; `up 0` reads `down`."""
+    async with running_agent(settings("targets_page")) as running:
+        await running.store("up", 1.0, job="node", instance="web1")
+        await running.store("up", 0.0, job="node", instance="web2")
+        await running.store("up", 1.0, job="other", instance="x")
+        assert await running.get("/targets.txt?job=node") == (200, b"up    node  web1\ndown  node  web2\n")
+        assert len((await running.get("/targets.txt"))[1].splitlines()) == 3
+
+
+def test_library_finds_the_busiest_hours(tmp_path):
+    """The script runs as its README says, and prints what the data it wrote has."""
+    script = EXAMPLES / "library" / "busiest_hours.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "alpha: busiest from 14:00 to 15:00 with 89.6 requests/s; 0 hours without data",
+        "beta: busiest from 11:00 to 12:00 with 89.6 requests/s; 2 hours without data",
+    ]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_commands_of_a_readme_exist(folder, monkeypatch, capsys):
+    """`tinyobs check` and `tinyobs plugins` work as written; the files that `tinyobs run` names are there."""
+    monkeypatch.chdir(EXAMPLES / folder)
+    for command in re.findall(r"^tinyobs (.*)$", Path("README.md").read_text(), re.MULTILINE):
+        arguments = command.split()
+        if arguments[0] == "check":
+            assert run(arguments) == 0, capsys.readouterr()
+        for value in re.findall(r"(?:--plugin |--config\.file=)(\S+)", command):
+            assert os.path.exists(value), command
+
+
+def test_the_index_names_every_example():
+    """The README of the examples has a row for each folder."""
+    rows = re.findall(r"^\| \[(\w+)\]\(\1/\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == FOLDERS
