@@ -96,7 +96,7 @@ def test_a_matrix_is_what_a_plain_encoder_would_write(columns: SeriesColumns, ch
             f'[{writer.format_time(t)},"{writer.format_float(v)}"]'
             for t, v in zip(times.tolist(), values.tolist(), strict=True)
         ]
-        expected.append(f'{{"metric":{writer.dump_labels(labels)},"values":[{",".join(points)}]}}')
+        expected.append(f'{{"metric":{writer.LabelWriter().write(labels)},"values":[{",".join(points)}]}}')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "CHUNK_POINTS", chunk)
         text = "".join(writer.matrix(columns))
@@ -112,7 +112,7 @@ def test_a_vector_is_what_a_plain_encoder_would_write(values: list[float], chunk
     labels = [(("a", f'{i}"\\\n'),) for i in range(n)]
     columns = SeriesColumns(labels, np.arange(n + 1), np.full(n, 1500), np.array(values, np.float64))
     expected = [
-        f'{{"metric":{writer.dump_labels(m)},"value":[1.500,"{writer.format_float(v)}"]}}'
+        f'{{"metric":{writer.LabelWriter().write(m)},"value":[1.500,"{writer.format_float(v)}"]}}'
         for m, v in zip(labels, values, strict=True)
     ]
     with pytest.MonkeyPatch.context() as patch:

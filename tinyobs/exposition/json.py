@@ -26,18 +26,32 @@ from ..model.labels import Labels
 CHUNK_POINTS: Final = 1 << 16
 """Points written per yielded chunk, about 2 MB of text."""
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _INTEGER_MAX: Final = 2.0**53
 
 
 def dump(value: Any) -> str:
     """Return compact JSON of plain Python values; text stays as it is, lone surrogates become U+FFFD."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _encode(value)
     return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-def dump_labels(labels: Labels) -> str:
-    """Return a label set as a JSON object."""
-    return dump(dict(labels))
+class LabelWriter:
+    """Writes label sets as JSON objects; each distinct pair is escaped once in the life of the writer."""
+
+    def __init__(self) -> None:
+        self._pairs = _PairTexts()
+
+    def write(self, labels: Labels) -> str:
+        """Return a label set as a JSON object."""
+        pairs = self._pairs
+        return "{" + ",".join([pairs[p] for p in labels]) + "}"
+
+
+class _PairTexts(dict[tuple[str, str], str]):
+    def __missing__(self, pair: tuple[str, str]) -> str:
+        text = self[pair] = f"{dump(pair[0])}:{dump(pair[1])}"
+        return text
 
 
 def format_float(value: float) -> str:
@@ -91,12 +105,13 @@ def string(time_ms: int, text: str) -> str:
 
 def vector(columns: SeriesColumns) -> Iterator[str]:
     """Yield the array of an instant vector in chunks; every series has exactly one sample."""
+    labels = LabelWriter()
     yield "["
     for first in range(0, len(columns), CHUNK_POINTS):
         last = min(first + CHUNK_POINTS, len(columns))
         times = map(_cached_time, columns.timestamps_ms[first:last].tolist())
         values = format_floats(columns.values[first:last])
-        names = map(dump_labels, columns.labels[first:last])
+        names = map(labels.write, columns.labels[first:last])
         text = ",".join([f'{{"metric":{m},"value":[{t},"{v}"]}}' for m, t, v in zip(names, times, values, strict=True)])
         yield f",{text}" if first else text
     yield "]"
@@ -107,10 +122,10 @@ def matrix(columns: SeriesColumns) -> Iterator[str]:
     yield "["
     pending: list[str] = []
     points = 0
-    writer = _SeriesWriter()
+    writer, names = _SeriesWriter(), LabelWriter()
     for i in range(len(columns)):
         labels, times, values = columns.one(i)
-        pending.append(f'{"," if i else ""}{{"metric":{dump_labels(labels)},"values":[')
+        pending.append(f'{"," if i else ""}{{"metric":{names.write(labels)},"values":[')
         for at in range(0, len(values), CHUNK_POINTS):
             part = slice(at, at + CHUNK_POINTS)
             pending.append("," if at else "")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...abc import Querier
-from ...exposition.json import dump, dump_labels
+from ...exposition.json import LabelWriter, dump
 from ...model.labels import Labels
 from ...model.matchers import Matcher
 from ..form import Form, read_form
@@ -65,7 +65,7 @@ class SeriesApi:
             with self._services.queryable.querier(start_ms, end_ms) as querier:
                 found = _union([querier.series(m) for m in chosen])
             cut = 0 < limit < len(found)
-            return stream(_array(found[:limit] if cut else found, dump_labels), (TRUNCATED,) if cut else ())
+            return stream(_array(found[:limit] if cut else found, LabelWriter().write), (TRUNCATED,) if cut else ())
 
         return await trio.to_thread.run_sync(read, limiter=self._limiter)
 
