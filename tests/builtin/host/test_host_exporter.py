@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tinyobs.builtin import host as plugin
-from tinyobs.builtin.host import HostExporter, HostSettings, portable
+from tinyobs.builtin.host import HostExporter, HostSettings, netdev, portable
 from tinyobs.builtin.host.collectors import NAMES, OFF_BY_DEFAULT, linux_collectors
 from tinyobs.config.decoder import decode_text
 from tinyobs.errors import ConfigError
@@ -131,3 +131,9 @@ def test_settings_are_read_from_a_file():
     with pytest.raises(ConfigError) as e:
         decode_text(HostSettings, "interval: 1m\nnetdev_device_exclude: 'a('\n", "x.yml")
     assert [p.line for p in e.value.problems] == [2]
+
+
+def test_an_empty_label_is_an_absent_one(tree):
+    """A device without a name, in a damaged table, does not make a malformed series."""
+    tree.write("proc/net/dev", "a\nb\n :1 2\n")
+    assert tree.series(netdev.collect)["node_network_receive_packets_total"] == 2

@@ -17,6 +17,8 @@ from .settings import Host
 
 MODES: Final = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 """The first eight columns of a cpu line; the ninth and tenth are guest and guest_nice."""
+CPUS_MAX: Final = 65_536
+"""Highest number of a CPU that a range of CPUs may name; Linux knows 8192."""
 _IDLE: Final = MODES.index("idle")
 HOTPLUG_JUMP_SECONDS: Final = 3.0
 """An idle counter that falls by more belongs to a CPU that went away and came back: its counters start anew."""
@@ -93,5 +95,6 @@ def _add_isolated(host: Host, out: Gathering) -> None:
     for part in (host.files.sys_text("devices/system/cpu/isolated") or "").split(","):
         first, _, last = part.partition("-")
         if first.isdigit():
-            for cpu in range(int(first), int(last if last.isdigit() else first) + 1):
+            end = min(int(last if last.isdigit() else first), CPUS_MAX)
+            for cpu in range(int(first), end + 1):
                 out.gauge("node_cpu_isolated", "CPUs kept free of the scheduler's load.", 1, (("cpu", str(cpu)),))

@@ -21,7 +21,7 @@ class Gathering:
     _points: dict[str, list[Point]] = field(factory=dict, init=False)
 
     def counter(self, name: str, help: str, value: float, labels: Labels = ()) -> None:
-        """Add a point of a counter; `labels` are sorted by name and hold no empty value."""
+        """Add a point of a counter; `labels` are sorted by name."""
         self.add(MetricType.COUNTER, name, help, value, labels)
 
     def gauge(self, name: str, help: str, value: float, labels: Labels = ()) -> None:
@@ -37,7 +37,14 @@ class Gathering:
         return [MetricFamily(name, *self._heads[name], tuple(points)) for name, points in self._points.items()]
 
     def add(self, type: MetricType, name: str, help: str, value: float, labels: Labels = (), suffix: str = "") -> None:
-        """Add a point of any type; `suffix` is what its name has behind the family's, as `_bucket`."""
+        """Add a point of any type; `suffix` is what its name has behind the family's, as `_bucket`.
+
+        A label whose value turns out empty is left out: an empty label is an absent one.
+        """
+        for _, text in labels:
+            if not text:
+                labels = tuple(pair for pair in labels if pair[1])
+                break
         points = self._points.get(name)
         if points is None:
             self._heads[name] = (type, help)
