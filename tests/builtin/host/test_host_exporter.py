@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tinyobs.builtin import host as plugin
-from tinyobs.builtin.host import HostExporter, HostSettings, netdev, portable
+from tinyobs.builtin.host import HostExporter, HostSettings, portable, schedstat
 from tinyobs.builtin.host.collectors import NAMES, OFF_BY_DEFAULT, linux_collectors
 from tinyobs.config.decoder import decode_text
 from tinyobs.errors import ConfigError
@@ -134,6 +134,6 @@ def test_settings_are_read_from_a_file():
 
 
 def test_an_empty_label_is_an_absent_one(tree):
-    """A device without a name, in a damaged table, does not make a malformed series."""
-    tree.write("proc/net/dev", "a\nb\n :1 2\n")
-    assert tree.series(netdev.collect)["node_network_receive_packets_total"] == 2
+    """A CPU without a number, in a damaged table, does not make a malformed series."""
+    tree.write("proc/schedstat", "cpu 0 0 0 0 0 0 1 2 9\n")
+    assert tree.series(schedstat.collect)["node_schedstat_timeslices_total"] == 9
