@@ -241,3 +241,23 @@ def test_label_queries_cover_head_and_segments():
         assert q.label_values("__name__") == ["a", "b"]
     report = engine.cardinality()
     assert report.series_by_metric[0] == ("a", 2)
+
+
+def test_metadata_is_bounded(monkeypatch):
+    """Beyond the limit metadata of new families is not kept; known ones still change."""
+    monkeypatch.setattr(engine_module, "METADATA_FAMILIES_MAX", 2)
+    engine = open_engine(MemDisk())
+    for i, family in enumerate("abca"):
+        known = {family: MetricMetadata(MetricType.GAUGE, str(i))}
+        engine.append([batch(engine, [(A, NOW + i, 1.0)], metadata=known)])
+    assert {k: m.help for k, m in engine.metadata().items()} == {"a": "3", "b": "1"}
+
+
+def test_series_known_but_never_stored_are_not_found():
+    """A series that only has a number in the registry is not returned, even for all of time."""
+    engine = open_engine(MemDisk())
+    engine.registry.intern(labels("never"))
+    append(engine, [(A, NOW, 1.0)])
+    with engine.querier(-(2**63), 2**63 - 1) as q:
+        assert list(q.select([], -(2**63), 2**63 - 1).labels) == [A]
+        assert q.label_values("__name__") == ["a"]

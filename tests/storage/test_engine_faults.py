@@ -147,3 +147,20 @@ def test_memory_limit_cuts_early():
     maintain_all(engine, NOW)
     assert engine.statistics().cuts_total == 1
     assert len(contents(engine)[A]) == 6000
+
+
+def test_memory_is_bounded_when_nothing_can_be_cut():
+    """When sealed samples exceed twice their limit, appends are refused until a cut succeeds."""
+    disk = FaultDisk(MemDisk())
+    options = attrs.evolve(OPTIONS, head_bytes_max=1 << 20)
+    engine = open_engine(disk, options)
+    append(engine, [(A, NOW + i, float(i)) for i in range(6000)])
+    engine.head.chunk_bytes = 2 * options.head_bytes_max + 1
+    disk.full = True
+    maintain_all(engine, NOW)
+    engine.head.chunk_bytes = 2 * options.head_bytes_max + 1
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        append(engine, [(B, NOW, 1.0)])
+    disk.full = False
+    maintain_all(engine, NOW + PAUSE_MS)
+    assert append(engine, [(B, NOW, 1.0)]).stored == 1

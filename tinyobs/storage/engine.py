@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..abc import Storage
-from ..errors import LimitExceeded, StorageError
+from ..errors import DiskFullError, LimitExceeded, StorageError
 from ..model.batch import AppendResult, Batch
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
@@ -44,6 +44,10 @@ from .wal_writer import Entry, WalWriter
 
 BATCH_SAMPLES_MAX = 4 << 20
 """Samples that one batch may hold; a batch is one record of the log."""
+METADATA_FAMILIES_MAX = 200_000
+"""Families whose metadata is kept; that of further ones is not."""
+OVERFULL = 2
+"""How many times `head_bytes_max` the head may hold before it takes no more: cutting has failed for long."""
 
 Newest = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]
 Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
@@ -113,6 +117,7 @@ class Engine(Storage):
         (nothing was acknowledged) or `LimitExceeded` (a batch is too large; nothing was stored).
         """
         self._refuse_when_closed()
+        self._refuse_when_overfull()
         self.head.ensure(len(self.registry))
         self._view = None
         now_ms = self._clock()
@@ -188,7 +193,9 @@ class Engine(Storage):
         return np.repeat(np.arange(len(refs)), np.diff(runs.offsets)), runs.times_ms, runs.values
 
     def _new_metadata(self, batch: Batch) -> dict[str, MetricMetadata]:
-        return {k: v for k, v in batch.metadata.items() if self._metadata.get(k) != v}
+        known, room = self._metadata, METADATA_FAMILIES_MAX - len(self._metadata)
+        new = {k: v for k, v in batch.metadata.items() if known.get(k) != v}
+        return new if len(new) <= room else {k: v for k, v in new.items() if k in known}
 
     def maintain(self, now_ms: int) -> bool:
         """Do one bounded slice of background work; tell whether more is waiting."""
@@ -243,6 +250,11 @@ class Engine(Storage):
         with self._lock:
             self._view = None
             change()
+
+    def _refuse_when_overfull(self) -> None:
+        if self.head.held_bytes > OVERFULL * self.options.head_bytes_max:
+            why = self.upkeep.last_failure or "maintenance does not keep up"
+            raise DiskFullError(f"no sample is taken until those in memory are in segments: {why}")
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

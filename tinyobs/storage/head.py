@@ -251,7 +251,12 @@ class Head:
     @property
     def series_count(self) -> int:
         """The number of live series."""
-        return int((self.newest_ms != NEVER).sum())
+        return self.series_created - self.series_removed
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of sealed chunks, frozen ones included."""
+        return self.chunk_bytes + sum(c.nbytes for c in self.frozen)
 
     @property
     def sample_count(self) -> int:

@@ -14,6 +14,9 @@ from .assemble import Part
 from .head_chunk import HeadChunk
 from .head_rows import RowMatrix, Runs, read_rows
 
+_SOME_TIME = np.iinfo(np.int64).min + 1
+"""Above the newest time of a series that has none."""
+
 
 @frozen(eq=False, weakref_slot=True)
 class HeadView:
@@ -33,7 +36,7 @@ class HeadView:
     def seen_since(self, refs: NDArray[np.uint32], mint_ms: int) -> NDArray[np.uint32]:
         """Return those series of which the newest sample is not older than `mint_ms`."""
         known = refs[: int(np.searchsorted(refs, len(self.newest_ms)))]
-        return known[self.newest_ms[known] >= mint_ms]
+        return known[self.newest_ms[known] >= max(mint_ms, _SOME_TIME)]
 
     def find(self, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> HeadHits:
         """Return where the samples of distinct series are; the order of `refs` is that of the result."""
