@@ -82,8 +82,9 @@ def counted_values(evaluation: Evaluation, node: AggregateNode) -> Vector:
             counts[key] = same.astype(np.float64) if old is None else old + same
     if not counts:
         return nothing(node.steps)
-    found = np.stack(list(counts.values()))
-    return vector_of(list(counts), found, found > 0)
+    order = sorted(counts)
+    found = np.stack([counts[key] for key in order])
+    return vector_of(order, found, found > 0)
 
 
 def picked(evaluation: Evaluation, node: AggregateNode) -> Vector:

@@ -12,13 +12,20 @@ import numpy as np
 
 from .blocks import Floats, Mask
 
+
+def _power(base: Floats, exponent: Floats) -> Floats:
+    """Return `base ** exponent`; NumPy may take a square root for 0.5, which differs for -Inf and -0."""
+    found: Floats = np.power(base, exponent)
+    return np.where((exponent == 0.5) & ((base == -np.inf) | (base == 0)), np.abs(base), found)
+
+
 ARITHMETIC: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": _power,
     "atan2": np.arctan2,
 }
 """Operators that compute; the result is no longer the same metric."""
