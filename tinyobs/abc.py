@@ -306,7 +306,7 @@ class Services(Protocol):
         """Say how far the opening of the storage is, 0 to 1; may be called from any thread."""
 
     def exporters(self) -> Sequence[Exporter]:
-        """Return the in-process exporters of all plugins."""
+        """Return new in-process exporters of all plugins, as configured now."""
 
     def open_storage(self) -> Storage:
         """Return the storage; raises `Unavailable` while it is not open."""

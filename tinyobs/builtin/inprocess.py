@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -39,23 +39,50 @@ def tinyobs_sources(services: Services) -> Sequence[Source]:
 
 
 class InProcess(Source):
-    """Runs a collection loop for every exporter."""
+    """Runs a collection loop for every exporter; a reload that may change exporters starts them anew."""
 
     name = "inprocess"
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._nursery: trio.Nursery | None = None
+        self._running: list[tuple[ExporterLoop, trio.CancelScope]] = []
+        self._applied: Any = None
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Collect until cancelled."""
         async with trio.open_nursery() as nursery:
-            for exporter in self._services.exporters():
-                nursery.start_soon(ExporterLoop(exporter, self._services).run)
+            self._nursery = nursery
+            await self.reconfigure(self._services.config)
             task_status.started()
+            await trio.sleep_forever()
 
     def restart(self) -> Component:
         """Return a source that starts afresh."""
         return InProcess(self._services)
+
+    async def reconfigure(self, config: Any) -> None:
+        """Start the exporters of a new configuration; the series of those that are gone end with markers."""
+        assert self._nursery is not None
+        wanted = (config.tinyobs, config.global_config)
+        if wanted == self._applied:
+            return
+        self._applied = wanted
+        earlier = {loop.target: loop for loop, _ in self._running}
+        for _, scope in self._running:
+            scope.cancel()
+        loops = [ExporterLoop(exporter, self._services) for exporter in self._services.exporters()]
+        self._running = [(loop, trio.CancelScope()) for loop in loops]
+        for loop, scope in self._running:
+            if loop.target in earlier:
+                loop.inherit(earlier.pop(loop.target))
+            self._nursery.start_soon(self._run_loop, loop, scope)
+        for loop in earlier.values():
+            await loop.finish(self._services.clock.now_ms())
+
+    async def _run_loop(self, loop: ExporterLoop, scope: trio.CancelScope) -> None:
+        with scope:
+            await loop.run()
 
 
 class ExporterLoop:
@@ -66,12 +93,22 @@ class ExporterLoop:
         self._services = services
         self._interval_ms = exporter.interval_ms or services.config.global_config.scrape_interval_ms
         target = {"job": exporter.name, "instance": exporter.instance or socket.gethostname()}
-        self._target = lb.from_mapping(target)
-        self._phase = phase_ms(lb.to_text(self._target), "", self._interval_ms)
+        self.target = lb.from_mapping(target)
+        self._phase = phase_ms(lb.to_text(self.target), "", self._interval_ms)
         self._ref_of: dict[tuple[str, Labels], int] = {}
         self._metadata: dict[str, MetricMetadata] = {}
         self._current = _NONE
         self._reports = services.registry.intern_many(lb.from_mapping({**target, lb.NAME: name}) for name in REPORTS)
+
+    def inherit(self, earlier: ExporterLoop) -> None:
+        """Go on where another loop of the same exporter stopped."""
+        self._current = earlier._current
+
+    async def finish(self, at_ms: int) -> None:
+        """Mark all series stale: the exporter is gone."""
+        refs = np.concatenate([self._current, self._reports])
+        self._current = _NONE
+        await self._store(Batch(refs, np.full(len(refs), at_ms, np.int64), np.full(len(refs), STALE_NAN), "inprocess"))
 
     async def run(self) -> None:
         """Collect at once, so that there is something to look at, and then at every tick."""
@@ -101,7 +138,9 @@ class ExporterLoop:
         report = np.array([up, took, float(len(values)), float(added)])
         all_refs = np.concatenate([refs, gone, self._reports])
         all_values = np.concatenate([values, np.full(len(gone), STALE_NAN), report])
-        batch = Batch(all_refs, np.full(len(all_refs), at_ms, np.int64), all_values, "inprocess", news)
+        await self._store(Batch(all_refs, np.full(len(all_refs), at_ms, np.int64), all_values, "inprocess", news))
+
+    async def _store(self, batch: Batch) -> None:
         try:
             await self._services.append(batch)
         except (Unavailable, StorageError) as e:
@@ -127,4 +166,4 @@ class ExporterLoop:
         return np.array(refs, np.uint32), np.array(values, np.float64), news
 
     def _intern(self, name: str, own: Labels) -> int:
-        return self._services.registry.intern(lb.from_mapping({**dict(own), **dict(self._target), lb.NAME: name}))
+        return self._services.registry.intern(lb.from_mapping({**dict(own), **dict(self.target), lb.NAME: name}))

@@ -74,7 +74,6 @@ class Agent:
         self._stop = trio.Event()
         self.stopped = trio.Event()
         """Set when everything is stored and closed."""
-        self._exporters: list[Exporter] | None = None
 
     # -- what parts may use ------------------------------------------------------------------------------------
 
@@ -131,9 +130,7 @@ class Agent:
 
     def exporters(self) -> Sequence[Exporter]:
         """Return the in-process exporters of all plugins."""
-        if self._exporters is None:
-            self._exporters = self.host.collect("tinyobs_exporters", services=self)
-        return self._exporters
+        return self.host.collect("tinyobs_exporters", services=self)
 
     def component(self, name: str) -> Component | None:
         """Return a running component."""
