@@ -89,3 +89,28 @@ def test_a_crash_during_recovery_loses_nothing(recorded):
             engine = open_engine(torn.after_crash(again, Loss.DATA_AND_NAMES), clock=Clock(now_ms))
             assert contents(engine) == expected
             engine.close()
+
+
+def test_a_crash_while_dropping_old_segments():
+    """Wherever a retention drop is interrupted, the next start goes on with what was kept and drops the rest."""
+    disk, clock = MemDisk(), Clock()
+    engine = open_engine(disk, clock=clock)
+    for step in range(40):
+        clock.now_ms = START_MS + step * STEP_MS
+        append(engine, [(SERIES[0], clock.now_ms, float(step))])
+        maintain_all(engine, clock.now_ms)
+    everything = contents(engine)[SERIES[0]]
+    begin = len(disk.changes)
+    clock.now_ms += 3_600_000 - 300_000
+    maintain_all(engine, clock.now_ms)
+    rest = contents(engine)[SERIES[0]]
+    assert 0 < len(rest) < len(everything)
+    assert engine.statistics().segments_dropped_total > 0
+    engine.close()
+    for count in range(begin, len(disk.changes) + 1):
+        for loss in Loss:
+            engine = open_engine(disk.after_crash(count, loss, seed=count), clock=clock)
+            assert contents(engine)[SERIES[0]] in (everything, rest)
+            maintain_all(engine, clock.now_ms)
+            assert contents(engine)[SERIES[0]] == rest
+            engine.close()

@@ -103,6 +103,8 @@ class SegmentSet:
             self.readers = tuple(readers[e.sequence] for e in live)
 
         publish(swap)
+        for sequence in gone:
+            readers[sequence].close()  # frees what the cache holds; queriers that still read it load it again
         self.sealed.extend(r.info for r in fresh.values())
         self._remove_unneeded(gone, first)
 
