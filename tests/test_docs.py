@@ -1,0 +1,136 @@
+"""The documentation is complete and true where a test can tell: pages, links, commands, flags, settings, metrics."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from tinyobs.cli.main import tinyobs
+from tinyobs.runtime.settings import AgentSettings
+from tinyobs.testing.agents import running_agent
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "examples").rglob("*.md"))]
+COMMAND = re.compile(r"^(?:\S*/)?(tinyobs .*?)(?:  #.*)?$", re.MULTILINE)
+
+
+def entries(page: Path) -> set[Path]:
+    """Return the pages that the toctrees of a page list."""
+    found = set()
+    for body in re.findall(r"^:::\{toctree\}\n(.*?)^:::", page.read_text(), re.MULTILINE | re.DOTALL):
+        for line in body.splitlines():
+            if line and not line.startswith(":"):
+                found |= set(page.parent.glob(line + ".md"))
+    return found
+
+
+def test_every_page_is_in_the_table_of_contents():
+    """From the first page one reaches all others."""
+    seen, waiting = set(), [DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        seen.add(page)
+        waiting += entries(page) - seen
+    assert seen == set(PAGES)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    """A relative link names a file that is there."""
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_named_in_the_text_exist(page):
+    """A path in back quotes that begins at the root of the repository is there."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for named in re.findall(
+        r"`((?:tinyobs|docs|tests|examples|contrib|benchmarks|plugins)/[\w./-]*\w\.(?:py|md|yml|service))`", text
+    ):
+        assert (ROOT / named).exists(), named
+
+
+def resolve(words: list[str]) -> click.Command:
+    """Return the command that a command line runs; fails for one that does not exist."""
+    command: click.Command = tinyobs
+    for word in words:
+        if not isinstance(command, click.Group):
+            break
+        assert word in command.commands, word
+        command = command.commands[word]
+    return command
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return (page, command line) of every `tinyobs` command in a block of shell."""
+    found = []
+    for page in TEXTS:
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            for line in re.split(r"\n|&& ", block):
+                if m := COMMAND.match(line.strip()):
+                    found.append((page.relative_to(ROOT).as_posix(), m.group(1)))
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_commands_in_the_text_exist(page, line):
+    """Each command and each of its options is one that the program has."""
+    words = shlex.split(line)[1:]
+    command = resolve([w for w in words if not w.startswith("-")])
+    known = {name for p in command.params for name in (*p.opts, *p.secondary_opts)} | {"--help"}
+    assert {w.partition("=")[0] for w in words if w.startswith("-")} <= known
+
+
+def test_flags_in_the_text_exist():
+    """What looks like a flag of `tinyobs run` is one."""
+    known = {name for p in tinyobs.commands["run"].params for name in (*p.opts, *p.secondary_opts)}
+    for page in (DOCS / "operations.md", ROOT / "README.md", DOCS / "hooks.md", DOCS / "components.md"):
+        for flag in re.findall(r"`(--[a-z][\w.-]+)", page.read_text()):
+            assert flag in known, flag
+
+
+def test_every_flag_has_a_help_text():
+    """Help texts begin with a capital and end with a full stop, before what is said of the default."""
+    for command in tinyobs.commands["run"], *tinyobs.commands["query"].commands.values():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                text = (parameter.help or "").partition("  [default")[0]
+                assert re.fullmatch(r"[A-Z].*\.", text), (command.name, parameter.name, text)
+
+
+def test_settings_name_the_flag_they_come_from():
+    """A flag that a docstring of the settings names exists, so that the two do not drift apart."""
+    known = {name for p in tinyobs.commands["run"].params for name in p.opts}
+    source = (ROOT / "tinyobs" / "runtime" / "settings.py").read_text()
+    named = set(re.findall(r"`(--[\w.-]+)`", source))
+    assert named
+    assert named <= known
+
+
+async def test_metrics_to_watch_exist(tmp_path):
+    """Every metric in the table of the operations page is one that the daemon shows, once it has something to show."""
+    text = (DOCS / "operations.md").read_text().partition("## What to watch")[2]
+    wanted = set(re.findall(r"\b(?:tinyobs|prometheus)_[a-z_]+[a-z]\b", re.sub(r"`tinyobs: .*?`", "", text)))
+    settings = AgentSettings(storage_url=f"file:{tmp_path}", listen=("127.0.0.1:0",), plugins_off=("host",))
+    async with running_agent(settings) as running:
+        running.agent.host.notice_failures["x"] = 1
+        running.agent.ingest._refused["limit"] = 1
+        shown = set(re.findall(r"^# TYPE (\S+) ", (await running.get("/metrics"))[1].decode(), re.MULTILINE))
+    assert wanted - shown == set()
+
+
+def test_decisions_are_numbered_and_have_their_parts():
+    """A record has its number in the name and the title, and problem, options, choice and price."""
+    for page in sorted((DOCS / "decisions").glob("[0-9]*.md")):
+        text = page.read_text()
+        assert text.startswith(f"# {int(page.name[:4])}. "), page.name
+        for part in ("**Problem", "**Options", "**Choice", "**Price"):
+            assert part in text, (page.name, part)
