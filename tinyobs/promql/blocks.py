@@ -170,7 +170,18 @@ def name_dropped(vector: Vector, *, delayed: bool, merge: bool = True) -> Vector
     """Return the vector after an operation that changes the meaning of its series: names go, now or at the end."""
     if delayed:
         return evolve(vector, drop=np.ones(len(vector), np.bool_))
+    if (bare := _without_common_name(vector.labels)) is not None:
+        return evolve(vector, labels=bare)
     return unified(evolve(vector, labels=without_name(vector.labels)), merge=merge)
+
+
+def _without_common_name(labels: Sequence[Labels]) -> list[Labels] | None:
+    """Return the label sets without the name when it is the same everywhere, so that they stay distinct; else None."""
+    if not labels or not labels[0] or labels[0][0][0] != NAME:
+        return None
+    head = labels[0][0]
+    bare = [x[1:] for x in labels if x and x[0] == head and (len(x) < 2 or x[1][0] > "__unit__")]
+    return bare if len(bare) == len(labels) else None
 
 
 def cleaned(vector: Vector) -> Vector:

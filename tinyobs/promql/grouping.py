@@ -9,21 +9,15 @@ import numpy as np
 from ..model.labels import NAME, Labels
 from . import nodes
 from .blocks import Indexes, Mask, Vector
+from .keys import dropped, kept, numbered
 
 
 def grouped(series: Sequence[Labels], expr: nodes.Aggregate) -> tuple[Indexes, list[Labels]]:
     """Return (the group of each series, the labels of each group)."""
     if not expr.grouping and not expr.without:
         return np.zeros(len(series), np.int64), [()] if len(series) else []
-    index: dict[Labels, int] = {}
     names = frozenset(expr.grouping)
-    if expr.without:
-        gone = names | {NAME}
-        keys = [tuple([p for p in labels if p[0] not in gone]) for labels in series]
-    else:
-        keys = [tuple([p for p in labels if p[0] in names]) for labels in series]
-    groups = np.fromiter((index.setdefault(key, len(index)) for key in keys), np.int64, len(keys))
-    return groups, list(index)
+    return numbered(dropped(series, names | {NAME}) if expr.without else kept(series, names))
 
 
 def flags_of_groups(vector: Vector, groups: Indexes, count: int) -> Mask | None:

@@ -18,7 +18,7 @@ from ..model.labels import Labels, drop, get, keep
 from . import nodes
 from .blocks import RESERVED, Block, Floats, Indexes, Mask, Vector, compact, nothing, unified, vector_of
 from .grouping import rows_of_groups
-from .keys import key_function, signatures
+from .keys import key_function, numbered, signatures
 from .nodes import Cardinality, Matching
 from .operators import COMPARISONS, TRIMS, arithmetic, comparison
 from .strings import quote
@@ -211,7 +211,7 @@ def _check_one_side(many: _Side, one: _Side, matching: Matching, count: int) -> 
 
 def _raise_duplicate(matching: Matching, first: Labels, second: Labels) -> None:
     side = "left" if matching.cardinality is Cardinality.ONE_TO_MANY else "right"
-    group = key_function(matching)(first)
+    (group,) = key_function(matching)([first])
     raise QueryExecutionError(
         f"found duplicate series for the match group {_braced(group)} on the {side} hand-side of the operation: "
         f"[{_braced(first)}, {_braced(second)}];many-to-many matching not allowed: matching labels must be unique on "
@@ -229,9 +229,7 @@ def _check_matches(matching: Matching, keys: Indexes, present: Mask, labels: lis
         groups = keys
         message = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
     else:
-        index: dict[tuple[int, Labels], int] = {}
-        both = zip(keys.tolist(), labels, strict=True)
-        groups = np.fromiter((index.setdefault(pair, len(index)) for pair in both), np.int64, len(keys))
+        groups, _ = numbered(list(zip(keys.tolist(), labels, strict=True)))
         message = "multiple matches for labels: grouping labels must ensure unique matches"
     numbers, inverse = np.unique(groups, return_inverse=True)
     if len(numbers) == len(groups):
@@ -261,8 +259,8 @@ def _result_labels(
     one_to_one = matching.cardinality is Cardinality.ONE_TO_ONE
     out = []
     for i, j in zip(rows_many.tolist(), rows_one.tolist(), strict=True):
-        left = key(one[j]) if i == _FILL else many[i]
-        right = key(many[i]) if j == _FILL else one[j]
+        left = key([one[j]])[0] if i == _FILL else many[i]
+        right = key([many[i]])[0] if j == _FILL else one[j]
         labels = _bare(left) if changes else left
         if one_to_one:
             labels = keep(labels, names) if matching.on else drop(labels, names)

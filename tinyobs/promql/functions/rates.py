@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...model.labels import NAME, get, metric_name
 from ..blocks import Block, Floats, Indexes, Mask, Value, Vector
 from ..windows import Windows, reduce_between
 from .extended import edges, first_sample
@@ -67,27 +68,13 @@ def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) ->
 
 def _doubtful(vector: Vector, by_type: bool) -> dict[int, tuple[str, str]]:
     """Return row -> (name, type) of the series that may be no counters."""
-    out = {}
-    known: dict[str, bool] = {}
-    for row, labels in enumerate(vector.labels):
-        name = kind = ""
-        for key, value in labels:
-            if key == "__name__":
-                name = value
-            elif by_type and key == "__type__":
-                kind = value
-        if not name:
-            continue
-        if by_type:
-            if kind not in ("counter", "histogram"):
-                out[row] = (name, kind)
-            continue
-        good = known.get(name)
-        if good is None:
-            good = known[name] = name.endswith(_COUNTER_SUFFIXES)
-        if not good:
-            out[row] = (name, kind)
-    return out
+    names = [x[0][1] if x and x[0][0] == NAME else metric_name(x) for x in vector.labels]
+    if by_type:
+        kinds = [get(x, "__type__") for x in vector.labels]
+        pairs = enumerate(zip(names, kinds, strict=True))
+        return {row: pair for row, pair in pairs if pair[0] and pair[1] not in ("counter", "histogram")}
+    bad = {name for name in set(names) if name and not name.endswith(_COUNTER_SUFFIXES)}
+    return {row: (name, "") for row, name in enumerate(names) if name in bad} if bad else {}
 
 
 def change(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Mask]:
