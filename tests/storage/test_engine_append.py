@@ -261,3 +261,17 @@ def test_series_known_but_never_stored_are_not_found():
     with engine.querier(-(2**63), 2**63 - 1) as q:
         assert list(q.select([], -(2**63), 2**63 - 1).labels) == [A]
         assert q.label_values("__name__") == ["a"]
+
+
+def test_a_view_made_while_the_log_is_written_is_not_kept(monkeypatch):
+    """A reader that comes between the log and the head does not hide the batch from later readers."""
+    engine = open_engine(MemDisk())
+    write = engine.wal.write
+
+    def write_while_someone_reads(entries, metadata):
+        write(entries, metadata)
+        assert contents(engine) == {}
+
+    monkeypatch.setattr(engine.wal, "write", write_while_someone_reads)
+    append(engine, [(A, NOW, 1.0)])
+    assert contents(engine) == {A: [(NOW, 1.0)]}

@@ -52,7 +52,7 @@ def admit(head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms
     oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
     newest = head.newest_ms[batch.refs]
     in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
-    if in_bounds and unique and bool((times > newest).all()):
+    if in_bounds and bool((times > newest).all()) and (unique or _ascends(batch)):
         return Admission(None, AppendResult(len(times)))
     verdicts = np.zeros(len(times), np.int8)
     if not in_bounds:
@@ -67,6 +67,13 @@ def admit(head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms
     if bool((late & (verdicts == _STORED)).any()):
         _judge_repeats(head, batch, late, verdicts, options, lookup)
     return _conclude(verdicts)
+
+
+def _ascends(batch: Batch) -> bool:
+    """Tell whether the samples of each series are in order of time, none twice."""
+    order = np.argsort(batch.refs, kind="stable")
+    refs, times = batch.refs[order], batch.timestamps_ms[order]
+    return bool(((refs[1:] != refs[:-1]) | (times[1:] > times[:-1])).all())
 
 
 def _newest_before(batch: Batch, newest: NDArray[np.int64], verdicts: NDArray[np.int8]) -> NDArray[np.int64]:
