@@ -5,9 +5,9 @@ prometheus web/api/v1/json_codec.go and util/jsonutil/marshal.go (3.5).  A value
 decimal that reads back as the same float, without an exponent from 1e-6 up to 1e21; a time is seconds, with three
 decimals where there are milliseconds.
 
-The speed rests on three facts.  Python's `repr` of a float is the same shortest decimal and differs only in ".0" and
-in the range of plain notation; so few values need a second look.  Integral values, the most frequent kind, are seven
-times faster to print as integers.  Series of a range query share their timestamps, so one template serves them all.
+The speed rests on three facts.  The shortest decimals of many floats can be found at once (`shortest.py`).  Integral
+values, the most frequent kind, are printed as integers.  Series of a range query share their timestamps, so that one
+template serves them all.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from numpy.typing import NDArray
 
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
+from . import shortest
 
-CHUNK_POINTS: Final = 1 << 16
-"""Points written per yielded chunk, about 2 MB of text."""
+CHUNK_POINTS: Final = 1 << 14
+"""Points written per yielded chunk, about half a MB of text: the arrays of a chunk fit the cache."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+BULK_MIN: Final = 300
+"""Values from which the bulk writer is faster than one by one."""
+
 _INTEGER_MAX: Final = 2.0**53
 
 
@@ -74,16 +78,15 @@ def format_plain(value: float) -> str:
 
 def format_floats(values: NDArray[np.float64]) -> list[str]:
     """Return the texts of float64[n] in bulk; the same as `format_float` of each."""
-    if not len(values):
-        return []
-    integral, special = _kinds(values)
-    if integral.all():
+    if len(values) < BULK_MIN:
+        return [format_float(v) for v in values.tolist()]
+    if _is_integral(values):
         return list(map(str, values.astype(np.int64).tolist()))
-    texts = (repr(values.tolist())[1:-1] + ", ").replace(".0, ", ", ").split(", ")
-    texts.pop()
-    for i in np.flatnonzero(special).tolist():
-        texts[i] = format_float(float(values[i]))
-    return texts
+    texts, decided = shortest.texts(values)
+    found = b"\n".join(texts.tolist()).decode("ascii").split("\n")
+    for i in np.flatnonzero(~decided).tolist():
+        found[i] = format_float(float(values[i]))
+    return found
 
 
 def format_time(time_ms: int) -> str:
@@ -109,7 +112,7 @@ def vector(columns: SeriesColumns) -> Iterator[str]:
     yield "["
     for first in range(0, len(columns), CHUNK_POINTS):
         last = min(first + CHUNK_POINTS, len(columns))
-        times = map(_cached_time, columns.timestamps_ms[first:last].tolist())
+        times = map(lru_cache(1000)(format_time), columns.timestamps_ms[first:last].tolist())
         values = format_floats(columns.values[first:last])
         names = map(labels.write, columns.labels[first:last])
         text = ",".join([f'{{"metric":{m},"value":[{t},"{v}"]}}' for m, t, v in zip(names, times, values, strict=True)])
@@ -118,57 +121,60 @@ def vector(columns: SeriesColumns) -> Iterator[str]:
 
 
 def matrix(columns: SeriesColumns) -> Iterator[str]:
-    """Yield the array of a matrix in chunks of about `CHUNK_POINTS` points."""
+    """Yield the array of a matrix in chunks of about `CHUNK_POINTS` points: of many series, or of a part of one."""
+    names, template = LabelWriter(), _Template()
+    offsets = columns.offsets
     yield "["
-    pending: list[str] = []
-    points = 0
-    writer, names = _SeriesWriter(), LabelWriter()
-    for i in range(len(columns)):
-        labels, times, values = columns.one(i)
-        pending.append(f'{"," if i else ""}{{"metric":{names.write(labels)},"values":[')
-        for at in range(0, len(values), CHUNK_POINTS):
-            part = slice(at, at + CHUNK_POINTS)
-            pending.append("," if at else "")
-            pending.append(writer.points(times[part], values[part]))
-            points += len(values[part])
-            if points >= CHUNK_POINTS:
-                yield "".join(pending)
-                pending.clear()
-                points = 0
-        pending.append("]}")
-    pending.append("]")
-    yield "".join(pending)
+    first = 0
+    while first < len(columns):
+        start = int(offsets[first])
+        last = max(first + 1, int(np.searchsorted(offsets, start + CHUNK_POINTS, side="right")) - 1)
+        if first:
+            yield ","
+        if int(offsets[last]) - start > CHUNK_POINTS:
+            yield f'{{"metric":{names.write(columns.labels[first])},"values":['
+            yield from _long_series(columns, start, int(offsets[last]), template)
+            yield "]}"
+        else:
+            values = format_floats(columns.values[start : int(offsets[last])])
+            pieces = []
+            for i in range(first, last):
+                a, b = int(offsets[i]), int(offsets[i + 1])
+                points = template.of(columns.timestamps_ms[a:b]) % tuple(values[a - start : b - start])
+                pieces.append(f'{{"metric":{names.write(columns.labels[i])},"values":[{points}]}}')
+            yield ",".join(pieces)
+        first = last
+    yield "]"
 
 
-class _SeriesWriter:
-    """Writes the points of one series after another, keeping the template of the timestamps that they share."""
+def _long_series(columns: SeriesColumns, start: int, end: int, template: _Template) -> Iterator[str]:
+    """Yield the points from `start` to `end` of one series."""
+    for a in range(start, end, CHUNK_POINTS):
+        b = min(a + CHUNK_POINTS, end)
+        points = template.of(columns.timestamps_ms[a:b]) % tuple(format_floats(columns.values[a:b]))
+        yield f",{points}" if a > start else points
+
+
+class _Template:
+    """`[t,"%s"],[t,"%s"]` for the timestamps of a series, kept for the next one, which mostly has the same."""
 
     def __init__(self) -> None:
         self._times: NDArray[np.int64] = np.empty(0, np.int64)
-        self._template = ""
+        self._text = ""
 
-    def points(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> str:
-        """Return `[t,"v"],[t,"v"]`."""
+    def of(self, times: NDArray[np.int64]) -> str:
+        """Return the template for these timestamps."""
         if not np.array_equal(times, self._times):
             self._times = times
-            self._template = ",".join([f'[{_cached_time(t)},"%s"]' for t in times.tolist()])
-        integral, special = _kinds(values)
-        if integral.all():
-            return self._template % tuple(values.astype(np.int64).tolist())
-        if special.any():
-            return self._template % tuple(format_floats(values))
-        # Every value is followed by a quote, so ".0" can be cut for all of them at once.
-        return (self._template % tuple(values.tolist())).replace('.0"', '"')
+            self._text = ",".join([f'[{format_time(t)},"%s"]' for t in times.tolist()])
+        return self._text
 
 
-def _kinds(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return where a value prints as an integer, and where `repr` differs in more than ".0"."""
-    size = np.abs(values)
-    with np.errstate(invalid="ignore"):
-        integral = (np.trunc(values) == values) & (size < _INTEGER_MAX)
-        plain = ((size >= 1e-4) & (size < 1e16)) | (size < 1e-6) | ((size >= 1e21) & (size < np.inf))
-    integral &= ~(np.signbit(values) & (values == 0.0))
-    return integral, ~plain
+def _is_integral(values: NDArray[np.float64]) -> bool:
+    """Tell whether every value prints as an integer."""
+    if not (np.abs(values) < _INTEGER_MAX).all() or not (np.trunc(values) == values).all():
+        return False
+    return not (np.signbit(values) & (values == 0.0)).any()
 
 
 def _without_exponent(text: str) -> str:
@@ -180,8 +186,3 @@ def _without_exponent(text: str) -> str:
     if power < 0:
         return f"{sign}0.{'0' * (-power - 1)}{digits}"
     return sign + digits.ljust(power + 1, "0")
-
-
-@lru_cache(maxsize=1 << 14)
-def _cached_time(time_ms: int) -> str:
-    return format_time(time_ms)
