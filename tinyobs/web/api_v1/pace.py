@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Final
 
 from ...errors import QueryCanceled
@@ -27,16 +27,19 @@ class TooSlowInline(QueryCanceled):
 
 
 class Pace:
-    """Remembers the last duration of queries.  Thread-safe: each step is one operation of a dictionary."""
+    """Remembers the last duration of queries by a hash of each: a query may be long, and a collision does no harm.
+
+    Thread-safe: each step is one operation of a dictionary.
+    """
 
     def __init__(self) -> None:
-        self._quick: OrderedDict[Hashable, bool] = OrderedDict()
+        self._quick: OrderedDict[int, bool] = OrderedDict()
 
-    def is_quick(self, key: Hashable) -> bool:
+    def is_quick(self, key: int) -> bool:
         """Tell whether the query was quick the last time."""
         return self._quick.get(key, False)
 
-    def note(self, key: Hashable, seconds: float) -> None:
+    def note(self, key: int, seconds: float) -> None:
         """Remember how long the query took."""
         self._quick.pop(key, None)
         self._quick[key] = seconds <= QUICK_SECONDS_MAX

@@ -58,7 +58,7 @@ class QueryApi:
         def evaluate(check: Callable[[], None]) -> Result:
             return services.promql.instant(services.queryable, text, time_ms, lookback_ms=lookback_ms, check=check)
 
-        return await self._run((text, 0), evaluate, limit, seconds, bool(form.get("stats")))
+        return await self._run(hash(text), evaluate, limit, seconds, bool(form.get("stats")))
 
     async def range(self, request: Request) -> Response:
         """Answer `/query_range`."""
@@ -78,7 +78,7 @@ class QueryApi:
             )
 
         steps = (end_ms - start_ms) // step_ms + 1
-        return await self._run((text, steps), evaluate, limit, seconds, bool(form.get("stats")))
+        return await self._run(hash((text, steps)), evaluate, limit, seconds, bool(form.get("stats")))
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
@@ -86,10 +86,8 @@ class QueryApi:
             return self._seconds_max
         return min(parameters.duration(form, "timeout") / 1000.0, self._seconds_max)
 
-    async def _run(
-        self, key: tuple[str, int], evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool
-    ) -> Response:
-        """Evaluate where it is cheapest.  key: the query and its number of steps, by which its pace is remembered."""
+    async def _run(self, key: int, evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool) -> Response:
+        """Evaluate where it is cheapest.  key: a hash of the query and its number of steps, to remember its pace by."""
         queued = time.monotonic()
         deadline = queued + seconds
         answer = partial(_answer, evaluate, limit, with_statistics, queued)
@@ -110,7 +108,7 @@ class QueryApi:
         finally:
             self._limiter.release_on_behalf_of(waiting)
 
-    def _timed(self, key: tuple[str, int], work: Callable[[], Response]) -> Response:
+    def _timed(self, key: int, work: Callable[[], Response]) -> Response:
         """Do the work, noting how long it took."""
         started = time.monotonic()
         try:
