@@ -76,6 +76,7 @@ class Engine(Storage):
         return_free_memory()
         self.index = SeriesIndex(registry)
         self.segments = SegmentSet(disk, self.recovered.manifest, options)
+        self.head.cache = self.segments.cache
         self.wal = WalWriter(disk, registry, options, clock, self.recovered.report.next_sequence)
         if not self.segments.manifest.wal_first:
             self.segments.begin_log(self.wal.sequence)

@@ -23,6 +23,7 @@ from ..codec.ragged import spread
 from .head_chunk import HeadChunk, compress_runs, ranks_of, single_run, unite_chunks
 from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
 from .head_view import HeadView
+from .page_cache import PageCache
 from .wal_format import NewestRecord
 
 NEVER: Final = np.iinfo(np.int64).min
@@ -50,6 +51,8 @@ class Head:
     newest_values: Values = Factory(lambda: np.zeros(1024))
     ranks: NDArray[np.uint32] = Factory(lambda: np.empty(0, np.uint32))
     """Place of each series in label order, as far as known; only locality depends on it."""
+    cache: PageCache | None = None
+    """Where readers keep parsed chunks."""
     chunks: list[HeadChunk] = Factory(list)
     frozen: tuple[HeadChunk, ...] = ()
     chunk_bytes: int = 0
@@ -273,6 +276,7 @@ class Head:
             self.newest_ms,
             min([self.min_ms, *(c.min_ms for c in self.frozen)]),
             max([self.max_ms, *(c.max_ms for c in self.frozen)]),
+            self.cache,
         )
         self._views = [v for v in self._views if v() is not None]
         self._views.append(weakref.ref(made))

@@ -13,9 +13,10 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ..codec.pages import decode_page, encode_page
+from ..codec.pages import Page, decode_page, encode_page
 from ..codec.ragged import offsets_of, spread
 from .head_rows import Runs
+from .page_cache import PageCache
 
 CHUNK_SAMPLES: Final = 32_768
 """Samples in a chunk, about; a page of this size is decoded in a millisecond or two."""
@@ -36,9 +37,14 @@ class HeadChunk:
         """Bytes of memory."""
         return len(self.page) + self.refs.nbytes + 200
 
-    def read(self, rows: NDArray[np.int64]) -> Runs:
-        """Return the samples of ascending rows."""
-        return Runs(*decode_page(self.page).read(rows))
+    def read(self, rows: NDArray[np.int64], cache: PageCache | None = None) -> Runs:
+        """Return the samples of ascending rows.  cache: keeps the parsed page."""
+        page = self._parse()[0] if cache is None else cache.get((self,), self._parse)
+        return Runs(*page.read(rows))
+
+    def _parse(self) -> tuple[Page, int]:
+        page = decode_page(self.page)
+        return page, page.nbytes
 
 
 def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:

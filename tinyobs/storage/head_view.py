@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .assemble import Part
 from .head_chunk import HeadChunk
 from .head_rows import RowMatrix, Runs, read_rows
+from .page_cache import PageCache
 
 _SOME_TIME = np.iinfo(np.int64).min + 1
 """Above the newest time of a series that has none."""
@@ -28,6 +29,8 @@ class HeadView:
     min_ms: int
     max_ms: int
     """Of the samples in chunks and rows; `min_ms` is above `max_ms` when there are none."""
+    cache: PageCache | None = None
+    """Where parsed chunks are kept: a query reads in blocks of series, and a dashboard asks again."""
 
     def covers(self, mint_ms: int, maxt_ms: int) -> bool:
         """Tell whether there can be samples in a time range, both ends included."""
@@ -49,7 +52,7 @@ class HeadView:
                 positions = place[np.minimum(chunk.refs, highest)]
                 hit = np.flatnonzero(positions >= 0)
                 if len(hit):
-                    chunks.append(_ChunkHits(chunk, hit, positions[hit].astype(np.int64)))
+                    chunks.append(_ChunkHits(chunk, hit, positions[hit].astype(np.int64), self.cache))
         used = self.rows.used
         positions = place[np.minimum(self.rows.refs[:used], highest)]
         rows = np.flatnonzero((positions >= 0) & (self.rows.counts > 0))
@@ -64,13 +67,14 @@ class _ChunkHits:
     chunk: HeadChunk
     rows: NDArray[np.int64]
     places: NDArray[np.int64]
+    cache: PageCache | None
 
     def read(self, first: int, last: int) -> Part | None:
         """Return the runs of the places first .. last-1."""
         chosen = (self.places >= first) & (self.places < last)
         if not chosen.any():
             return None
-        return self.places[chosen] - first, self.chunk.read(self.rows[chosen])
+        return self.places[chosen] - first, self.chunk.read(self.rows[chosen], self.cache)
 
 
 @define(eq=False)
