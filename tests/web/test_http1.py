@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 
 import pytest
+import structlog
 import trio
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -140,6 +141,18 @@ async def test_a_stream_that_fails_has_no_end() -> None:
         return PiecesResponse(pieces())  # type: ignore[arg-type]
 
     assert (await ask(GET, handler=handler, half_close=False)).endswith(b"3\r\none\r\n")
+
+
+async def test_an_answer_that_cannot_be_written_is_logged() -> None:
+    """A header with a line break is a bug of the handler, not a lost client; nothing of it is sent."""
+
+    async def handler(request: Request) -> Response:
+        return PlainTextResponse("x", headers={"x-bad": "a\r\nset-cookie: b"})
+
+    with structlog.testing.capture_logs() as logged:
+        answer = await ask(CLOSE, handler=handler, half_close=False)
+    assert answer == b""
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == ["an answer failed"]
 
 
 async def test_a_flood_of_pipelined_requests_is_answered_in_order() -> None:

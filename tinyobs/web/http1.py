@@ -183,8 +183,12 @@ class _Exchange:
             data = b"".join([self._h11.send(event) or b"" for event in events])
             if data:
                 await self._stream.send_all(data)
-        except (h11.LocalProtocolError, trio.BrokenResourceError, trio.ClosedResourceError) as e:
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as e:
             raise ConnectionResetError("the client is gone") from e
+        except h11.LocalProtocolError as e:
+            if self._h11.their_state is h11.ERROR:
+                raise ConnectionResetError("the client broke the protocol") from e
+            raise  # an answer that cannot be written, say for a line break in a header, is a bug of its handler
 
 
 _date: tuple[int, bytes] = (0, b"")
