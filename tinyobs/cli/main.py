@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 import click
 
 from .. import __version__
-from ..errors import CorruptionError, FormatVersionError, LockedError, TinyObsError, UsageError
+from ..errors import ConfigError, CorruptionError, FormatVersionError, LockedError, TinyObsError, UsageError
 from .check import check
 from .plugins import plugins
 from .query import query
@@ -65,6 +66,9 @@ def run(arguments: Sequence[str]) -> int:
         return e.exit_code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        return FAILED
     except (TinyObsError, BaseExceptionGroup) as e:
         return _fail(e)
     return OK
@@ -73,13 +77,27 @@ def run(arguments: Sequence[str]) -> int:
 def _fail(error: BaseException) -> int:
     """Print errors of ours and return the exit code of the first; anything else is a bug and goes on up."""
     found = list(leaves(error))
+    if any(isinstance(e, KeyboardInterrupt) for e in found):
+        return INTERRUPTED
     for e in found:
         if not isinstance(e, TinyObsError):
             raise error
-        click.echo(f"tinyobs: {e}", err=True)
+        _explain(e)
     if isinstance(found[0], LockedError | CorruptionError | FormatVersionError):
         return STORAGE
-    return USAGE if isinstance(found[0], UsageError) else FAILED
+    # What only running shows, a used port for one, is no fault of the command line.
+    return USAGE if found[0] is error and isinstance(error, UsageError) else FAILED
+
+
+def _explain(error: TinyObsError) -> None:
+    """Print an error: faults of a configuration on lines of their own, in the form that editors jump to."""
+    text = str(error)
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        count = len(error.problems)
+        text = f"{count} {'fault' if count == 1 else 'faults'} in the configuration"
+    click.echo(f"tinyobs: {text}", err=True)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

@@ -14,7 +14,14 @@ from .tables import echo_table
 @click.command()
 @click.option("--plugin", "plugin_files", multiple=True, help="Also load a plugin from a Python file.")
 @click.option("--no-plugin", "off", multiple=True, help="Switch a built-in plugin off.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or JSON.",
+)
 def plugins(plugin_files: tuple[str, ...], off: tuple[str, ...], output: str) -> None:
     """List plugins: built-in, installed with pip, and given as files."""
     found = build_plugin_manager(plugin_files, off).plugins()

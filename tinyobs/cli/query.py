@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
 import trio
 
 from ..errors import QueryError, TinyObsError
-from ..http_client import Client
+from ..http_client import Client, HttpError
 from ..model import labels as lb
 from .tables import echo_table
 
@@ -24,8 +24,21 @@ Pairs = list[tuple[str, str]]
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait for the answer."),
-        click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, min_open=True),
+            default=120.0,
+            show_default=True,
+            help="Seconds to wait for the answer.",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(["table", "json"]),
+            default="table",
+            show_default=True,
+            help="A table for people, or the data of the answer as JSON.",
+        ),
         click.option("--url", default="http://127.0.0.1:9090", show_default=True, help="The server to ask."),
     ):
         command = option(command)
@@ -89,7 +102,7 @@ def labels(
 ) -> None:
     """List label names, or the values of the label NAME."""
     parameters = [("match[]", s) for s in selectors] + _times(start, end)
-    path = f"label/{name}/values" if name else "labels"
+    path = f"label/{quote(name, safe='')}/values" if name else "labels"
     _show(
         _ask(url, path, parameters, timeout, get=bool(name)),
         output,
@@ -119,6 +132,8 @@ async def _ask_async(url: str, form: str, seconds: float, get: bool) -> dict[str
                         if len(body) > ANSWER_BYTES_MAX:
                             raise QueryError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
                 status = answer.status
+    except HttpError as e:
+        raise TinyObsError(f"no answer from {url}: {e}; is a daemon running there? (--url)") from e
     except trio.TooSlowError:
         raise QueryError(f"no answer from {url} within {seconds:g} s") from None
     finally:

@@ -19,6 +19,7 @@ from ..model.durations import parse_duration
 from ..model.sizes import parse_size
 from ..runtime.agent import Agent
 from ..runtime.settings import AgentSettings
+from ..web.listener import parse_address
 from . import logs
 from .flags import ALWAYS_ON, KNOWN_FEATURES, refusal
 
@@ -158,6 +159,8 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
     config_file = given["config_file"]
     if config_file is None and DEFAULT_FILE.is_file():
         config_file = DEFAULT_FILE
+    for address in given["listen"]:
+        parse_address(address)
     path = given["storage_path"]
     return AgentSettings(
         config_file=config_file,
@@ -243,7 +246,7 @@ def _greet(agent: Agent, addresses: Sequence[str]) -> None:
         file=sys.stdout,
     )
     for address in addresses:
-        base = address + agent.settings.route_prefix
+        base = address + agent.web_options.route_prefix
         click.echo(
             f"  look at        {base}/\n  query          {base}/api/v1/query?query=up\n  own metrics    {base}/metrics"
         )

@@ -72,7 +72,7 @@ def _handler(target: FakeTarget) -> Callable[[trio.SocketStream], Awaitable[obje
                     if connection.our_state is h11.MUST_CLOSE:
                         return
                     connection.start_next_cycle()
-                else:
+                elif not isinstance(event, h11.Data):  # what a request brings along is passed over
                     return
 
     return handle

@@ -1,0 +1,192 @@
+"""The program as a process: it starts, says where to look, reloads, stops, and explains what is in its way."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+WAIT_SECONDS = 30
+
+
+@contextmanager
+def daemon(folder, *arguments, **environment):
+    """Run `tinyobs run` on a free port; yields (process, URL) when it has greeted."""
+    command = [
+        sys.executable,
+        "-m",
+        "tinyobs",
+        "run",
+        "--web.listen-address=127.0.0.1:0",
+        "--no-plugin=host",
+        *arguments,
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    try:
+        url = ""
+        for line in process.stdout:
+            if found := re.match(r"  look at +(\S+)/$", line):
+                url = found.group(1)
+            if line.startswith("  own metrics"):
+                break
+        yield process, url
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=WAIT_SECONDS)
+
+
+def ended(process):
+    """Wait for the end; return (exit code, log)."""
+    _, log = process.communicate(timeout=WAIT_SECONDS)
+    return process.returncode, log
+
+
+def get(url):
+    """Return the body of an answer."""
+    with urllib.request.urlopen(url, timeout=WAIT_SECONDS) as answer:
+        return answer.read()
+
+
+def tinyobs(folder, *arguments):
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "tinyobs", *arguments],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_starts_with_nothing_and_stops_in_order(tmp_path, number):
+    """Data in ./data, an answer at the address it told, exit code 0 after the signal, every line of the log in order."""
+    with daemon(tmp_path) as (process, url):
+        assert get(url + "/-/ready")
+        assert (tmp_path / "data").is_dir()
+        process.send_signal(number)
+        code, log = ended(process)
+    assert code == 0
+    assert 'msg="TinyObs is ready"' in log
+    assert log.splitlines()[-1].endswith("msg=stopped")
+
+
+def test_a_hangup_reloads(tmp_path):
+    """The new file counts; a broken one is logged with its faults, and the daemon goes on."""
+    file = tmp_path / "prometheus.yml"
+    file.write_text("global: {scrape_interval: 1h}\n")
+    with daemon(tmp_path, "--log.format=json") as (process, url):
+
+        def reload(text, message):
+            file.write_text(text)
+            process.send_signal(signal.SIGHUP)
+            for line in process.stderr:
+                entry = json.loads(line)
+                if entry["msg"] == message:
+                    return entry
+            return None
+
+        assert reload("global: {scrape_interval: 2h}\n", "configuration reloaded")
+        assert b"scrape_interval: 2h" in get(url + "/api/v1/status/config")
+        broken = reload("global: {scrape_intervall: 3h}\n", "configuration was not reloaded; the running one stays")
+        assert "did you mean 'scrape_interval'" in broken["error"]
+        assert broken["level"] == "error"
+        assert b"scrape_interval: 2h" in get(url + "/api/v1/status/config")
+
+
+def test_a_locked_directory_is_told(tmp_path):
+    """The second daemon ends with code 3 and one line that names the directory and the process."""
+    with daemon(tmp_path) as (process, _):
+        second = tinyobs(tmp_path, "run", "--web.listen-address=127.0.0.1:0", "--no-plugin=host")
+        assert second.returncode == 3
+        assert "Traceback" not in second.stderr
+        assert re.search(rf"^tinyobs: .*data.*{process.pid}", second.stderr, re.MULTILINE)
+
+
+def test_a_used_port_is_told(tmp_path):
+    """Code 1 and the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = tinyobs(tmp_path, "run", f"--web.listen-address=127.0.0.1:{port}", "--no-plugin=host")
+    assert done.returncode == 1
+    assert done.stderr == f"tinyobs: cannot listen on 127.0.0.1:{port}: the address is already in use\n"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    """Code 1 and the path: here a file stands in the way."""
+    (tmp_path / "file").touch()
+    done = tinyobs(tmp_path, "run", "--storage.tsdb.path=file/data", "--web.listen-address=127.0.0.1:0")
+    assert done.returncode == 1
+    assert "tinyobs: cannot create the data directory file/data" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_told(tmp_path):
+    """Code 1 and the path."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0)
+    done = tinyobs(tmp_path, "run", "--web.listen-address=127.0.0.1:0")
+    assert done.returncode == 1
+    assert "no right to read and write the data directory" in done.stderr
+
+
+def test_a_damaged_directory_is_told(tmp_path):
+    """Code 3, the file and the byte."""
+    with daemon(tmp_path) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        ended(process)
+    manifest = next((tmp_path / "data").glob("MANIFEST*"))
+    manifest.write_bytes(b"\xff" * 20)
+    done = tinyobs(tmp_path, "run", "--web.listen-address=127.0.0.1:0", "--no-plugin=host")
+    assert done.returncode == 3
+    assert re.search(rf"^tinyobs: {manifest.name}: damaged at byte \d+: ", done.stderr, re.MULTILINE)
+
+
+def test_a_bad_configuration_is_told(tmp_path):
+    """Code 1, every fault on a line with its position, and no data directory."""
+    (tmp_path / "bad.yml").write_text("global: {scrape_intervall: 1m}\nrule_file: []\n")
+    done = tinyobs(tmp_path, "run", "--config.file=bad.yml")
+    assert done.returncode == 1
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines()] == ["bad.yml:1:10", "bad.yml:2:1", "tinyobs"]
+    assert not (tmp_path / "data").exists()
+
+
+def test_the_greeting_knows_the_prefix(tmp_path):
+    """The addresses that are shown are those that work, also where only the external URL has a path."""
+    with daemon(tmp_path, "--web.external-url=http://example.org/tiny/") as (_, url):
+        assert url.endswith("/tiny")
+        assert get(url + "/-/healthy")
+
+
+def test_the_console_script_is_there():
+    """`tinyobs` and `python -m tinyobs` are the same program."""
+    script = os.path.join(os.path.dirname(sys.executable), "tinyobs")
+    if not os.path.exists(script):
+        pytest.skip("the package is not installed with its scripts")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+    assert done.stdout.startswith("tinyobs ")
+
+
+def test_output_may_end_early(tmp_path):
+    """A reader that closes its end, as `head` does, gets no traceback."""
+    command = f"{sys.executable} -m tinyobs plugins -o json | true"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
