@@ -66,6 +66,25 @@ def ingest(engine: Engine, refs: np.ndarray, values: np.ndarray, first_ms: int) 
         engine.maintain(first_ms + k * 15_000)
 
 
+def query(engine: Engine, first_ms: int) -> None:
+    for what, matchers in (
+        (
+            "one series",
+            [name_is("node_metric_07_total"), equal("instance", "host-00003.example.com:9100"), equal("cpu", "3")],
+        ),
+        ("one host", [equal("instance", "host-00003.example.com:9100")]),
+        ("one metric", [name_is("node_metric_07_total")]),
+    ):
+        for again in ("first", "again"):
+            began = time.perf_counter()
+            with engine.querier(first_ms, NOW_MS) as q:
+                selection = q.select(matchers, first_ms, NOW_MS)
+                got = selection.read(0, len(selection.labels))
+            print(
+                f"query {what} ({again}): {len(got)} series, {got.samples} samples: {(time.perf_counter() - began) * 1e3:.1f} ms"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--series", type=int, default=100_000)
@@ -97,22 +116,7 @@ def main() -> None:
         f" RSS {rss_mb() - own_mb:.0f} MB without the workload's own {own_mb:.0f} MB,"
         f" peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3 - own_mb:.0f} MB"
     )
-    for what, matchers in (
-        (
-            "one series",
-            [name_is("node_metric_07_total"), equal("instance", "host-00003.example.com:9100"), equal("cpu", "3")],
-        ),
-        ("one host", [equal("instance", "host-00003.example.com:9100")]),
-        ("one metric", [name_is("node_metric_07_total")]),
-    ):
-        for again in ("first", "again"):
-            began = time.perf_counter()
-            with engine.querier(first_ms, NOW_MS) as q:
-                selection = q.select(matchers, first_ms, NOW_MS)
-                got = selection.read(0, len(selection.labels))
-            print(
-                f"query {what} ({again}): {len(got)} series, {got.samples} samples: {(time.perf_counter() - began) * 1e3:.1f} ms"
-            )
+    query(engine, first_ms)
     print(f"with the index: RSS {rss_mb() - own_mb:.0f} MB")
     engine.close()
     began = time.perf_counter()
