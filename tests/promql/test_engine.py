@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 
 import pytest
@@ -219,3 +220,18 @@ def test_threads_share_an_engine() -> None:
         thread.join()
     assert len(set(results)) == 1
     assert len(results) == 80
+
+
+def test_the_highest_trees_are_evaluated() -> None:
+    """A chain of operators as long as the parser takes is no problem; called from deep inside it is an error."""
+    engine, query = PromqlEngine(), "m_total" + " + m_total" * 240
+    assert engine.instant(store(2), query, 60_000).columns.values.tolist() == [0, 241 * 4]
+
+    def sink(depth: int) -> None:
+        if depth:
+            sink(depth - 1)
+        else:
+            engine.instant(store(2), query, 60_000)
+
+    with pytest.raises(QueryExecutionError, match="nested too deeply"):
+        sink(sys.getrecursionlimit() // 2)

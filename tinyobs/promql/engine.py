@@ -7,13 +7,14 @@ Prometheus gives them.  Synchronous and thread-safe; run it in worker threads.  
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
 from attrs import Factory, define
 
-from ..abc import Queryable
+from ..abc import Querier, Queryable
 from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns, empty
 from .annotations import Annotations
@@ -103,10 +104,10 @@ class PromqlEngine:
 
         Raises `QueryError`: its subclasses say whether the text, the time or the data are at fault.
         """
-        run = self.start(
-            text, instant(time_ms), TimeRange(time_ms, time_ms, 0), lookback_ms, timeout_seconds, check, observe
-        )
-        return self.finish(queryable, run)
+        times = TimeRange(time_ms, time_ms, 0)
+        with _bounded_depth():
+            run = self.start(text, instant(time_ms), times, lookback_ms, timeout_seconds, check, observe)
+            return self.finish(queryable, run)
 
     def range(
         self,
@@ -129,7 +130,8 @@ class PromqlEngine:
             raise QueryExecutionError("a range query needs a positive step and an end that is not before its start")
         grid = between(start_ms, end_ms, step_ms)
         times = TimeRange(start_ms, end_ms, step_ms)
-        return self.finish(queryable, self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe))
+        with _bounded_depth():
+            return self.finish(queryable, self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe))
 
     def start(
         self,
@@ -164,12 +166,7 @@ class PromqlEngine:
             raise _not_over_a_range(kind)
         # Division by zero, overflow and the like have results in PromQL; nothing here may warn about them.
         with np.errstate(all="ignore"), queryable.querier(*run.plan.range_ms()) as querier:
-            evaluation = Evaluation(run.plan, querier, run.options, run.budget, run.annotations, run.times, run.observe)
-            if kind is ValueType.MATRIX:
-                value: Value = raw_ranges(evaluation, run.plan.root)
-            else:
-                value = evaluation.evaluate(run.plan.root)
-            columns, text = _columns(run, value)
+            columns, text = _evaluated(run, querier)
         shown = ValueType.MATRIX if run.times.step_ms else kind
         return Result(
             type=shown,
@@ -180,6 +177,25 @@ class PromqlEngine:
             infos=run.annotations.infos(),
             statistics=run.statistics(),
         )
+
+
+def _evaluated(run: Run, querier: Querier) -> tuple[SeriesColumns, str]:
+    """Return the columns of the result and its text."""
+    evaluation = Evaluation(run.plan, querier, run.options, run.budget, run.annotations, run.times, run.observe)
+    root = run.plan.root
+    return _columns(run, raw_ranges(evaluation, root) if root.type is ValueType.MATRIX else evaluation.evaluate(root))
+
+
+@contextmanager
+def _bounded_depth() -> Iterator[None]:
+    """Turn running out of stack into an error of the query.
+
+    The parser bounds the height of trees well below that; a caller deep in its own stack may still get there.
+    """
+    try:
+        yield
+    except RecursionError:
+        raise QueryExecutionError("expression is nested too deeply to be evaluated") from None
 
 
 def _not_over_a_range(kind: ValueType) -> QueryExecutionError:
