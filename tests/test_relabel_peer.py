@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 import random
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from peers import free_port, get, pause, prometheus_3, running
 
 from tinyobs import relabel
 from tinyobs.model.labels import from_mapping
@@ -57,11 +50,6 @@ TEMPLATES = [
 TARGETS = ["a", "b", "new", "__tmp_y", "t_$1", "${1}", "x-y", "t_${head}"]
 
 
-def _prometheus() -> str | None:
-    found = glob.glob(os.path.expanduser("~/.cache/tinyobs-peers/prometheus_3.*/usr/bin/prometheus"))
-    return found[0] if found else None
-
-
 def _random_rule(rng: random.Random) -> dict[str, Any]:
     """Return the fields of a rule that makes sense."""
     while True:
@@ -96,49 +84,33 @@ def _rule(fields: dict[str, Any]) -> Rule:
 
 
 def _targets(program: str, folder: Path, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the active targets of a Prometheus with this configuration."""
+    """Return the active targets of a Prometheus with this configuration, when their number no longer grows."""
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config, allow_unicode=True))
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    process = subprocess.Popen(
-        [
-            program,
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        seen = -1
-        while time.monotonic() < deadline:
-            time.sleep(0.5)
-            try:
-                with urllib.request.urlopen(
-                    f"http://127.0.0.1:{port}/api/v1/targets?state=active", timeout=5
-                ) as answer:
-                    active: list[dict[str, Any]] = json.load(answer)["data"]["activeTargets"]
-            except (urllib.error.URLError, OSError):
-                continue
+    base = f"http://127.0.0.1:{free_port()}"
+    command = [
+        program,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={base.removeprefix('http://')}",
+    ]
+    seen = -1
+    with running(command, f"{base}/-/ready", folder):
+        for _ in range(120):
+            pause(0.5)
+            active: list[dict[str, Any]] = json.loads(get(f"{base}/api/v1/targets?state=active"))["data"][
+                "activeTargets"
+            ]
             if active and len(active) == seen:
                 return active
             seen = len(active)
-        raise AssertionError("no targets")
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+    raise AssertionError("no targets")
 
 
 @pytest.mark.peer
 @pytest.mark.slow
-@pytest.mark.skipif(_prometheus() is None, reason="needs a Prometheus 3 in the cache of peers")
 def test_random_rules_do_what_prometheus_does(tmp_path: Path) -> None:
     """The labels of a target after relabelling are the same, for hundreds of random rule sets."""
-    program = _prometheus()
-    assert program is not None
+    program = prometheus_3()
     rng = random.Random(7)
     jobs, expected = [], {}
     for i in range(CASES):

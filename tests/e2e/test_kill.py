@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import cramjam
 import pytest
+from peers import daemon, free_port, get, pause
 
-from tests.e2e.processes import daemon, free_port, get, pause
 from tinyobs.model.registry import encode_block, varint
 
 KILLS = int(os.environ.get("TINYOBS_KILLS", "12"))

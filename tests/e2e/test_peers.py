@@ -6,8 +6,7 @@ import subprocess
 import time
 
 import pytest
-
-from tests.e2e.processes import daemon, free_port, get, pause, program, query, running
+from peers import daemon, free_port, get, pause, program, query, running
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(180)]
 

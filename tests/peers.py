@@ -1,8 +1,12 @@
-"""Real processes for end-to-end tests: our daemon and programs of others, on free loopback ports."""
+"""Real processes for tests: our daemon and programs of others, on free loopback ports.
+
+The variable `TINYOBS_PROMETHEUS3` names a Prometheus 3 where the installed one is older.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -32,6 +36,15 @@ def program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed (Debian package {name.replace('promtool', 'prometheus')})")
+    return path
+
+
+def prometheus_3() -> str:
+    """Return the path of a Prometheus 3, or skip the test."""
+    path = os.environ.get("TINYOBS_PROMETHEUS3") or program("prometheus")
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True)
+    if "version 3." not in shown.stdout + shown.stderr:
+        pytest.skip("the installed prometheus is older than 3; TINYOBS_PROMETHEUS3 may name another")
     return path
 
 
