@@ -29,6 +29,7 @@ from .promql.limits import EngineOptions as QueryOptions
 from .promql.nodes import ValueType
 from .promql.result import Result
 from .storage.engine import Engine, open_directory
+from .storage.layout import MANIFEST
 from .storage.options import EngineOptions
 
 Time: TypeAlias = float | int | datetime | None
@@ -91,28 +92,38 @@ class Database:
     def __init__(self, engine: Engine, options: QueryOptions) -> None:
         self._engine = engine
         self._promql = PromqlEngine(options)
+        self._closed = False
 
     def query(self, expression: str, at: Time = None) -> Answer:
         """Evaluate PromQL at one time; raises `QueryError`."""
-        return Answer(self._promql.instant(self._engine, expression, _to_ms(at)))
+        return Answer(self._promql.instant(self._open_engine(), expression, _to_ms(at)))
 
     def query_range(self, expression: str, start: Time, end: Time = None, step: float | str = 15) -> Answer:
-        """Evaluate PromQL from `start` to `end` at every `step` (seconds, or text such as "5m"); raises `QueryError`."""
-        step_ms = int(parse_duration(step)) if isinstance(step, str) else round(step * 1000)
+        """Evaluate PromQL from `start` to `end` at every `step` (seconds, or text such as "5m").
+
+        Raises `QueryError`, and `UsageError` for times that make no sense.
+        """
+        now_ms = _now_ms()
+        step_ms, start_ms, end_ms = _step_ms(step), _to_ms(start, now_ms), _to_ms(end, now_ms)
         if step_ms <= 0:
             raise UsageError("the step must be longer than 0")
-        start_ms, end_ms = _to_ms(start), _to_ms(end)
         if end_ms < start_ms:
             raise UsageError("the end lies before the start")
-        return Answer(self._promql.range(self._engine, expression, start_ms, end_ms, step_ms))
+        return Answer(self._promql.range(self._open_engine(), expression, start_ms, end_ms, step_ms))
 
     def metadata(self) -> Mapping[str, MetricMetadata]:
         """Return type, help and unit of metric families, by name."""
-        return self._engine.metadata()
+        return self._open_engine().metadata()
 
     def close(self) -> None:
-        """Give the directory back; idempotent."""
+        """Give the directory back; idempotent.  No query may be running."""
+        self._closed = True
         self._engine.close()
+
+    def _open_engine(self) -> Engine:
+        if self._closed:
+            raise StorageError("the database is closed")
+        return self._engine
 
     def __enter__(self) -> Database:
         return self
@@ -128,19 +139,31 @@ def open_database(path: str | os.PathLike[str], *, features: Sequence[str] = ())
     daemon or another program uses it, `CorruptionError` when it is damaged.
     """
     folder = Path(path)
-    if not folder.is_dir():
+    if not (folder / MANIFEST).is_file():
         raise StorageError(f"there is no data directory {folder}; `tinyobs run` creates one")
     engine = open_directory(folder, SeriesRegistry(), _now_ms, EngineOptions(retention_ms=YEARS_1000_MS))
-    return Database(engine, QueryOptions(features=frozenset(features)))
+    delayed = "promql-delayed-name-removal" in features
+    return Database(engine, QueryOptions(features=frozenset(features), delayed_name_removal=delayed))
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _to_ms(at: Time) -> int:
+def _step_ms(step: float | str) -> int:
+    try:
+        return int(parse_duration(step)) if isinstance(step, str) else round(step * 1000)
+    except (ValueError, OverflowError) as e:
+        raise UsageError(f"the step {step!r} is no duration: {e}") from None
+
+
+def _to_ms(at: Time, now_ms: int | None = None) -> int:
+    now_ms = _now_ms() if now_ms is None else now_ms
     if at is None:
-        return _now_ms()
+        return now_ms
     if isinstance(at, datetime):
         return round(at.timestamp() * 1000)
-    return round(at * 1000) + (_now_ms() if at < 0 else 0)
+    try:
+        return round(at * 1000) + (now_ms if at < 0 else 0)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{at!r} is no time") from None
