@@ -31,9 +31,9 @@ FAULTS = [
         ['scrape timeout greater than scrape interval for scrape config with job name "a"'],
     ),
     (
-        JOB % "scrape_protocols: [PrometheusProto, PrometheusProto]",
+        JOB % "scrape_protocols: [PrometheusText1.0.0, PrometheusText1.0.0]",
         [
-            "duplicated protocol in scrape_protocols, got [PrometheusProto PrometheusProto] for scrape config with job"
+            "duplicated protocol in scrape_protocols, got [PrometheusText1.0.0 PrometheusText1.0.0] for scrape config with job"
             ' name "a"'
         ],
     ),
@@ -44,6 +44,9 @@ FAULTS = [
             "PrometheusText0.0.4 PrometheusText1.0.0]"
         ],
     ),
+    (JOB % "scrape_protocols: [PrometheusProto]", ["PrometheusProto is not supported yet by this version"]),
+    (JOB % "fallback_scrape_protocol: PrometheusProto", ["PrometheusProto is not supported yet by this version"]),
+    ("global: {scrape_protocols: [PrometheusProto]}", ["PrometheusProto is not supported yet by this version"]),
     (
         JOB % "metric_name_validation_scheme: legacy, metric_name_escaping_scheme: allow-utf-8",
         ["utf8 metric names requested but validation scheme is not set to UTF8"],

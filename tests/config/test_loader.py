@@ -301,20 +301,21 @@ def test_what_has_no_effect_is_named_with_its_place() -> None:
     config = parse(
         "remote_write: [{url: 'http://h/'}]\nalerting: {alertmanagers: [{static_configs: [{targets: [a]}]}]}\n"
         "rule_files: [a.yml]\nruntime: {gogc: 50}\nstorage: {exemplars: {max_exemplars: 5}}\n"
-        "scrape_configs: [{job_name: a, scrape_failure_log_file: x}]\nremote_read: [{url: 'http://h/'}]\n"
-        "tracing: {endpoint: e}\notlp: {promote_scope_metadata: true}\nglobal: {query_log_file: q}\n",
+        "remote_read: [{url: 'http://h/'}]\n"
+        "tracing: {endpoint: e}\notlp: {promote_scope_metadata: true}\nglobal: {query_log_file: q, rule_query_offset: 1m, external_labels: {a: b}}\n",
         "f.yml",
     )
     found = [str(p).partition(" is parsed")[0].partition(" has no")[0] for p in config.not_yet_effective()]
     assert sorted(found) == [
-        "f.yml:10:26: global.query_log_file",
         "f.yml:1:15: remote_write",
         "f.yml:2:11: alerting",
         "f.yml:3:13: rule_files",
         "f.yml:4:17: runtime.gogc",
         "f.yml:5:22: storage.exemplars",
-        "f.yml:6:57: scrape_configs[0].scrape_failure_log_file",
-        "f.yml:7:14: remote_read",
-        "f.yml:8:10: tracing",
-        "f.yml:9:7: otlp",
+        "f.yml:6:14: remote_read",
+        "f.yml:7:10: tracing",
+        "f.yml:8:7: otlp",
+        "f.yml:9:26: global.query_log_file",
+        "f.yml:9:48: global.rule_query_offset",
+        "f.yml:9:69: global.external_labels",
     ]

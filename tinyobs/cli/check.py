@@ -32,7 +32,7 @@ def config(files: tuple[Path, ...], plugin_files: tuple[str, ...]) -> None:
         except ConfigError as e:
             problems += e.problems
             continue
-        for warning in found.not_yet_effective():
+        for warning in (*found.warnings, *found.not_yet_effective()):
             click.echo(f"WARNING {warning}", err=True)
         click.echo(f"{file}: fine, {len(found.scrape_configs)} scrape configs")
     if problems:

@@ -18,6 +18,7 @@ from ..errors import UsageError
 from ..model.durations import parse_duration
 from ..model.sizes import parse_size
 from ..runtime.agent import Agent
+from ..runtime.config_source import warn
 from ..runtime.settings import AgentSettings
 from ..web.listener import parse_address
 from . import logs
@@ -226,8 +227,7 @@ def _as_written(parameter: click.Option, value: Any) -> str:
 async def _main(agent: Agent) -> None:
     """Run the agent until a signal; say where to look."""
     log = structlog.get_logger("main")
-    for problem in agent.config.not_yet_effective():
-        log.warning("configured, but without effect in this version", problem=str(problem))
+    warn(agent.config)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(agent.watch_signals)
         addresses = await nursery.start(agent.run)

@@ -14,7 +14,6 @@ from .alerting import AlertingConfig
 from .schema import Config
 from .scraping import RuntimeConfig
 from .server_sections import ExemplarsConfig, OtlpConfig
-from .settings import IngestSettings, QuerySettings, WebSettings
 
 LATER: Final = "is parsed and validated, but has no effect in this version"
 
@@ -28,6 +27,16 @@ def without_effect(config: Config, positions: Mapping[str, tuple[int, int]]) -> 
         yield Problem(config.file, *positions.get(path, (0, 0)), f"{path.lstrip('.')} {reason}", path)
 
 
+def waits_for_restart(running: Config, new: Config) -> list[str]:
+    """Return the sections that a reload has changed in vain: they are read when the daemon starts."""
+    sections = {
+        "storage": (running.storage, new.storage),
+        "tinyobs.storage": (running.tinyobs.storage, new.tinyobs.storage),
+        "tinyobs.ingest": (running.tinyobs.ingest, new.tinyobs.ingest),
+    }
+    return [name for name, (old, now) in sections.items() if old != now]
+
+
 def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator[tuple[str, str]]:
     sections = {
         ".alerting": config.alerting != AlertingConfig(),
@@ -38,17 +47,11 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
         ".tracing": config.tracing is not None,
         ".storage.exemplars": config.storage.exemplars != ExemplarsConfig(),
         ".storage.tsdb.retention.percentage": bool(config.storage.tsdb.retention.percentage),
-        ".tinyobs.ingest": config.tinyobs.ingest != IngestSettings(),
-        ".tinyobs.query": config.tinyobs.query != QuerySettings(),
-        ".tinyobs.web": config.tinyobs.web != WebSettings(),
         ".global.query_log_file": bool(config.global_config.query_log_file),
-        ".global.scrape_failure_log_file": bool(config.global_config.scrape_failure_log_file),
+        ".global.external_labels": bool(config.global_config.external_labels),
+        ".global.rule_query_offset": bool(config.global_config.rule_query_offset_ms),
     }
     yield from ((path, LATER) for path, given in sections.items() if given)
-    for i in range(len(config.scrape_configs)):
-        path = f".scrape_configs[{i}].scrape_failure_log_file"
-        if path in positions:
-            yield path, LATER
     if config.runtime != RuntimeConfig():
         yield ".runtime.gogc", "has no effect: it tunes the Go runtime"
     if ".storage.tsdb.chunk_encoding" in positions:

@@ -89,6 +89,14 @@ def protocol_faults(protocols: tuple[ScrapeProtocol, ...] | None, where: str) ->
     if len(set(protocols)) < len(protocols):
         shown = " ".join(protocols)
         yield Fault(f"duplicated protocol in scrape_protocols, got [{shown}] for {where}", "scrape_protocols")
+    for i, protocol in enumerate(protocols):
+        yield from support_faults(protocol, f"scrape_protocols[{i}]")
+
+
+def support_faults(protocol: ScrapeProtocol | None, key: str) -> Iterator[Fault]:
+    """Yield a fault for the protocol that there is no parser for: it must not be asked for in vain."""
+    if protocol is ScrapeProtocol.PROMETHEUS_PROTO:
+        yield Fault(f"{protocol} is not supported yet by this version", key)
 
 
 @frozen(kw_only=True)
@@ -193,6 +201,7 @@ class ScrapeConfig:
         if not self.job_name:
             yield Fault("job_name is empty", "job_name")
         yield from protocol_faults(self.scrape_protocols, f'scrape config with job name "{self.job_name}"')
+        yield from support_faults(self.fallback_scrape_protocol, "fallback_scrape_protocol")
         if not self.relabel_configs:
             yield from url_faults(self.discovery)
 

@@ -34,6 +34,7 @@ from .config_source import ConfigSource, ConfigWatcher
 from .gather import gather
 from .ingest import Ingest
 from .listeners import Listeners, web_options
+from .query_engine import ConfiguredEngine
 from .settings import AgentSettings
 from .supervisor import Supervisor
 
@@ -67,7 +68,8 @@ class Agent:
         self.supervisor = Supervisor(self.clock, self._status)
         web = load_web_config(self.settings.web_config_file) if self.settings.web_config_file else None
         self._web_config = web
-        self.web_options = web_options(self.settings, web)
+        self.web_options = web_options(self.settings, web, self._config.tinyobs.web)
+        self.query_engine = ConfiguredEngine(self.settings, lambda: self._config)
         self.api = api_services(self)
         self.listeners: Listeners | None = None
         self._reloading = trio.Lock()
@@ -211,6 +213,8 @@ class Agent:
     async def _apply(self, config: Config) -> None:
         """Hand a new configuration to every running component."""
         self._config = config
+        if self.listeners is not None:
+            self.listeners.reconfigure(config.tinyobs.web)
         for component in list(self.supervisor.components.values()):
             await component.reconfigure(config)
 

@@ -15,13 +15,12 @@ from ..exposition.writer import write
 from ..model.durations import format_duration
 from ..model.families import MetricFamily
 from ..model.sizes import format_size
-from ..promql.engine import PromqlEngine
-from ..promql.limits import EngineOptions
 from ..promql.parser import parse
 from ..promql.printer import pretty
 from ..web.services import ApiServices, BuildInfo, RuntimeInfo, TargetsView, TsdbStatus
 
 if TYPE_CHECKING:
+    from ..config.schema import Config
     from .agent import Agent
 
 PROMETHEUS_VERSION = "3.14.0"
@@ -31,22 +30,15 @@ PROMETHEUS_VERSION = "3.14.0"
 def api_services(agent: Agent) -> ApiServices:
     """Return the services of an agent."""
     settings = agent.settings
-    options = EngineOptions(
-        lookback_ms=settings.lookback_ms,
-        subquery_step_ms=agent.config.global_config.evaluation_interval_ms,
-        timeout_seconds=settings.query_seconds,
-        samples_max=settings.query_samples_max,
-        features=settings.features,
-        delayed_name_removal="promql-delayed-name-removal" in settings.features,
-    )
+    shown = _ShownConfig(agent)
     return ApiServices(
         clock=agent.clock,
         queryable=agent,
-        promql=PromqlEngine(options),
+        promql=agent.query_engine,
         parse=lambda text: parse(text, features=settings.features),
         metadata=agent.metadata,
         targets=lambda: _targets(agent),
-        config_yaml=lambda: agent.config.to_yaml(),
+        config_yaml=shown.text,
         flags=settings.flags,
         build=BuildInfo(version=PROMETHEUS_VERSION, revision=f"tinyobs-{__version__}", go_version=_python()),
         runtime=lambda: _runtime(agent),
@@ -58,6 +50,22 @@ def api_services(agent: Agent) -> ApiServices:
         quit=agent.quit,
         format=pretty,
     )
+
+
+class _ShownConfig:
+    """The text of the running configuration; made once for each configuration."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._of: Config | None = None
+        self._text = ""
+
+    def text(self) -> str:
+        """Return the running configuration as YAML."""
+        config = self._agent.config
+        if config is not self._of:
+            self._of, self._text = config, config.to_yaml()
+        return self._text
 
 
 def _expose(families: Sequence[MetricFamily], accept: str) -> tuple[bytes, str]:

@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from ..abc import Clock, Component, ConfigSection, DiscovererKind
 from ..config import loader
+from ..config.effect import waits_for_restart
 from ..config.schema import Config
 from ..errors import ConfigError, TinyObsError
 from ..promql.parser import parse as parse_expression
@@ -54,6 +55,7 @@ class ConfigSource:
         self._settings, self._clock = settings, clock
         self._sections, self._kinds = sections, kinds
         self._reloads = self._failures = 0
+        self._current: Config | None = None
         self.successful = True
         self.last_error = ""
         self.last_reload_ms = 0
@@ -69,6 +71,7 @@ class ConfigSource:
             config = loader.load(
                 settings.config_file, self._sections(), self._kinds(), check_expression=parse_expression
             )
+        self._current = config
         self.successful, self.last_error, self.last_reload_ms = True, "", self._clock.now_ms()
         return config
 
@@ -76,6 +79,7 @@ class ConfigSource:
         """Read the file again and apply it; raises `ConfigError` and changes nothing when it has faults."""
         self._reloads += 1
         try:
+            running = self._current
             config = await trio.to_thread.run_sync(self.read)
             await apply(config)
         except (ConfigError, TinyObsError) as e:
@@ -83,11 +87,22 @@ class ConfigSource:
             self._failures += 1
             log.error("configuration was not reloaded; the running one stays", error=str(e))
             raise
+        warn(config)
+        for section in waits_for_restart(running, config) if running is not None else ():
+            log.warning("a changed section takes effect at the next start only", section=section)
         log.info("configuration reloaded")
 
     def statistics(self) -> ConfigStatistics:
         """Return the counters."""
         return ConfigStatistics(self.successful, self.last_reload_ms / 1000, self._reloads, self._failures)
+
+
+def warn(config: Config) -> None:
+    """Log what is not wrong in a configuration, but worth a look, and what is configured in vain."""
+    for problem in config.warnings:
+        log.warning("worth a look in the configuration", problem=str(problem))
+    for problem in config.not_yet_effective():
+        log.warning("configured, but without effect in this version", problem=str(problem))
 
 
 def default_config(sections: Sequence[ConfigSection]) -> str:

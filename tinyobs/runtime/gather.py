@@ -8,11 +8,13 @@ import platform
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import psutil
 
 from .. import __version__
+from ..model.batch import Refused
 from ..model.families import MetricFamily, Point, counter, gauge
 from ..model.labels import from_mapping
 from ..model.metadata import MetricType
@@ -34,12 +36,19 @@ STORAGE_NAMES: Final = {
     "wal_file": "prometheus_tsdb_wal_segment_current",
     "segments": "prometheus_tsdb_blocks_loaded",
     "segment_bytes": "prometheus_tsdb_storage_blocks_bytes",
-    "compactions_total": "prometheus_tsdb_compactions_total",
-    "corruptions_total": "prometheus_tsdb_wal_corruptions_total",
+    "maintenance_failures_total": "prometheus_tsdb_compactions_failed_total",
     "replay_seconds": "prometheus_tsdb_data_replay_duration_seconds",
     "min_time_ms": "prometheus_tsdb_lowest_timestamp",
 }
 """Fields of the engine's statistics that carry a name of Prometheus."""
+
+
+REFUSED_NAMES: Final = {
+    Refused.OUT_OF_ORDER: "prometheus_tsdb_out_of_order_samples_total",
+    Refused.OUT_OF_BOUNDS: "prometheus_tsdb_out_of_bound_samples_total",
+    Refused.TOO_OLD: "prometheus_tsdb_too_old_samples_total",
+}
+"""Reasons of refusal that Prometheus counts under a name of their own; all are float samples."""
 
 
 def gather(agent: Agent) -> Iterator[MetricFamily]:
@@ -48,7 +57,11 @@ def gather(agent: Agent) -> Iterator[MetricFamily]:
     yield from families("config", agent.config_source.statistics())
     yield from families("ingest", agent.ingest.statistics())
     if agent.storage is not None:
-        yield from families("storage", agent.storage.statistics(), STORAGE_NAMES)
+        statistics = agent.storage.statistics()
+        yield from families("storage", statistics, STORAGE_NAMES)
+        yield from storage_aliases(statistics)
+        yield from _of_retention(agent)
+    yield from families("query", agent.query_engine.statistics())
     for component in list(agent.supervisor.components.values()):
         statistics = component.statistics()
         if statistics is not None:
@@ -94,6 +107,47 @@ def _of_agent(agent: Agent) -> Iterator[MetricFamily]:
         "Notices in which a plugin raised.",
         tuple(Point(float(n), from_mapping({"plugin": p})) for p, n in sorted(agent.host.notice_failures.items())),
     )
+
+
+def storage_aliases(statistics: Any) -> Iterator[MetricFamily]:
+    """Yield figures of the local engine that have another shape in Prometheus; those that a storage lacks are left out.
+
+    Names and meanings: prometheus tsdb/db.go, tsdb/head.go, tsdb/wlog/wlog.go.
+    """
+    values: dict[str, Any] = attrs.asdict(statistics, recurse=False)
+    if "samples_refused_total" in values:
+        for reason, name in REFUSED_NAMES.items():
+            count = values["samples_refused_total"].get(str(reason), 0)
+            yield counter(name, f"Samples refused: {reason.replace('_', ' ')}.", count, type="float")
+    if "cuts_total" in values and "compactions_total" in values:
+        yield counter(
+            "prometheus_tsdb_compactions_total",
+            "Cuts of the head into segments, and merges of segments, that were completed.",
+            values["cuts_total"] + values["compactions_total"],
+        )
+    if "wal_fsyncs_total" in values and "wal_fsync_seconds_total" in values:
+        yield MetricFamily(
+            "prometheus_tsdb_wal_fsync_duration_seconds",
+            MetricType.SUMMARY,
+            "Duration of write log fsync.",
+            (
+                Point(float(values["wal_fsync_seconds_total"]), suffix="_sum"),
+                Point(float(values["wal_fsyncs_total"]), suffix="_count"),
+            ),
+        )
+    for name, help, key in (
+        ("prometheus_tsdb_head_min_time_seconds", "Oldest time in memory.", "head_min_time_ms"),
+        ("prometheus_tsdb_head_max_time_seconds", "Newest time in memory.", "head_max_time_ms"),
+        ("prometheus_tsdb_lowest_timestamp_seconds", "Oldest time stored.", "min_time_ms"),
+    ):
+        if key in values:
+            yield gauge(name, help, values[key] / 1000)
+
+
+def _of_retention(agent: Agent) -> Iterator[MetricFamily]:
+    time_ms, size_bytes = agent.retention()
+    yield gauge("prometheus_tsdb_retention_limit_seconds", "Age at which samples may go.", time_ms / 1000)
+    yield gauge("prometheus_tsdb_retention_limit_bytes", "Size above which the oldest go; 0: no limit.", size_bytes)
 
 
 def process_families() -> Iterator[MetricFamily]:

@@ -11,6 +11,7 @@ import trio
 from attrs import evolve
 
 from ..abc import Route
+from ..config.settings import WebSettings
 from ..config.web_config import ClientAuth, WebConfig
 from ..errors import UsageError
 from ..model.families import MetricFamily
@@ -31,6 +32,7 @@ class Listeners:
         self, settings: AgentSettings, web: WebConfig | None, options: WebOptions, routes: Sequence[Route]
     ) -> None:
         """Raises `UsageError` for settings that make no sense."""
+        self._settings, self._web = settings, web
         self.readiness = Readiness(False, "opening the storage")
         try:
             self.application = Application(routes, options, lambda: self.readiness)
@@ -54,6 +56,10 @@ class Listeners:
         finally:
             self._ended.set()
 
+    def reconfigure(self, bounds: WebSettings) -> None:
+        """Take other bounds for the requests that begin from now on."""
+        self.application.reconfigure(web_options(self._settings, self._web, bounds))
+
     def report(self, ready: bool, reason: str = "", current: int = 0, last: int = 0) -> None:
         """Say whether the daemon serves, and how far the replay of the log is."""
         self.readiness = evolve(self.readiness, ready=ready, reason=reason, replay_current=current, replay_last=last)
@@ -71,8 +77,8 @@ class Listeners:
         await self._ended.wait()
 
 
-def web_options(settings: AgentSettings, web: WebConfig | None) -> WebOptions:
-    """Return limits and policies of the application."""
+def web_options(settings: AgentSettings, web: WebConfig | None, bounds: WebSettings) -> WebOptions:
+    """Return limits and policies of the application: flags, web config file, and the section `tinyobs.web`."""
     try:
         origin = re.compile(settings.cors_origin)
     except re.error as e:
@@ -83,6 +89,10 @@ def web_options(settings: AgentSettings, web: WebConfig | None) -> WebOptions:
         external_url=settings.external_url,
         cors_origin=origin,
         lifecycle=settings.lifecycle,
+        body_bytes_max=bounds.body_size_max_bytes,
+        body_seconds=bounds.body_timeout_ms / 1000,
+        requests_max=bounds.requests_max,
+        compress_bytes_min=bounds.compress_size_min_bytes,
         queries_max=settings.queries_max,
         query_seconds=settings.query_seconds,
         users={name: hashed.reveal() for name, hashed in web.basic_auth_users} if web else {},

@@ -1,0 +1,126 @@
+"""The query engine of an agent: follows the configuration, and counts what queries cost.
+
+A new configuration takes effect with the next query.  Not here: the limit on queries at one time, which is the HTTP
+layer's.  The names of the metrics are those of prometheus promql/engine.go, where the figure is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from ..abc import Queryable
+from ..errors import QueryCanceled
+from ..model.families import MetricFamily, Point
+from ..model.labels import from_mapping
+from ..model.metadata import MetricType
+from ..promql.engine import PromqlEngine
+from ..promql.limits import EngineOptions
+from ..promql.result import QueryStatistics, Result
+
+if TYPE_CHECKING:
+    from ..config.schema import Config
+    from .settings import AgentSettings
+
+
+@frozen
+class QueryEngineStatistics:
+    """How the engine fares."""
+
+    queries: int = field(metadata={"metric": "prometheus_engine_queries"})
+    """Queries being evaluated."""
+    queries_concurrent_max: int = field(metadata={"metric": "prometheus_engine_queries_concurrent_max"})
+    """Queries that may be evaluated at one time (--query.max-concurrency)."""
+    samples_read_total: int = field(metadata={"metric": "prometheus_engine_query_samples_total"})
+    """Samples loaded from storage by queries that succeeded."""
+    failures_total: int
+    """Queries that ended with an error."""
+    duration: MetricFamily
+    """Seconds that queries took, by stage."""
+
+
+class ConfiguredEngine:
+    """A `PromqlEngine` whose limits are those of the running configuration.  Thread-safe, as the engine is."""
+
+    def __init__(self, settings: AgentSettings, config: Callable[[], Config]) -> None:
+        self._settings, self._config = settings, config
+        self._lock = Lock()
+        self._engine = PromqlEngine(engine_options(settings, config()))
+        self._running = self._count = self._failures = self._samples = 0
+        self._prepare_seconds = self._evaluate_seconds = 0.0
+
+    def instant(self, queryable: Queryable, text: str, time_ms: int, **given: Any) -> Result:
+        """Evaluate at one moment; see `PromqlEngine.instant`."""
+        return self._counted(lambda engine: engine.instant(queryable, text, time_ms, **given))
+
+    def range(self, queryable: Queryable, text: str, start_ms: int, end_ms: int, step_ms: int, **given: Any) -> Result:
+        """Evaluate over a range; see `PromqlEngine.range`."""
+        return self._counted(lambda engine: engine.range(queryable, text, start_ms, end_ms, step_ms, **given))
+
+    def statistics(self) -> QueryEngineStatistics:
+        """Return the counters."""
+        with self._lock:
+            stages = {"prepare_time": self._prepare_seconds, "inner_eval": self._evaluate_seconds}
+            duration = MetricFamily(
+                "prometheus_engine_query_duration_seconds",
+                MetricType.SUMMARY,
+                "Query timings, by stage.",
+                tuple(
+                    Point(float(value), from_mapping({"slice": stage}), suffix)
+                    for stage, seconds in stages.items()
+                    for suffix, value in (("_sum", seconds), ("_count", self._count))
+                ),
+            )
+            return QueryEngineStatistics(
+                self._running, self._settings.queries_max, self._samples, self._failures, duration
+            )
+
+    def _counted(self, evaluate: Callable[[PromqlEngine], Result]) -> Result:
+        engine = self._current()
+        with self._lock:
+            self._running += 1
+        began = monotonic()
+        cost = QueryStatistics()
+        failed = False
+        try:
+            result = evaluate(engine)
+        except BaseException as e:
+            # A cancelled query is no failure: its client is gone, or it starts again in another thread.
+            failed = not isinstance(e, QueryCanceled)
+            cost = QueryStatistics(evaluate_seconds=monotonic() - began)
+            raise
+        else:
+            cost = result.statistics
+            return result
+        finally:
+            with self._lock:
+                self._running -= 1
+                self._count += 1
+                self._failures += failed
+                self._samples += cost.samples_read
+                self._prepare_seconds += cost.prepare_seconds
+                self._evaluate_seconds += cost.evaluate_seconds
+
+    def _current(self) -> PromqlEngine:
+        options = engine_options(self._settings, self._config())
+        if options != self._engine.options:
+            self._engine = PromqlEngine(options)
+        return self._engine
+
+
+def engine_options(settings: AgentSettings, config: Config) -> EngineOptions:
+    """Return the limits of a query: what flags and the section `tinyobs.query` say."""
+    return EngineOptions(
+        lookback_ms=settings.lookback_ms,
+        subquery_step_ms=config.global_config.evaluation_interval_ms,
+        timeout_seconds=settings.query_seconds,
+        samples_max=settings.query_samples_max,
+        series_max=config.tinyobs.query.series_max,
+        points_max=config.tinyobs.query.points_max,
+        features=settings.features,
+        delayed_name_removal="promql-delayed-name-removal" in settings.features,
+    )
