@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
-from engine_cases import BLOCK_MS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
+from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
 
+from tinyobs.storage.options import SyncMode
 from tinyobs.testing.mem_disk import Loss, MemDisk
 
 SERIES = [labels("m", i=str(i)) for i in range(6)]
@@ -89,6 +91,28 @@ def test_a_crash_during_recovery_loses_nothing(recorded):
             engine = open_engine(torn.after_crash(again, Loss.DATA_AND_NAMES), clock=Clock(now_ms))
             assert contents(engine) == expected
             engine.close()
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_without_sync_only_the_end_is_lost(loss):
+    """In the mode that never syncs, a crash loses batches from the end, whole ones, and is never called corruption."""
+    disk, clock = MemDisk(), Clock()
+    engine = open_engine(disk, attrs.evolve(OPTIONS, sync=SyncMode.NEVER), clock)
+    states = [contents(engine)]
+    for step in range(24):
+        clock.now_ms = START_MS + step * STEP_MS // 5
+        append(engine, [(s, clock.now_ms, float(step)) for s in SERIES[: 2 + step % 3]])
+        states.append(contents(engine))
+        if step == 18:
+            clock.now_ms += 4 * BLOCK_MS
+            append(engine, [(SERIES[0], clock.now_ms, 0.0)])
+            states.append(contents(engine))
+            maintain_all(engine, clock.now_ms)
+            assert engine.statistics().cuts_total == 1
+    for count in range(len(disk.changes) + 1):
+        engine = open_engine(disk.after_crash(count, loss, seed=count), clock=clock)
+        assert contents(engine) in states
+        engine.close()
 
 
 def test_a_crash_while_dropping_old_segments():

@@ -46,11 +46,10 @@ class Upkeep:
 
     def step(self, now_ms: int) -> bool:
         """Do one slice; tell whether more is waiting."""
-        engine = self._engine
-        engine.wal.sync_when_due()
-        if now_ms < self._not_before_ms:
-            return False
         try:
+            self._engine.wal.sync_when_due()
+            if now_ms < self._not_before_ms:
+                return False
             if self._cut is not None:
                 return self._go_on_cutting()
             if self._merge is not None:
