@@ -59,8 +59,8 @@ async def main(seconds: float) -> None:
     async def store(body: bytes) -> WriteOutcome:
         return WriteOutcome(1)
 
-    services = make_services(promql=engine, remote_write=store)
-    server = Server(make_application(services, WebOptions()), ["127.0.0.1:0"], ServerOptions())
+    application = make_application(make_services(promql=engine), WebOptions(), store)
+    server = Server(application, ["127.0.0.1:0"], ServerOptions())
     body = bytes(380_000)
     requests = {
         "GET /-/healthy": b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from web_fakes import make_application, make_services
 
+from tinyobs.web.api_v1.write import RemoteWrite
 from tinyobs.web.options import WebOptions
 
 
@@ -16,9 +17,11 @@ from tinyobs.web.options import WebOptions
 def make_client() -> Callable[..., httpx.AsyncClient]:
     """Return a function that makes a client of an application; keyword arguments are services, or `options`."""
 
-    def make(options: WebOptions | None = None, **services: Any) -> httpx.AsyncClient:
+    def make(
+        options: WebOptions | None = None, remote_write: RemoteWrite | None = None, **services: Any
+    ) -> httpx.AsyncClient:
         options = options or WebOptions()
-        app = make_application(make_services(**services), options)
+        app = make_application(make_services(**services), options, remote_write)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
         client = httpx.AsyncClient(transport=transport, base_url="http://test")
         client.app = app  # type: ignore[attr-defined]

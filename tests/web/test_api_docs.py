@@ -8,6 +8,7 @@ from pathlib import Path
 from web_fakes import make_application, make_services
 
 from tinyobs.web.api_v1.routes import api_routes
+from tinyobs.web.api_v1.write import write_routes
 from tinyobs.web.application import Application
 from tinyobs.web.management import management_routes
 from tinyobs.web.options import WebOptions
@@ -19,7 +20,7 @@ def test_every_route_is_documented() -> None:
     """The tables of the page hold each path, the last part alone where a row lists several."""
     text = PAGE.read_text()
     services, options = make_services(format=str), WebOptions()
-    for route in [*api_routes(services, options), *management_routes(services, options)]:
+    for route in [*api_routes(services, options), *write_routes(None), *management_routes(services, options)]:
         path = route.path.replace("{", "<").replace("}", ">")
         assert f"`{path}`" in text or f"`/{path.rsplit('/', 1)[1]}`" in text, path
     assert isinstance(make_application(services, options), Application)

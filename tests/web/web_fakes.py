@@ -18,6 +18,7 @@ from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.promql.nodes import Expr, ValueType, VectorSelector
 from tinyobs.promql.result import QueryStatistics, Result
 from tinyobs.web.api_v1.routes import api_routes
+from tinyobs.web.api_v1.write import RemoteWrite, write_routes
 from tinyobs.web.application import Application
 from tinyobs.web.management import management_routes
 from tinyobs.web.options import WebOptions
@@ -203,7 +204,10 @@ def make_services(**changes: Any) -> ApiServices:
     return ApiServices(**{**defaults, **changes})
 
 
-def make_application(services: ApiServices, options: WebOptions) -> Application:
+def make_application(
+    services: ApiServices, options: WebOptions, remote_write: RemoteWrite | None = None
+) -> Application:
     """Return the application with every route of TinyObs."""
     routes = [*api_routes(services, options), *management_routes(services, options), *page_routes(services, options)]
+    routes += write_routes(remote_write)
     return Application(routes, options, services.readiness)

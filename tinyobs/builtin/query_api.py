@@ -12,4 +12,4 @@ from ..web.api_v1.routes import api_routes
 @hookimpl
 def tinyobs_routes(services: Services) -> Sequence[Route]:
     """Return the routes of the API."""
-    return [r for r in api_routes(services.api, services.web_options) if r.path != "/api/v1/write"]
+    return api_routes(services.api, services.web_options)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import attrs
 import trio
 
 from ..abc import Route, Services
@@ -17,7 +16,7 @@ from ..exposition.remote_write import Decoded, decode
 from ..hookspecs import hookimpl
 from ..model import labels as lb
 from ..model.batch import AppendResult, Batch, Refused
-from ..web.api_v1.write import WriteApi
+from ..web.api_v1.write import write_routes
 from ..web.services import WriteOutcome
 
 DECODE_IN_THREAD_BYTES: Final = 1_000_000
@@ -37,9 +36,7 @@ _WORDS: Final = {
 def tinyobs_routes(services: Services) -> Sequence[Route]:
     """Return the route; without the flag it answers that the receiver is not enabled."""
     enabled = services.settings.remote_write_receiver
-    api = attrs.evolve(services.api, remote_write=Receiver(services).receive if enabled else None)
-    write = WriteApi(api).write
-    return [Route("/api/v1/write", write, ("POST",))]
+    return write_routes(Receiver(services).receive if enabled else None)
 
 
 class Receiver:

@@ -152,8 +152,7 @@ class ApiServices:
     parse raises `QueryParseError`.  format prints a syntax tree; None: `/format_query` is not served.
     metadata: family name -> metadata.  expose writes families in the format that an `Accept` header asks for and returns
     body and content type; gather, expose and tsdb_status run in worker threads.  tsdb_status takes the length of its
-    lists.  remote_write decodes and stores a body and returns when it is durable; it raises `WireError`,
-    `LimitExceeded`, `Unavailable` or `StorageError`; None: not enabled.  reload raises `ConfigError`.
+    lists.  reload raises `ConfigError`.
     """
 
     clock: Clock
@@ -173,4 +172,3 @@ class ApiServices:
     reload: Callable[[], Awaitable[None]]
     quit: Callable[[], None]
     format: Callable[[Expr], str] | None = None
-    remote_write: Callable[[bytes], Awaitable[WriteOutcome]] | None = None

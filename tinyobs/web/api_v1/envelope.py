@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ...exposition.json import dump
@@ -48,3 +49,8 @@ def _notes(warnings: Sequence[str], infos: Sequence[str]) -> str:
     if infos:
         out += f',"infos":{dump(list(infos))}'
     return out + "}"
+
+
+async def allow(request: Request) -> Response:
+    """Answer OPTIONS: browsers ask before they send a request across origins; the headers are the application's."""
+    return Response(status_code=204)

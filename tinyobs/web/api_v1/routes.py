@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from ...abc import Route
 from ..options import WebOptions
 from ..services import ApiServices
 from . import rules
+from .envelope import allow
 from .expressions import ExpressionsApi
 from .metadata import MetadataApi
 from .query import QueryApi
 from .series import SeriesApi
 from .status import StatusApi
 from .targets import TargetsApi
-from .write import WriteApi
 
 PREFIX = "/api/v1"
 _GET = ("GET",)
@@ -47,15 +44,9 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/status/runtimeinfo", status.runtime, _GET),
         ("/status/tsdb", status.tsdb, _GET),
         ("/status/walreplay", status.replay, _GET),
-        ("/write", WriteApi(services).write, ("POST",)),
     ]
     if services.format is not None:
         table.append(("/format_query", expressions.format, _FORM))
     routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
     # Browsers ask before they send a request across origins; the headers are the application's.
-    return [*routes, *(Route(path, _allow, ("OPTIONS",)) for path in dict.fromkeys(r.path for r in routes))]
-
-
-async def _allow(request: Request) -> Response:
-    """Answer OPTIONS."""
-    return Response(status_code=204)
+    return [*routes, *(Route(path, allow, ("OPTIONS",)) for path in dict.fromkeys(r.path for r in routes))]

@@ -7,14 +7,17 @@ storage/remote/write_handler.go and the remote write specification 1.0.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...abc import Route
 from ...errors import DiskFullError, LimitExceeded, StorageError, Unavailable, WireError
 from ..problem import HttpError
-from ..services import ApiServices
+from ..services import WriteOutcome
+from .envelope import allow
 
 PROBLEMS_SHOWN_MAX: Final = 10
 """Reasons for refused samples named in one answer."""
@@ -24,11 +27,23 @@ _MESSAGE: Final = "prometheus.WriteRequest"
 _RETRY: Final = {"retry-after": "5"}
 
 
+RemoteWrite = Callable[[bytes], Awaitable[WriteOutcome]]
+
+
+def write_routes(write: RemoteWrite | None) -> list[Route]:
+    """Return the route of the receiver."""
+    return [Route("/api/v1/write", WriteApi(write).write, ("POST",)), Route("/api/v1/write", allow, ("OPTIONS",))]
+
+
 class WriteApi:
     """The handler."""
 
-    def __init__(self, services: ApiServices) -> None:
-        self._write = services.remote_write
+    def __init__(self, write: RemoteWrite | None) -> None:
+        """`write` decodes and stores a body and returns when it is durable; None: the receiver is not enabled.
+
+        It raises `WireError`, `LimitExceeded`, `Unavailable` or `StorageError`.
+        """
+        self._write = write
 
     async def write(self, request: Request) -> Response:
         """Answer `/write`."""
