@@ -96,7 +96,7 @@ REQUESTS = [
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[http.client.HTTPConnection]:
     """Return a connection to a Prometheus on a port of its own."""
-    program = os.environ.get("TINYOBS_PROMETHEUS") or shutil.which("prometheus")
+    program = os.environ.get("TINYOBS_PROMETHEUS3") or shutil.which("prometheus")
     if program is None:
         pytest.skip("needs the program prometheus")
     folder: Path = tmp_path_factory.mktemp("prometheus")
@@ -130,6 +130,14 @@ def is_version_3(prometheus: http.client.HTTPConnection) -> bool:
     return bool(json.loads(prometheus.getresponse().read())["data"]["version"].startswith("3"))
 
 
+@pytest.fixture(autouse=True)
+def _skip_what_is_newer(request: pytest.FixtureRequest, is_version_3: bool) -> None:
+    """Skip what an older peer answers differently (here, because a skip within trio loses its reason)."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if not is_version_3 and ("query" in parameters or parameters.get("path") in SINCE_3):
+        pytest.skip("the peer is older than Prometheus 3; TINYOBS_PROMETHEUS3 may name another")
+
+
 class NoData(FakeQueryable):
     """A store without a series."""
 
@@ -142,11 +150,9 @@ class NoData(FakeQueryable):
 
 @pytest.mark.parametrize("query", TREES)
 async def test_prometheus_gives_the_same_syntax_tree(
-    make_client: Any, prometheus: http.client.HTTPConnection, is_version_3: bool, query: str
+    make_client: Any, prometheus: http.client.HTTPConnection, query: str
 ) -> None:
     """Every kind of node has the same shape; what came after 3.5 is left out."""
-    if not is_version_3:
-        pytest.skip("new in Prometheus 3")
     path = f"{V1}/parse_query?{urlencode({'query': query})}"
     prometheus.request("GET", path)
     theirs = json.loads(prometheus.getresponse().read())
@@ -165,11 +171,9 @@ def without_news(value: Any) -> Any:
 
 @pytest.mark.parametrize("path", [*REQUESTS, *SINCE_3])
 async def test_prometheus_gives_the_same_answer(
-    make_client: Any, prometheus: http.client.HTTPConnection, is_version_3: bool, path: str
+    make_client: Any, prometheus: http.client.HTTPConnection, path: str
 ) -> None:
     """Status, type and content agree."""
-    if path in SINCE_3 and not is_version_3:
-        pytest.skip("changed in Prometheus 3")
     prometheus.request("GET", path)
     theirs = prometheus.getresponse()
     body = theirs.read()
