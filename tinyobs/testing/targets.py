@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import h11
 import trio
@@ -41,26 +42,29 @@ class FakeTarget:
 
 
 @asynccontextmanager
-async def fake_target(target: FakeTarget | None = None) -> AsyncIterator[FakeTarget]:
-    """Serve a target on a free loopback port while the context is open."""
+async def fake_target(target: FakeTarget | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeTarget]:
+    """Serve a target on a free loopback port while the context is open; over TLS where a context is given."""
     target = target or FakeTarget()
     async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         target.port = listeners[0].socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, _handler(target), listeners)
+        serve: list[Any] = (
+            [trio.SSLListener(one, tls, https_compatible=True) for one in listeners] if tls else listeners
+        )
+        nursery.start_soon(trio.serve_listeners, _handler(target), serve)
         yield target
         nursery.cancel_scope.cancel()
 
 
-def _handler(target: FakeTarget) -> Callable[[trio.SocketStream], Awaitable[object]]:
-    async def handle(stream: trio.SocketStream) -> None:
+def _handler(target: FakeTarget) -> Callable[[Any], Awaitable[object]]:
+    async def handle(stream: trio.abc.Stream) -> None:
         connection = h11.Connection(h11.SERVER)
         async with stream:
             while True:
                 event = connection.next_event()
                 if event is h11.NEED_DATA:
                     try:
-                        connection.receive_data(await stream.receive_some(65536))
+                        connection.receive_data(bytes(await stream.receive_some(65536)))
                     except (trio.BrokenResourceError, trio.ClosedResourceError):
                         return
                 elif isinstance(event, h11.Request):
