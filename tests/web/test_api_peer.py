@@ -1,6 +1,6 @@
 """The API against a running Prometheus without data: the same requests, the same answers.
 
-TINYOBS_PROMETHEUS names the program to compare with; else it is the `prometheus` of the path.  What changed after
+TINYOBS_PROMETHEUS3 names the program to compare with; else it is the `prometheus` of the path.  What changed after
 Prometheus 2.42 is asked of a version 3 only.
 """
 
