@@ -1,6 +1,5 @@
 """A disk in memory, just enough to write and read segments."""
 
-# ruff: noqa: D101, D102
 from __future__ import annotations
 
 from tinyobs.storage.disk import Disk, File
