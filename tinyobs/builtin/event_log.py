@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
+from attrs import asdict, has
 
 from ..hookspecs import hookimpl
 from ..model.batch import AppendResult, Batch
@@ -29,5 +32,7 @@ def tinyobs_batch_committed(batch: Batch, result: AppendResult) -> None:
 
 @hookimpl
 def tinyobs_segment_sealed(name: str, statistics: object) -> None:
-    """Log a new segment."""
-    log.info("segment sealed", segment=name, statistics=str(statistics))
+    """Log a new segment with its figures."""
+    found: Any = statistics
+    figures = asdict(found) if has(type(found)) else {"statistics": str(found)}
+    log.info("segment sealed", **{**figures, "name": name})

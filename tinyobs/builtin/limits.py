@@ -1,8 +1,9 @@
 """Limits on what may be stored, whichever way it comes in: labels of a series, lengths of names and values, series.
 
 A processor in front of the storage.  Whether a series is within the limits is decided when its ref is first seen and
-remembered in an array; a batch then costs one index.  Refused samples are counted and reported to the sender; the good
-ones of the same batch go on.
+remembered in an array; a batch then costs one index.  A series beyond the number of series is decided anew with each
+batch, since others may have gone.  Refused samples are counted and reported to the sender; the good ones of the same
+batch go on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ from ..model.labels import Labels
 _UNDECIDED: Final = 0
 _GOOD: Final = 1
 _BAD: Final = 2
+_NO_ROOM: Final = 3
+"""Beyond `series_max`: may be taken later, when others have gone."""
+LOG_EVERY_MS: Final = 60_000
+"""Refusals are logged this often at most; every one is counted."""
 
 log = structlog.get_logger("limits")
 
@@ -42,6 +47,7 @@ class Limits(Processor):
         self._settings: Any = None
         self._decisions: NDArray[np.uint8] = np.zeros(1024, np.uint8)
         self._good_count = 0
+        self._log_again_ms = 0
 
     def process(self, batch: Batch) -> Batch:
         """Return the batch without samples of refused series."""
@@ -55,37 +61,35 @@ class Limits(Processor):
             grown[: len(self._decisions)] = self._decisions
             self._decisions = grown
         decided = self._decisions[batch.refs]
-        if decided.min(initial=_GOOD) == _UNDECIDED:
-            self._decide(np.unique(batch.refs[decided == _UNDECIDED]).tolist())
+        waiting = (decided == _UNDECIDED) | (decided == _NO_ROOM)
+        if waiting.any():
+            self._decide(np.unique(batch.refs[waiting]).tolist())
             decided = self._decisions[batch.refs]
         if decided.max(initial=_GOOD) == _GOOD:
             return batch
-        return self._without(batch, decided != _GOOD)
-
-    def _without(self, batch: Batch, bad: NDArray[np.bool_]) -> Batch:
-        keep = ~bad
-        refused = dict(batch.refused)
-        refused[Refused.LIMIT] = refused.get(Refused.LIMIT, 0) + int(np.count_nonzero(bad))
-        # A series over the limit of series may be taken later, when others have gone.
-        undecided = np.unique(batch.refs[bad])
-        self._decisions[undecided] = _UNDECIDED
-        return evolve(
-            batch,
-            refs=batch.refs[keep],
-            timestamps_ms=batch.timestamps_ms[keep],
-            values=batch.values[keep],
-            refused=refused,
-        )
+        return _without(batch, decided != _GOOD)
 
     def _decide(self, refs: list[int]) -> None:
-        first = ""
+        """Decide on series; how many there are is asked of the storage once at most."""
+        limit, first, asked, before = self._settings.series_max, "", False, self._good_count
         for ref in refs:
             reason = self._fault(self._services.registry.labels(ref))
-            self._decisions[ref] = _BAD if reason else _GOOD
-            self._good_count += not reason
+            decision = _BAD if reason else _GOOD
+            if not reason and limit and self._good_count >= limit:
+                if not asked:
+                    # The count here never forgets series that are gone; the storage knows none of this batch yet.
+                    self._good_count, asked = self._stored_series() + self._good_count - before, True
+                if self._good_count >= limit:
+                    decision, reason = _NO_ROOM, f"there are {self._good_count} series (series_max {limit})"
+            self._decisions[ref] = decision
+            self._good_count += decision == _GOOD
             first = first or reason
-        if first:
+        if first and self._services.clock.now_ms() >= self._log_again_ms:
+            self._log_again_ms = self._services.clock.now_ms() + LOG_EVERY_MS
             log.warning("series refused", first=first)
+
+    def _stored_series(self) -> int:
+        return int(self._services.open_storage().statistics().head_series)
 
     def _fault(self, labels: Labels) -> str:
         """Return why a series is refused, "" when it is not."""
@@ -97,9 +101,18 @@ class Limits(Processor):
                 return f"label name {name[:80]!r} is too long (label_name_bytes_max {limits.label_name_bytes_max})"
             if limits.label_value_bytes_max and len(value.encode()) > limits.label_value_bytes_max:
                 return f"the value of label {name!r} is too long (label_value_bytes_max {limits.label_value_bytes_max})"
-        if limits.series_max and self._good_count >= limits.series_max:
-            # Exact only at the limit: the count here never forgets series that are gone.
-            self._good_count = self._services.open_storage().statistics().head_series
-            if self._good_count >= limits.series_max:
-                return f"there are {self._good_count} series (series_max {limits.series_max})"
         return ""
+
+
+def _without(batch: Batch, bad: NDArray[np.bool_]) -> Batch:
+    """Return the batch without some samples, which are counted as refused."""
+    keep = ~bad
+    refused = dict(batch.refused)
+    refused[Refused.LIMIT] = refused.get(Refused.LIMIT, 0) + int(np.count_nonzero(bad))
+    return evolve(
+        batch,
+        refs=batch.refs[keep],
+        timestamps_ms=batch.timestamps_ms[keep],
+        values=batch.values[keep],
+        refused=refused,
+    )

@@ -61,7 +61,10 @@ def _handler(target: FakeTarget) -> Callable[[Any], Awaitable[object]]:
         connection = h11.Connection(h11.SERVER)
         async with stream:
             while True:
-                event = connection.next_event()
+                try:
+                    event = connection.next_event()
+                except h11.RemoteProtocolError:  # not HTTP, the beginning of TLS for one
+                    return
                 if event is h11.NEED_DATA:
                     try:
                         connection.receive_data(bytes(await stream.receive_some(65536)))
