@@ -87,7 +87,7 @@ def _remove_unlisted(disk: Disk, manifest: Manifest) -> list[str]:
     if missing:
         raise StorageError(
             f"{segment_name(missing[0])} is listed in {MANIFEST} but missing ({len(missing)} in all); "
-            f"restore it from a copy, or remove it from {MANIFEST} with the repair command to go on without its samples"
+            "restore it from a copy of the directory"
         )
     removed = [f"{SEGMENT_FOLDER}/{f}" for f in found if segment_sequence(f) not in live]
     removed += [f for f in disk.list("") if f.endswith(TEMPORARY)]
