@@ -213,6 +213,14 @@ class Discoverer(abc.ABC):
         and retried here; the last good groups stand meanwhile.
         """
 
+    def statistics(self) -> Any:
+        """Return a frozen attrs object of statistics, or None.
+
+        Those of all discoverers of a class are united: numbers add up, mappings unite, and what counts since the start
+        (fields that end in `_total`) outlives the discoverer.
+        """
+        return None
+
 
 @frozen
 class DiscovererContext:

@@ -25,6 +25,8 @@ from .model.secrets import Secret
 
 USER_AGENT: Final = f"TinyObs/{__version__}"
 REDIRECTS_MAX: Final = 10
+IDLE_SECONDS_MAX: Final = 300.0
+"""How long a connection is kept for the next request, as in Prometheus."""
 SECRET_FILE_BYTES_MAX: Final = 1 << 20
 
 _VERSIONS: Final = {
@@ -58,15 +60,21 @@ class Answer:
 class Client:
     """A connection pool with the settings of one `http_config`, or with defaults."""
 
-    def __init__(self, config: HttpClientConfig | None = None) -> None:
-        """Raises `HttpError` when a certificate cannot be read."""
+    def __init__(self, config: HttpClientConfig | None = None, context: ssl.SSLContext | None = None) -> None:
+        """Raises `HttpError` when a certificate cannot be read.
+
+        context: what `tls_context` made of the configuration earlier, for clients that share it.
+        """
         config = config or HttpClientConfig()
         self._config = config
         self._server_name = config.tls_config.server_name
+        self._has_kept = False
+        """Whether a connection may be there from an earlier request."""
         self._client = httpx.AsyncClient(
-            verify=tls_context(config.tls_config),
+            verify=context or tls_context(config.tls_config),
             follow_redirects=config.follow_redirects,
             max_redirects=REDIRECTS_MAX,
+            limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS_MAX),
             timeout=None,  # noqa: S113 - deadlines are cancel scopes of the caller
             trust_env=False,
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
@@ -82,13 +90,32 @@ class Client:
         else:
             credentials = credential_headers(self._config)
         extensions = {"sni_hostname": self._server_name} if self._server_name else {}
+        answer = None
         try:
-            async with self._client.stream(
+            request = self._client.build_request(
                 method, url, headers=[*(headers or {}).items(), *credentials], content=content, extensions=extensions
-            ) as answer:
-                yield Answer(answer)
+            )
+            answer = await self._send(request)
+            yield Answer(answer)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as e:
             raise HttpError(describe(e)) from e
+        finally:
+            if answer is not None:
+                await answer.aclose()
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Return the head of the answer.
+
+        A connection that was kept may be closed by the server just as it is used again.  What may be repeated is then
+        sent once more, as Prometheus' client does.
+        """
+        kept, self._has_kept = self._has_kept, True
+        try:
+            return await self._client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if not kept or request.method not in ("GET", "HEAD"):
+                raise
+        return await self._client.send(request, stream=True)
 
     async def aclose(self) -> None:
         """Close all connections."""

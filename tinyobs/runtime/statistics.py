@@ -3,7 +3,8 @@
 A field of a frozen attrs object becomes `tinyobs_<part>_<field>`; a field that ends in `_total` is a counter, any other
 a gauge; its docstring is the help text.  A field that ends in `_ms` is exposed in seconds.  A mapping has one point a key, under the label that the field's metadata
 names (`attrs.field(metadata={"label": "reason"})`, else `kind`; a tuple of names for tuple keys).  A field whose
-metadata has `metric` gets that name instead.  A value that is a `MetricFamily`, or a sequence of them, passes as it is.
+metadata has `metric` gets that name instead.  A value that is a `MetricFamily`, or a sequence of them, passes as it is; a
+sequence of statistics objects is unfolded in place.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def _of_field(
         return
     if isinstance(value, Sequence) and value and isinstance(value[0], MetricFamily):
         yield from value
+        return
+    if isinstance(value, Sequence) and value and attrs.has(type(value[0])):
+        for inner in value:
+            yield from families(part, inner)
         return
     name = names.get(field.name) or field.metadata.get(METRIC) or ""
     scale = 1.0

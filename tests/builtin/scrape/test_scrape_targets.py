@@ -79,7 +79,17 @@ def test_a_target_that_cannot_be_scraped_says_why(own, message):
 def test_one_bad_target_does_not_take_the_others_along():
     """Errors are collected; equal targets are one."""
     owns = [{"__address__": "a:1"}, {"__address__": ""}, {"__address__": "a:1"}, {"__address__": "b:1"}]
-    targets, dropped, errors = make_targets([(owns, {})], DEFAULTS)
-    assert [t.url for t in targets] == ["http://a:1/metrics", "http://b:1/metrics"]
-    assert dropped == []
-    assert errors == [": no address"]
+    found = make_targets([(owns, {})], DEFAULTS)
+    assert [t.url for t in found.targets] == ["http://a:1/metrics", "http://b:1/metrics"]
+    assert found.dropped == []
+    assert found.errors == [": no address"]
+
+
+def test_only_so_many_dropped_targets_are_kept_in_mind():
+    """`keep_dropped_targets` bounds what is held in memory; all are counted."""
+    rules = (Rule(source_labels=("__address__",), regex="d.*", action=Action.DROP),)
+    defaults = PoolDefaults("j", 15_000, 10_000, rules=rules)
+    owns = [{"__address__": f"d{i}"} for i in range(5)]
+    for bound, kept in ((0, 5), (2, 2), (9, 5)):
+        found = make_targets([(owns, {})], defaults, bound)
+        assert (len(found.dropped), found.dropped_count, found.targets) == (kept, 5, [])

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing
-from typing import Final
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Final, Protocol
 
 from attrs import frozen
 
 from ...errors import LimitExceeded, TinyObsError
-from ...http_client import Client
+from ...http_client import Answer
 
 READ_SIZE: Final = 256 * 1024
 
 
 class ScrapeError(TinyObsError):
     """A scrape failed; the text is the target's last error."""
+
+
+class Requester(Protocol):
+    """What a scrape needs of an HTTP client."""
+
+    def stream(self, method: str, url: str, headers: Mapping[str, str]) -> AbstractAsyncContextManager[Answer]:
+        """Send a request; the answer's body is read within the context."""
 
 
 @frozen
@@ -27,7 +34,7 @@ class Fetched:
     content_type: str
 
 
-async def fetch(client: Client, url: str, headers: Mapping[str, str], body_size_limit: int) -> Fetched:
+async def fetch(client: Requester, url: str, headers: Mapping[str, str], body_size_limit: int) -> Fetched:
     """Return the body at a URL; the caller sets the deadline.
 
     body_size_limit: most bytes after decompression, 0 for no limit; more raises `LimitExceeded`.  Any status but 200

@@ -7,6 +7,7 @@ Source of the rules: prometheus scrape/scrape.go `scrapeAndReport`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -20,12 +21,12 @@ from ...errors import ExpositionError, LimitExceeded, StorageError, Unavailable,
 from ...exposition.formats import Format
 from ...exposition.negotiate import format_of
 from ...exposition.scrape_parser import NO_TIMESTAMP, Parsed, ScrapeParser
-from ...http_client import Client, HttpError
+from ...http_client import HttpError
 from ...model.batch import AppendResult, Batch, Refused
 from ...model.metadata import MetricMetadata
 from ...model.schedule import next_tick_ms, phase_ms
 from ...model.staleness import STALE_NAN, is_stale
-from .fetch import Fetched, ScrapeError, fetch
+from .fetch import Fetched, Requester, ScrapeError, fetch
 from .series import DROPPED, SeriesRules, TargetSeries, report_refs
 from .statistics import PoolCounters
 from .targets import Target
@@ -91,8 +92,16 @@ class ScrapeLoop:
     """Scrapes one target until cancelled."""
 
     def __init__(
-        self, target: Target, rules: LoopRules, client: Client, services: Services, counters: PoolCounters, seed: str
+        self,
+        target: Target,
+        rules: LoopRules,
+        client: Requester,
+        services: Services,
+        counters: PoolCounters,
+        seed: str,
+        on_failure: Callable[[ScrapeLoop, str, int], None] = lambda loop, error, at_ms: None,
     ) -> None:
+        """on_failure: called with (loop, error, time in ms) after each failed scrape."""
         self.target = target
         self.health = Health()
         self.forced_error = ""
@@ -101,6 +110,8 @@ class ScrapeLoop:
         self._client = client
         self._services = services
         self._counters = counters
+        self._on_failure = on_failure
+        self._began: float | None = None
         self._phase = phase_ms(target.key, seed, target.interval_ms)
         self._parser: ScrapeParser | None = None
         self._series = TargetSeries(services.registry, target.labels, rules.series)
@@ -113,6 +124,7 @@ class ScrapeLoop:
         """Go on where another loop of the same target stopped: its series are not new, and may vanish."""
         self._series.current = earlier._series.current
         self.health = earlier.health
+        self._began = earlier._began
 
     async def run(self) -> None:
         """Scrape at each tick; a tick that passes while a scrape runs is left out."""
@@ -128,6 +140,9 @@ class ScrapeLoop:
     async def scrape(self, at_ms: int) -> None:
         """Scrape once and store the outcome with timestamp `at_ms`."""
         began = trio.current_time()
+        if self._began is not None:
+            self._counters.intervals.observe(self.target.interval_ms, began - self._began)
+        self._began = began
         outcome = await self._attempt(at_ms)
         took = trio.current_time() - began
         added = self._series.added(outcome.tracked)
@@ -166,6 +181,10 @@ class ScrapeLoop:
             error = str(e)
         except (ScrapeError, HttpError) as e:
             error = str(e)
+        except Exception as e:  # what one target's answer brings about must not end the scraping of the others
+            log.error("a scrape failed by a fault of ours", target=self.target.url, exc_info=e)
+            self._parser = None
+            error = f"internal error: {type(e).__name__}: {e}"
         return _Outcome(*_no_samples(), scraped=scraped, body_bytes=size, error=error)
 
     async def _parse(self, fetched: Fetched) -> Parsed:
@@ -207,7 +226,9 @@ class ScrapeLoop:
         health.metadata.update(outcome.metadata)
         self._counters.scrapes += 1
         self._counters.samples += outcome.scraped
-        self._counters.failures += bool(outcome.error)
+        if outcome.error:
+            self._counters.failures += 1
+            self._on_failure(self, outcome.error, at_ms)
 
     async def _store(self, batch: Batch) -> None:
         try:

@@ -11,11 +11,15 @@ import trio
 
 from ... import __version__
 from ...abc import Component, Services, Source
+from ...config.scraping import ValidationScheme
 from ...exposition.formats import Format
 from ...exposition.names import Escaping
 from ...exposition.negotiate import accept_header
+from ...model.durations import format_duration
 from ...relabel import Rule
 from ...web.services import TargetsView
+from .discovery_statistics import unite
+from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
 from .pool import ScrapePool
 from .series import SeriesRules
@@ -37,6 +41,7 @@ class ScrapeManager(Source):
         self._seed = socket.gethostname()
         self._nursery: trio.Nursery | None = None
         self._pools: dict[str, ScrapePool] = {}
+        self._failure_log = FailureLog()
 
     @property
     def pools(self) -> Mapping[str, ScrapePool]:
@@ -47,6 +52,7 @@ class ScrapeManager(Source):
         """Scrape until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._failure_log.run)
             await self.reconfigure(self._services.config)
             task_status.started()
             await trio.sleep_forever()
@@ -60,41 +66,69 @@ class ScrapeManager(Source):
         assert self._nursery is not None
         wanted = {c.job_name: c for c in config.all_scrape_configs}
         now = self._services.clock.now_ms()
+        self._failure_log.reopen()
         for name in [n for n in self._pools if n not in wanted]:
-            for loop in (await self._pools.pop(name).stop()).values():
+            for loop in (await self._stop(self._pools.pop(name))).values():
                 await loop.finish(now)
             log.info("scrape pool removed", job=name)
         for name, scrape_config in wanted.items():
             running = self._pools.get(name)
             if running is not None and running.config == scrape_config:
                 continue
-            inherited = await running.stop() if running is not None else {}
+            inherited = await self._stop(running) if running is not None else {}
             self._pools[name] = pool = self._make(scrape_config, inherited)
             await self._nursery.start(pool.run)
 
     def statistics(self) -> ScrapeStatistics:
         """Return the counters."""
-        c = self._counters
+        c, pools = self._counters, self._pools
+        running = [s for pool in pools.values() for s in pool.discovery_statistics()]
+        timings = (
+            c.intervals.family(
+                "prometheus_target_interval_length_seconds",
+                "Actual intervals between scrapes.",
+                "interval",
+                format_duration,
+            ),
+            c.syncs.family(
+                "prometheus_target_sync_length_seconds", "Time to apply discovered targets.", "scrape_job", str
+            ),
+        )
         return ScrapeStatistics(
-            len(self._pools),
-            {name: len(pool.loops) for name, pool in self._pools.items()},
-            {name: c.sync_failures.get(name, 0) for name in self._pools},
-            c.sample_limit,
-            c.body_size_limit,
-            c.target_limit,
-            c.label_limits,
-            c.duplicates,
-            c.out_of_order,
-            c.out_of_bounds,
-            c.scrapes,
-            c.failures,
-            c.skipped,
-            c.samples,
+            pools=len(pools),
+            pool_targets={name: len(pool.loops) for name, pool in pools.items()},
+            pool_syncs={name: c.syncs.totals.get(name, (0, 0.0))[0] for name in pools},
+            pool_target_limits={name: pool.config.target_limit for name, pool in pools.items()},
+            metadata_entries={name: sum(len(x.health.metadata) for x in pool.loops) for name, pool in pools.items()},
+            discovered={("scrape", name): pool.discovered_count for name, pool in pools.items()},
+            received_updates={("scrape", name): c.updates.get(name, 0) for name in pools},
+            refresh_failures=dict(c.refresh_failures),
+            timings=[family for family in timings if family.points],
+            discovery=unite(running, c.ended),
+            failure_lines_lost_total=self._failure_log.lost,
+            sync_failures={name: c.sync_failures.get(name, 0) for name in pools},
+            sample_limit=c.sample_limit,
+            body_size_limit=c.body_size_limit,
+            target_limit=c.target_limit,
+            label_limits=c.label_limits,
+            duplicates=c.duplicates,
+            out_of_order=c.out_of_order,
+            out_of_bounds=c.out_of_bounds,
+            scrapes_total=c.scrapes,
+            failures_total=c.failures,
+            skipped_total=c.skipped,
+            samples_total=c.samples,
         )
 
     def targets_view(self) -> TargetsView:
         """Return the state of all targets."""
         return targets_view(self._pools.values())
+
+    async def _stop(self, pool: ScrapePool) -> dict[Target, ScrapeLoop]:
+        """Stop a pool and return its loops; the counters of its discoveries are kept."""
+        loops = await pool.stop()
+        self._counters.retire(pool.discovery_statistics())
+        return loops
 
     def _make(self, config: Any, inherited: Mapping[Target, ScrapeLoop]) -> ScrapePool:
         defaults = PoolDefaults(
@@ -106,7 +140,16 @@ class ScrapeManager(Source):
             config.params,
             tuple(config.relabel_configs),
         )
-        return ScrapePool(config, defaults, loop_rules(config), self._services, self._counters, self._seed, inherited)
+        return ScrapePool(
+            config,
+            defaults,
+            loop_rules(config),
+            self._services,
+            self._counters,
+            self._seed,
+            inherited,
+            self._failure_log,
+        )
 
 
 def loop_rules(config: Any) -> LoopRules:
@@ -118,6 +161,7 @@ def loop_rules(config: Any) -> LoopRules:
         config.label_limit,
         config.label_name_length_limit,
         config.label_value_length_limit,
+        config.metric_name_validation_scheme is ValidationScheme.LEGACY,
     )
     protocols = [Format(p.value) for p in config.scrape_protocols]
     escaping = Escaping(config.metric_name_escaping_scheme.value or Escaping.ALLOW_UTF8)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from time import perf_counter
 from typing import Any, Final
 
 import structlog
@@ -10,14 +12,17 @@ import trio
 from attrs import frozen
 
 from ...abc import Discoverer, DiscovererContext, Services, TargetGroup
-from ...http_client import Client
-from ...model.labels import Labels
+from .client import PoolTls, TargetClient
+from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
 from .statistics import PoolCounters
-from .targets import PoolDefaults, Target, make_targets
+from .targets import Found, PoolDefaults, Target, make_targets
 
 SYNC_EVERY_SECONDS: Final = 5.0
-"""Changes from discovery are gathered this long before they are applied."""
+"""Changes from discovery are gathered this long before they are applied; the first waits that long for all to tell."""
+BACKOFF_FIRST_SECONDS: Final = 1.0
+BACKOFF_MAX_SECONDS: Final = 60.0
+"""Pauses before a crashed discovery starts again."""
 
 log = structlog.get_logger("scrape")
 
@@ -25,6 +30,7 @@ log = structlog.get_logger("scrape")
 @frozen
 class _Running:
     loop: ScrapeLoop
+    client: TargetClient
     scope: trio.CancelScope
 
 
@@ -40,10 +46,17 @@ class ScrapePool:
         counters: PoolCounters,
         seed: str,
         inherited: Mapping[Target, ScrapeLoop] | None = None,
+        failure_log: FailureLog | None = None,
     ) -> None:
         self.config = config
         self.name: str = defaults.job
-        self.dropped: list[Labels] = []
+        self.found = Found([], [], 0, [])
+        """What the last sync made of the discovered groups."""
+        self._tls = PoolTls(config.http)
+        self._failure_log = failure_log if config.scrape_failure_log_file else None
+        self._discoverers: dict[tuple[str, int], Discoverer] = {}
+        self._silent: set[tuple[str, int]] = set()
+        """Discoveries that have not told of any target yet."""
         self._defaults, self._rules = defaults, rules
         self._services, self._counters, self._seed = services, counters, seed
         self._inherited = dict(inherited or {})
@@ -58,19 +71,27 @@ class ScrapePool:
         """The loops of all active targets."""
         return [r.loop for r in self._running.values()]
 
+    @property
+    def discovered_count(self) -> int:
+        """How many targets discovery has found, before relabelling."""
+        return sum(len(group.targets) for group in self._groups.values())
+
+    def discovery_statistics(self) -> list[Any]:
+        """Return the statistics of the running discoveries that have some."""
+        return [s for s in (d.statistics() for d in self._discoverers.values()) if s is not None]
+
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Discover and scrape until `stop` is called."""
-        client = Client(self.config.http)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    for key, index, discoverer in self._discoverers():
-                        nursery.start_soon(self._discover, key, index, discoverer)
+                    for (key, index), make in self._entries().items():
+                        self._silent.add((key, index))
+                        nursery.start_soon(self._discover, key, index, make)
                     task_status.started()
-                    await self._keep_in_step(nursery, client)
+                    await self._keep_in_step(nursery)
         finally:
             self._ended.set()
-            await client.aclose()
 
     async def stop(self) -> dict[Target, ScrapeLoop]:
         """End all tasks and return the loops, by target, none of them finished."""
@@ -78,18 +99,18 @@ class ScrapePool:
         await self._ended.wait()
         return {t: r.loop for t, r in self._running.items()} | self._inherited
 
-    def _discoverers(self) -> list[tuple[str, int, Discoverer]]:
-        found = []
+    def _entries(self) -> dict[tuple[str, int], Callable[[], Discoverer]]:
+        """Return what makes the discoverer of each entry, by kind and position."""
+        found: dict[tuple[str, int], Callable[[], Discoverer]] = {}
         kinds = self._services.discoverer_kinds()
         for key, entries in self.config.discovery:
-            kind = kinds[key]
             for index, entry in enumerate(entries):
                 context = DiscovererContext(self.name, index, self._services.config.folder, self._services.clock)
-                found.append((key, index, kind.make(entry, context)))
+                found[key, index] = partial(kinds[key].make, entry, context)
         return found
 
-    async def _discover(self, key: str, index: int, discoverer: Discoverer) -> None:
-        """Run one discovery; a crash is logged and it starts again, with its last good groups in place."""
+    async def _discover(self, key: str, index: int, make: Callable[[], Discoverer]) -> None:
+        """Run one discovery; a crash is logged and another one starts, with the last good groups in place."""
 
         async def publish(groups: Sequence[TargetGroup]) -> None:
             for group in groups:
@@ -97,47 +118,68 @@ class ScrapePool:
                     self._groups[key, index, group.source] = group
                 else:
                     self._groups.pop((key, index, group.source), None)
+            self._counters.count(self._counters.updates, self.name)
             self._changed.set()
 
-        backoff = 1.0
+        backoff = BACKOFF_FIRST_SECONDS
         while True:
             try:
+                discoverer = self._discoverers[key, index] = make()
                 async with trio.open_nursery() as nursery:
                     await nursery.start(discoverer.run, publish)
+                    self._silent.discard((key, index))
+                    self._changed.set()
                 return
             except* Exception as errors:
+                failures = self._counters.refresh_failures
+                failures[key, self.name] = failures.get((key, self.name), 0) + 1
                 log.error("discovery crashed", job=self.name, kind=key, retry_in_s=backoff, exc_info=errors)
+            self._retire(key, index)
             await trio.sleep(backoff)
-            backoff = min(backoff * 2, 60.0)
+            backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
 
-    async def _keep_in_step(self, nursery: trio.Nursery, client: Client) -> None:
+    def _retire(self, key: str, index: int) -> None:
+        """Keep the counters of a discoverer that is replaced."""
+        discoverer = self._discoverers.pop((key, index), None)
+        statistics = discoverer.statistics() if discoverer is not None else None
+        if statistics is not None:
+            self._counters.retire([statistics])
+
+    async def _keep_in_step(self, nursery: trio.Nursery) -> None:
+        """Apply what discovery tells: first when all have told, or after a while; then whenever something changes."""
+        with trio.move_on_after(SYNC_EVERY_SECONDS):
+            while self._silent:
+                await self._changed.wait()
+                self._changed = trio.Event()
         while True:
+            began = perf_counter()
+            await self._sync(nursery)
+            self._counters.syncs.observe(self.name, perf_counter() - began)
+            await trio.sleep(SYNC_EVERY_SECONDS)
             await self._changed.wait()
             self._changed = trio.Event()
-            await self._sync(nursery, client)
-            await trio.sleep(SYNC_EVERY_SECONDS)
 
-    async def _sync(self, nursery: trio.Nursery, client: Client) -> None:
+    async def _sync(self, nursery: trio.Nursery) -> None:
         """Start loops for new targets, end those of targets that are gone."""
         groups = [(g.targets, g.labels) for g in self._groups.values()]
-        targets, self.dropped, errors = make_targets(groups, self._defaults)
-        if errors:
-            failed = self._counters.sync_failures
-            failed[self.name] = failed.get(self.name, 0) + len(errors)
-            log.error("targets cannot be scraped", job=self.name, count=len(errors), first=errors[0])
-        forced_error = self._check_limit(len(targets))
-        wanted = set(targets)
-        now = self._services.clock.now_ms()
-        gone = [(t, self._running.pop(t)) for t in list(self._running) if t not in wanted]
-        for _, running in gone:
+        self.found = found = make_targets(groups, self._defaults, self.config.keep_dropped_targets)
+        if found.errors:
+            self._counters.count(self._counters.sync_failures, self.name, len(found.errors))
+            log.error("targets cannot be scraped", job=self.name, count=len(found.errors), first=found.errors[0])
+        forced_error = self._check_limit(len(found.targets))
+        wanted = set(found.targets)
+        gone = [self._running.pop(t) for t in list(self._running) if t not in wanted]
+        for running in gone:
             running.scope.cancel()
-        left = [self._inherited.pop(t) for t in list(self._inherited) if t not in wanted]
-        for loop in [r.loop for _, r in gone] + left:
-            await loop.finish(now)
-        for target in targets:
+        # As long as a discovery has not told, a target of the predecessor may still be among its targets.
+        left = [] if self._silent else [self._inherited.pop(t) for t in list(self._inherited) if t not in wanted]
+        for target in found.targets:
             if target not in self._running:
-                self._start(nursery, client, target)
+                self._start(nursery, target)
             self._running[target].loop.forced_error = forced_error
+        now = self._services.clock.now_ms()
+        for loop in [r.loop for r in gone] + left:
+            await loop.finish(now)
 
     def _check_limit(self, count: int) -> str:
         """Return the error that every target shows when the pool has too many, else ""."""
@@ -149,14 +191,24 @@ class ScrapePool:
         log.error("no target of the pool is scraped", job=self.name, error=error)
         return error
 
-    def _start(self, nursery: trio.Nursery, client: Client, target: Target) -> None:
-        loop = ScrapeLoop(target, self._rules, client, self._services, self._counters, self._seed)
+    def _start(self, nursery: trio.Nursery, target: Target) -> None:
+        client = TargetClient(self._tls)
+        loop = ScrapeLoop(
+            target, self._rules, client, self._services, self._counters, self._seed, on_failure=self._note_failure
+        )
         earlier = self._inherited.pop(target, None)
         if earlier is not None:
             loop.inherit(earlier)
-        running = self._running[target] = _Running(loop, trio.CancelScope())
+        running = self._running[target] = _Running(loop, client, trio.CancelScope())
         nursery.start_soon(self._run_loop, running)
 
     async def _run_loop(self, running: _Running) -> None:
-        with running.scope:
-            await running.loop.run()
+        try:
+            with running.scope:
+                await running.loop.run()
+        finally:
+            await running.client.aclose()
+
+    def _note_failure(self, loop: ScrapeLoop, error: str, at_ms: int) -> None:
+        if self._failure_log is not None:
+            self._failure_log.note(self.config.scrape_failure_log_file, self.name, loop.target.url, error, at_ms)

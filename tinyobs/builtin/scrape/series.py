@@ -18,6 +18,7 @@ from ...model import labels as lb
 from ...model.labels import Labels
 from ...model.registry import SeriesRegistry
 from ...relabel import Rule, apply
+from .fetch import ScrapeError
 
 DROPPED: Final = -1
 
@@ -31,6 +32,8 @@ class SeriesRules:
     label_limit: int = 0
     label_name_length_limit: int = 0
     label_value_length_limit: int = 0
+    legacy_names: bool = False
+    """Whether names beyond `[a-zA-Z_:][a-zA-Z0-9_:]*` fail the scrape (`metric_name_validation_scheme: legacy`)."""
 
 
 class TargetSeries:
@@ -49,7 +52,7 @@ class TargetSeries:
         """Return the ref of each series number, `DROPPED` for those that relabelling drops.
 
         new: labels of the numbers that mean another series than before.  Raises `LimitExceeded` when a label limit is
-        exceeded; nothing of the scrape may then be stored, and the series is judged again when it comes again.
+        exceeded, and `ScrapeError` for names that may not be; nothing of the scrape may then be stored, and the series is judged again when it comes again.
         """
         if new:
             highest = max(new)
@@ -87,9 +90,11 @@ class TargetSeries:
         if kept is None:
             return DROPPED
         if not lb.metric_name(kept):
-            raise LimitExceeded(
-                "metric_relabel_configs", f"relabelling left a series without a name: {lb.to_text(merged)}"
+            raise ScrapeError(
+                f"missing metric name (__name__ label): {lb.to_text(merged)} after metric_relabel_configs"
             )
+        if self._rules.legacy_names and not has_legacy_names(kept):
+            raise ScrapeError(f"invalid metric name or label names: {lb.to_text(kept)}")
         self._check_limits(kept)
         return self._registry.intern(kept)
 
@@ -114,6 +119,11 @@ class TargetSeries:
                     f"label_value_length_limit exceeded (metric: {lb.metric_name(labels)!r}, label name: {name!r}, "
                     f"value of {len(value.encode())} bytes, limit: {rules.label_value_length_limit})",
                 )
+
+
+def has_legacy_names(labels: Labels) -> bool:
+    """Tell whether the metric name and all label names are valid without UTF-8 support."""
+    return all(lb.is_legacy_metric_name(v) if k == lb.NAME else lb.is_legacy_label_name(k) for k, v in labels)
 
 
 def merge(scraped: Labels, target: dict[str, str], honor_labels: bool) -> Labels:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import Factory, define, field, frozen
+
+from ...model.families import MetricFamily, Point
+from ...model.labels import from_mapping
+from ...model.metadata import MetricType
+from .discovery_statistics import unite
+
+
+@define
+class Durations:
+    """How many there were and how long they took in seconds, by key."""
+
+    totals: dict[Any, tuple[int, float]] = Factory(dict)
+
+    def observe(self, key: Any, seconds: float) -> None:
+        """Add one."""
+        count, total = self.totals.get(key, (0, 0.0))
+        self.totals[key] = count + 1, total + seconds
+
+    def family(self, name: str, help: str, label: str, shown: Callable[[Any], str]) -> MetricFamily:
+        """Return a summary without quantiles."""
+        points = []
+        for key, (count, total) in self.totals.items():
+            labels = from_mapping({label: shown(key)})
+            points += [Point(total, labels, "_sum"), Point(float(count), labels, "_count")]
+        return MetricFamily(name, MetricType.SUMMARY, help, tuple(points))
 
 
 @define
@@ -22,7 +48,25 @@ class PoolCounters:
     scrapes: int = 0
     failures: int = 0
     samples: int = 0
+    intervals: Durations = Factory(lambda: Durations())
+    """Time between the scrapes of a target, by interval in ms."""
+    syncs: Durations = Factory(lambda: Durations())
+    """Time that the sync of a pool took, by job."""
     sync_failures: dict[str, int] = Factory(dict)
+    """By job, as are the next."""
+    updates: dict[str, int] = Factory(dict)
+    refresh_failures: dict[tuple[str, str], int] = Factory(dict)
+    """By (kind of discovery, job)."""
+    ended: list[Any] = Factory(list)
+    """Statistics of discoveries that have ended, united by class."""
+
+    def retire(self, statistics: Iterable[Any]) -> None:
+        """Keep what counts of discoveries that have ended."""
+        self.ended = unite((), [*self.ended, *statistics])
+
+    def count(self, by_job: dict[str, int], job: str, more: int = 1) -> None:
+        """Count for a job."""
+        by_job[job] = by_job.get(job, 0) + more
 
 
 @frozen
@@ -39,6 +83,36 @@ class ScrapeStatistics:
         metadata={"metric": "prometheus_target_sync_failed_total", "label": "scrape_job"}
     )
     """Discovered targets that could not be used."""
+    pool_syncs: Mapping[str, int] = field(
+        metadata={"metric": "prometheus_target_scrape_pool_sync_total", "label": "scrape_job"}
+    )
+    """Times that targets from discovery were applied to a pool."""
+    pool_target_limits: Mapping[str, int] = field(
+        metadata={"metric": "prometheus_target_scrape_pool_target_limit", "label": "scrape_job"}
+    )
+    """Most targets that a pool may have, 0 for no limit."""
+    metadata_entries: Mapping[str, int] = field(
+        metadata={"metric": "prometheus_target_metadata_cache_entries", "label": "scrape_job"}
+    )
+    """Metadata entries held for targets."""
+    discovered: Mapping[tuple[str, str], int] = field(
+        metadata={"metric": "prometheus_sd_discovered_targets", "label": ("name", "config")}
+    )
+    """Targets that discovery has found, before relabelling."""
+    received_updates: Mapping[tuple[str, str], int] = field(
+        metadata={"metric": "prometheus_sd_received_updates_total", "label": ("name", "config")}
+    )
+    """Updates received from discoveries."""
+    refresh_failures: Mapping[tuple[str, str], int] = field(
+        metadata={"metric": "prometheus_sd_refresh_failures_total", "label": ("mechanism", "config")}
+    )
+    """Crashes of discoveries."""
+    timings: Sequence[MetricFamily]
+    """Intervals between scrapes, and durations of syncs."""
+    discovery: Sequence[Any]
+    """Statistics of the discoveries themselves."""
+    failure_lines_lost_total: int
+    """Failed scrapes that could not be written to the `scrape_failure_log_file`."""
     sample_limit: int = field(metadata={"metric": "prometheus_target_scrapes_exceeded_sample_limit_total"})
     """Scrapes rejected because they hit the sample limit."""
     body_size_limit: int = field(metadata={"metric": "prometheus_target_scrapes_exceeded_body_size_limit_total"})

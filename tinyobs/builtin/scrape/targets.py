@@ -95,12 +95,33 @@ def make_target(
     return discovered, Target(labels, url, interval, timeout, discovered)
 
 
+@frozen
+class Found:
+    """What discovered groups come to."""
+
+    targets: list[Target]
+    """Without repetition."""
+    dropped: list[Labels]
+    """Discovered labels of targets that relabelling dropped, those that are kept in mind."""
+    dropped_count: int
+    """How many relabelling dropped."""
+    errors: list[str]
+    """Why targets cannot be scraped."""
+
+
 def make_targets(
-    groups: Sequence[tuple[Sequence[Mapping[str, str]], Mapping[str, str]]], defaults: PoolDefaults
-) -> tuple[list[Target], list[Labels], list[str]]:
-    """Return (targets without repetition, label sets that relabelling dropped, errors) of all groups."""
+    groups: Sequence[tuple[Sequence[Mapping[str, str]], Mapping[str, str]]],
+    defaults: PoolDefaults,
+    dropped_max: int = 0,
+) -> Found:
+    """Return the targets of all groups.
+
+    dropped_max: how many dropped targets are kept in mind (`keep_dropped_targets`), 0 for all.
+    """
     targets: dict[Target, None] = {}
-    dropped, errors = [], []
+    dropped: list[Labels] = []
+    dropped_count = 0
+    errors = []
     for owns, group in groups:
         for own in owns:
             try:
@@ -108,11 +129,13 @@ def make_targets(
             except (TargetError, ValueError) as e:
                 errors.append(f"{own.get(ADDRESS, '')}: {e}")
                 continue
-            if target is None:
-                dropped.append(discovered)
-            else:
+            if target is not None:
                 targets.setdefault(target)
-    return list(targets), dropped, errors
+                continue
+            dropped_count += 1
+            if not dropped_max or len(dropped) < dropped_max:
+                dropped.append(discovered)
+    return Found(list(targets), dropped, dropped_count, errors)
 
 
 def _timing(kept: Mapping[str, str]) -> tuple[int, int]:

@@ -15,16 +15,12 @@ _HEALTH = {None: "unknown", True: "up", False: "down"}
 def targets_view(pools: Iterable[ScrapePool]) -> TargetsView:
     """Return active and dropped targets of pools, by pool name."""
     ordered = sorted(pools, key=lambda p: p.name)
-    dropped = [
-        DroppedTarget(labels, pool.name)
-        for pool in ordered
-        for labels in pool.dropped[: pool.config.keep_dropped_targets or None]
-    ]
+    dropped = [DroppedTarget(labels, pool.name) for pool in ordered for labels in pool.found.dropped]
     return TargetsView(
         [p.name for p in ordered],
         [_active(pool.name, loop) for pool in ordered for loop in pool.loops],
         dropped,
-        {p.name: len(p.dropped) for p in ordered},
+        {p.name: p.found.dropped_count for p in ordered},
     )
 
 
