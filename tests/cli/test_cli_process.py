@@ -190,3 +190,9 @@ def test_output_may_end_early(tmp_path):
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+def test_the_page_has_the_title_of_the_flag(tmp_path):
+    """Escaped as HTML wants it."""
+    with daemon(tmp_path, "--web.page-title=Mine & <yours>") as (_, url):
+        assert b"<title>Mine &amp; &lt;yours&gt;</title>" in get(url + "/")

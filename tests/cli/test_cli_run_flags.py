@@ -59,7 +59,6 @@ def test_without_flags_the_settings_are_the_defaults(settings_of):
         ("--web.page-title=T", "page_title", "T"),
         ("--web.enable-lifecycle", "lifecycle", True),
         ("--no-web.enable-lifecycle", "lifecycle", False),
-        ("--web.enable-admin-api", "admin_api", True),
         ("--web.enable-remote-write-receiver", "remote_write_receiver", True),
         ("--query.lookback-delta=1m", "lookback_ms", 60_000),
         ("--query.timeout=90s", "query_seconds", 90.0),
@@ -75,6 +74,14 @@ def test_a_flag_becomes_a_setting(settings_of, flag, field, value):
     settings = settings_of(flag)
     assert getattr(settings, field) == value
     assert attrs.evolve(settings, flags={}, **{field: getattr(AgentSettings(), field)}) == AgentSettings()
+
+
+def test_every_setting_is_read():
+    """No flag is taken and then forgotten: something beside the command line uses each setting."""
+    root = Path(run_module.__file__).parents[1]
+    source = "".join(p.read_text() for p in root.rglob("*.py") if p.parent.name != "cli" and p.name != "settings.py")
+    for field in attrs.fields(AgentSettings):
+        assert f"settings.{field.name}" in source, field.name
 
 
 def test_flags_may_be_repeated(settings_of):

@@ -12,6 +12,9 @@ KNOWN_FEATURES: Final = frozenset(
     {
         "promql-experimental-functions",
         "promql-duration-expr",
+        "promql-extended-range-selectors",
+        "promql-binop-fill-modifiers",
+        "promql-delayed-name-removal",
     }
 )
 """Feature flags that have an effect."""
@@ -31,6 +34,7 @@ ALWAYS_ON: Final = frozenset(
 
 LATER: Final = {
     "--agent": "agent mode",
+    "--web.enable-admin-api": "administration over HTTP",
     "--web.enable-otlp-receiver": "the OTLP receiver",
     "--web.user-assets": "user assets",
     "--web.console.templates": "console templates",

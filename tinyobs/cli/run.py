@@ -116,12 +116,6 @@ option = partial(click.option, show_default=True)
     "--web.enable-lifecycle/--no-web.enable-lifecycle", "lifecycle", default=False, help="Allow /-/reload and /-/quit."
 )
 @option(
-    "--web.enable-admin-api/--no-web.enable-admin-api",
-    "admin_api",
-    default=False,
-    help="Allow administration over HTTP.",
-)
-@option(
     "--web.enable-remote-write-receiver/--no-web.enable-remote-write-receiver",
     "receiver",
     default=False,
@@ -178,7 +172,6 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         connections_max=given["max_connections"],
         read_seconds=given["read_timeout"] / 1000,
         lifecycle=given["lifecycle"],
-        admin_api=given["admin_api"],
         remote_write_receiver=given["receiver"],
         features=_features(given["features"]),
         lookback_ms=given["lookback"],
@@ -246,6 +239,9 @@ def _greet(agent: Agent, addresses: Sequence[str]) -> None:
         file=sys.stdout,
     )
     for address in addresses:
+        if address.startswith("unix:"):
+            click.echo(f"  listening on   {address}")
+            continue
         base = address + agent.web_options.route_prefix
         click.echo(
             f"  look at        {base}/\n  query          {base}/api/v1/query?query=up\n  own metrics    {base}/metrics"

@@ -87,6 +87,7 @@ def web_options(settings: AgentSettings, web: WebConfig | None, bounds: WebSetti
     return WebOptions(
         route_prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
         external_url=settings.external_url,
+        page_title=settings.page_title,
         cors_origin=origin,
         lifecycle=settings.lifecycle,
         body_bytes_max=bounds.body_size_max_bytes,

@@ -59,6 +59,8 @@ class WebOptions:
     """The path below which everything is served: "" or "/x" (`--web.route-prefix`)."""
     external_url: str = ""
     """The URL under which users reach the server; for links and redirects."""
+    page_title: str = "TinyObs"
+    """Title of the pages (`--web.page-title`)."""
     cors_origin: re.Pattern[str] = re.compile(".*")
     """Origins that may read answers; matched whole (`--web.cors.origin`)."""
     lifecycle: bool = False

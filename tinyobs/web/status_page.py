@@ -30,7 +30,7 @@ LINKS: Final = (
 
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>TinyObs</title>
+<title>%(title)s</title>
 <style>
 :root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif}
 body{max-width:70rem;margin:2rem auto;padding:0 1rem}
@@ -40,7 +40,7 @@ td.v{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 form{display:flex;gap:.5rem}input{flex:1;font:inherit;font-family:ui-monospace,monospace;padding:.3rem}
 button{font:inherit}.up{color:#188038}.down{color:#d93025}#note{min-height:1.5em}nav a{margin-right:1rem}
 </style></head><body>
-<h1>TinyObs <small>%(version)s</small></h1>
+<h1>%(title)s <small>%(version)s</small></h1>
 <nav>%(links)s</nav>
 <h2><label for="q">Query</label></h2>
 <form id="f"><input id="q" name="query" autocomplete="off" spellcheck="false" value="up"><button>Run</button></form>
@@ -69,13 +69,15 @@ class StatusPage:
 
     def __init__(self, services: ApiServices, options: WebOptions) -> None:
         self._services = services
+        self._title = options.page_title
         outside = urlsplit(options.external_url).path or options.route_prefix
         self._home = outside.rstrip("/") + "/"
 
     async def show(self, request: Request) -> Response:
         """Answer `/`.  Links are relative, so that a reverse proxy may put the page anywhere."""
         values = {
-            "version": escape(__version__),
+            "title": escape(self._title),
+            "version": escape(f"TinyObs {__version__}" if self._title != "TinyObs" else __version__),
             "links": "".join(f'<a href="{path}">{escape(text)}</a>' for path, text in LINKS),
             "targets": self._targets(),
         }
