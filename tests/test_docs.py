@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+from tinyobs.cli.flags import LATER, MEANINGLESS
 from tinyobs.cli.main import tinyobs
 from tinyobs.runtime.settings import AgentSettings
-from tinyobs.testing.agents import running_agent
+from tinyobs.testing.agents import running_agent, until
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -95,6 +96,75 @@ def test_flags_in_the_text_exist():
     for page in (DOCS / "operations.md", ROOT / "README.md", DOCS / "hooks.md", DOCS / "components.md"):
         for flag in re.findall(r"`(--[a-z][\w.-]+)", page.read_text()):
             assert flag in known, flag
+
+
+def rows(heading: str) -> dict[str, tuple[str, ...]]:
+    """Return first column -> other columns of the table below a heading of the page on the command line."""
+    section = (DOCS / "command-line.md").read_text().partition(heading)[2].partition("\n## ")[0]
+    return {
+        cells[0].strip("`"): tuple(cells[1:])
+        for cells in (
+            [c.strip() for c in line.strip("|").split("|")] for line in re.findall(r"^\| `.*$", section, re.M)
+        )
+    }
+
+
+def test_the_flags_of_run_are_listed_as_they_are():
+    """Name, default and help text of each."""
+    expected = {}
+    for p in tinyobs.commands["run"].params:
+        text, _, shown = (p.help or "").partition("  [default: ")
+        default = shown.rstrip("]")
+        if not shown:
+            plain = p.default[0] if isinstance(p.default, tuple) else p.default
+            if isinstance(plain, bool):
+                default = "on" if plain else "off"
+            elif isinstance(plain, str | int) and plain != "":
+                default = f"`{plain}`"
+        expected[p.opts[0]] = (default, text)
+    assert rows("## Flags of tinyobs run") == expected
+
+
+def test_the_flags_that_are_refused_are_listed():
+    """With the reason that the command gives."""
+    expected = {name: (f"{what}: not in this version",) for name, what in LATER.items()}
+    expected |= {name: (why,) for name, why in MEANINGLESS.items()}
+    assert rows("## Flags that are refused") == expected
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+async def test_the_library_examples_run(page, tmp_path, monkeypatch, capsys):
+    """The first block of Python works on a directory that a daemon has left."""
+    settings = AgentSettings(storage_url=f"file:{tmp_path / 'data'}", listen=(), plugins_off=("host",))
+    async with running_agent(settings) as running:
+        for mode in ("idle", "user"):
+            await running.store("node_cpu_seconds_total", 1.0, mode=mode, job="node", instance="x")
+        await running.store("up", 1.0, job="node", instance="x")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / page).read_text()
+    block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "open(" in b)
+    names: dict[str, object] = {}
+    exec(compile(block, page, "exec"), names)
+    assert names["matrix"].ndim == 2
+
+
+async def test_the_plugin_of_the_readme_works(tmp_path):
+    """Its gauge is stored."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "queue.py"
+    file.write_text(next(b for b in blocks if "hookimpl" in b))
+    settings = AgentSettings(
+        storage_url=f"file:{tmp_path / 'data'}",
+        listen=("127.0.0.1:0",),
+        plugins_off=("host",),
+        plugin_files=(str(file),),
+    )
+    async with running_agent(settings) as running:
+
+        async def stored():
+            return list((await running.query('queue_length{queue="mail"}')).values()) == [42.0]
+
+        await until(stored)
 
 
 def test_every_flag_has_a_help_text():
