@@ -60,6 +60,7 @@ const d=a.data,list=d.resultType==="vector"||d.resultType==="matrix"?d.result:[{
 note.textContent=[list.length+" results",...(a.warnings||[]),...(a.infos||[])].join("; ");
 for(const s of list.slice(0,1000))row(name(s.metric),s.value?s.value[1]:s.values.map(p=>p[1]+" @"+p[0]).join("\\n"))
 }catch(x){note.textContent=String(x)}});
+form.requestSubmit();
 </script></body></html>
 """
 
@@ -94,7 +95,7 @@ class StatusPage:
             cells = (t.scrape_pool, t.scrape_url), (t.scrape_interval, t.last_error)
             before, after = ("".join(f"<td>{escape(c)}</td>" for c in part) for part in cells)
             rows.append(f"<tr>{before}{health}{after}</tr>")
-        return "".join(rows) or '<tr><td colspan="5">none</td></tr>'
+        return "".join(rows) or '<tr><td colspan="5">no scrape configs; what is collected in process shows in the query above</td></tr>'
 
 
 def page_routes(services: ApiServices, options: WebOptions) -> list[Route]:
