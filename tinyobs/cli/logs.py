@@ -36,9 +36,17 @@ def configure(level: str, format: str) -> None:
         logger_factory=_NamedLogger,
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=max(number, logging.WARNING), stream=sys.stderr, format="level=%(levelname)s msg=%(message)r"
-    )
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[_Forward()], force=True)
+
+
+class _Forward(logging.Handler):
+    """Gives what libraries log to structlog, so that every line has the one format."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record under the name of the library's logger."""
+        error = record.exc_info[1] if record.exc_info else None
+        more = {"exc_info": error} if error is not None else {}
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), **more)
 
 
 class _NamedLogger(structlog.PrintLogger):
@@ -55,7 +63,7 @@ def _add_component(logger: Any, method: str, event: MutableMapping[str, Any]) ->
 
 
 def _one_line_traceback(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Turn an exception into its text, and at level debug into its traceback; a log line stays one line."""
+    """Turn an exception into its text and its traceback as values; a log line stays one line."""
     error = event.pop("exc_info", None)
     if isinstance(error, BaseException):
         import traceback
