@@ -181,7 +181,7 @@ def main() -> None:
         "TinyObs": ([sys.executable, "-m", "tinyobs", "run", listen, path, receiver, "--no-plugin=host"], "/-/ready"),
         "Prometheus": ([args.prometheus, "--config.file=/dev/null", listen, path, receiver], "/-/ready"),
         "VictoriaMetrics": (
-            [args.victoria_metrics, "-storageDataPath={data}", "-httpListenAddr=127.0.0.1:{port}"], "/health",
+            [args.victoria_metrics, "-storageDataPath={data}", "-httpListenAddr=127.0.0.1:{port}", "-search.latencyOffset=0s"], "/health",
         ),
     }  # fmt: skip
     bodies = requests(args.series, args.intervals)
