@@ -6,14 +6,18 @@ a view lives, the head gives none of its rows to another series.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import define, frozen
 from numpy.typing import NDArray
 
 from .assemble import Part
+from .chunk_memory import hits_of, places_of, read_chunks, recall
 from .head_chunk import HeadChunk
 from .head_rows import RowMatrix, Runs, read_rows
 from .page_cache import PageCache
+from .series_sets import NamedSeries
 
 _SOME_TIME = np.iinfo(np.int64).min + 1
 """Above the newest time of a series that has none."""
@@ -36,28 +40,63 @@ class HeadView:
         """Tell whether there can be samples in a time range, both ends included."""
         return self.min_ms <= maxt_ms and self.max_ms >= mint_ms
 
-    def seen_since(self, refs: NDArray[np.uint32], mint_ms: int) -> NDArray[np.uint32]:
-        """Return those series of which the newest sample is not older than `mint_ms`."""
-        known = refs[: int(np.searchsorted(refs, len(self.newest_ms)))]
-        return known[self.newest_ms[known] >= max(mint_ms, _SOME_TIME)]
+    def seen_since(self, refs: NDArray[np.uint32], mint_ms: int) -> NDArray[np.bool_]:
+        """Return of which series the newest sample is not older than `mint_ms`; refs ascend."""
+        seen = np.zeros(len(refs), np.bool_)
+        known = int(np.searchsorted(refs, len(self.newest_ms)))
+        seen[:known] = self.newest_ms[refs[:known]] >= max(mint_ms, _SOME_TIME)
+        return seen
 
     def find(self, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> HeadHits:
         """Return where the samples of distinct series are; the order of `refs` is that of the result."""
-        highest = int(refs.max(initial=0)) + 1
-        place = np.full(highest + 1, -1, np.int32)  # the last entry stands for every ref beyond
-        place[refs] = np.arange(len(refs), dtype=np.int32)
+        place = places_of(refs)
         chunks = []
         for chunk in self.chunks:
             if chunk.max_ms >= mint_ms and chunk.min_ms <= maxt_ms:
-                positions = place[np.minimum(chunk.refs, highest)]
-                hit = np.flatnonzero(positions >= 0)
-                if len(hit):
-                    chunks.append(_ChunkHits(chunk, hit, positions[hit].astype(np.int64), self.cache))
-        used = self.rows.used
-        positions = place[np.minimum(self.rows.refs[:used], highest)]
+                hits = hits_of(chunk, place)
+                if hits is not None:
+                    chunks.append(_ChunkHits(chunk, hits.rows, hits.places, self.cache))
+        return HeadHits(self.rows, chunks, *self._rows_of(place))
+
+    def remembered(self, series: NamedSeries, mint_ms: int, maxt_ms: int, cache: PageCache) -> HeadHits:
+        """Return the same for series that are asked for again and again."""
+        rows = self._rows_of(places_of(series.numbers))
+        runs = read_chunks(series, self.chunks, mint_ms, maxt_ms, cache)
+        if runs is not None:
+            return HeadHits(self.rows, [KeptRuns(runs)], *rows)
+        chunks = [
+            _ChunkHits(chunk, hits.rows, hits.places, self.cache)
+            for chunk, hits in zip(self.chunks, recall(series, self.chunks, cache).hits, strict=True)
+            if hits is not None and chunk.max_ms >= mint_ms and chunk.min_ms <= maxt_ms
+        ]
+        return HeadHits(self.rows, chunks, *rows)
+
+    def _rows_of(self, place: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of series that have a place, by place and age; and these places."""
+        positions = place[np.minimum(self.rows.refs[: self.rows.used], len(place) - 1)]
         rows = np.flatnonzero((positions >= 0) & (self.rows.counts > 0))
-        rows = rows[np.lexsort((self.rows.births[rows], positions[rows]))]
-        return HeadHits(self.rows, chunks, rows, positions[rows].astype(np.int64))
+        if len(rows) > 1:
+            rows = rows[np.lexsort((self.rows.births[rows], positions[rows]))]
+        return rows, positions[rows].astype(np.int64)
+
+
+@frozen(eq=False)
+class KeptRuns:
+    """One run for each series of a selection, decoded; read-only, since many queries share it."""
+
+    runs: Runs
+
+    def __attrs_post_init__(self) -> None:
+        self.runs.times_ms.flags.writeable = False
+        self.runs.values.flags.writeable = False
+
+    def read(self, first: int, last: int) -> Part | None:
+        """Return the runs of the places first .. last-1."""
+        offsets = self.runs.offsets[first : last + 1]
+        a, b = int(offsets[0]), int(offsets[-1])
+        if a == b:
+            return None
+        return np.arange(last - first), Runs(offsets - a, self.runs.times_ms[a:b], self.runs.values[a:b])
 
 
 @define(eq=False)
@@ -82,7 +121,7 @@ class HeadHits:
     """Where the samples of a selection of series are; read in blocks of series."""
 
     _matrix: RowMatrix
-    _chunks: list[_ChunkHits]
+    _chunks: Sequence[_ChunkHits | KeptRuns]
     _rows: NDArray[np.int64]
     _places: NDArray[np.int64]
 

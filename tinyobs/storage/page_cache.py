@@ -1,6 +1,6 @@
-"""A cache of decoded parts of segments with a budget in bytes, least recently used out first.
+"""A cache of what queries decode or look up, with a budget in bytes, least recently used out first.
 
-One cache serves all segments of an engine.  Two threads that miss the same key at once both make the value; nothing
+One cache serves all segments and the head of an engine.  Two threads that miss the same key at once both make the value; nothing
 waits on another's work.
 """
 
@@ -60,6 +60,27 @@ class PageCache:
                 while self._bytes > self.bytes_max:
                     self._bytes -= self._entries.popitem(last=False)[1][1]
         return value
+
+    def peek(self, key: tuple[Hashable, ...]) -> Any:
+        """Return the value of `key`, None where there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            return entry[0]
+
+    def put(self, key: tuple[Hashable, ...], value: object, size: int) -> None:
+        """Keep a value in place of the one that `key` had; one above the budget is not kept."""
+        with self._lock:
+            before = self._entries.pop(key, None)
+            if before is not None:
+                self._bytes -= before[1]
+            if size <= self.bytes_max:
+                self._entries[key] = (value, size)
+                self._bytes += size
+                while self._bytes > self.bytes_max:
+                    self._bytes -= self._entries.popitem(last=False)[1][1]
 
     def forget(self, owner: Hashable) -> None:
         """Drop everything of one owner."""

@@ -60,7 +60,8 @@ class SegmentReader:
     def __init__(self, disk: Disk, name: str, cache: PageCache) -> None:
         self._name = name
         self._cache = cache
-        self._owner = next(_owners)
+        self.owner = next(_owners)
+        """The first item of the cache's keys for all that is kept of this segment."""
         self._lock = threading.Lock()
         self._data = disk.map(name)
         try:
@@ -130,7 +131,7 @@ class SegmentReader:
 
     def close(self) -> None:
         """Let go of the file and of what the cache holds of it."""
-        self._cache.forget(self._owner)
+        self._cache.forget(self.owner)
         self._loaded = None
 
     # -- private -----------------------------------------------------------------------------------------------
@@ -171,7 +172,7 @@ class SegmentReader:
         firsts = [0, *itertools.accumulate(n for _, n in names)]
         index = IndexTables([n for n, _ in names], firsts, *tables)
         count = self.info.series_count
-        return SegmentIndex(self._name, self._data, index, count, self._cache, self._owner), pages
+        return SegmentIndex(self._name, self._data, index, count, self._cache, self.owner), pages
 
     def _section(self, name: str) -> tuple[int, memoryview]:
         s = self._sections[name]
@@ -185,7 +186,7 @@ class SegmentReader:
             page = self._decode_page(i)
             return page, page.nbytes
 
-        return self._cache.get((self._owner, "page", i), make)
+        return self._cache.get((self.owner, "page", i), make)
 
     def _decode_page(self, i: int) -> Page:
         table = self._pages

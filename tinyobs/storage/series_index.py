@@ -65,9 +65,14 @@ class SeriesIndex:
         """Return the refs of the series for which every matcher holds, ascending."""
         parts, total = self._fresh_parts()
         found = [i.match(matchers) + np.uint32(f) for f, i in zip(parts.firsts, parts.indexes, strict=True)]
-        tail = [r for r in range(parts.covered, total) if self._fulfils(r, matchers)]
+        tail = [r for r in range(parts.covered, total) if self.fulfils(r, matchers)]
         found.append(np.array(tail, np.uint32))
         return np.concatenate(found)
+
+    def fulfils(self, ref: int, matchers: Sequence[Matcher]) -> bool:
+        """Tell whether every matcher holds for one series."""
+        labels = self._registry.labels(ref)
+        return all(m.matches(get(labels, m.name)) for m in matchers)
 
     def tidy(self, *, force: bool = False) -> bool:
         """Unite the parts and rank all series when enough has changed; tell whether it did."""
@@ -110,7 +115,3 @@ class SeriesIndex:
                 parts = _Parts((*before[0], first), (*before[1], index), first + len(starts) - 1)
                 self._parts = parts
         return parts, max(total, parts.covered)
-
-    def _fulfils(self, ref: int, matchers: Sequence[Matcher]) -> bool:
-        labels = self._registry.labels(ref)
-        return all(m.matches(get(labels, m.name)) for m in matchers)
