@@ -13,18 +13,14 @@ from tinyobs.cli import logs
 
 @pytest.fixture
 def configured(monkeypatch):
-    """Return a function that configures logging; afterwards everything is as before."""
-    root = logging.getLogger()
-    before = structlog.get_config()
+    """Return a function that configures logging; conftest.py puts everything back."""
 
     def give(level="info", format="logfmt"):
-        monkeypatch.setattr(root, "handlers", [])
-        monkeypatch.setattr(root, "level", root.level)
+        monkeypatch.setattr(logging.getLogger(), "handlers", [])
         logs.configure(level, format)
         return structlog.get_logger("part")
 
-    yield give
-    structlog.configure(**before)
+    return give
 
 
 @pytest.mark.parametrize("format", logs.FORMATS)
