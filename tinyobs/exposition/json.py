@@ -79,7 +79,7 @@ def format_plain(value: float) -> str:
 def format_floats(values: NDArray[np.float64]) -> list[str]:
     """Return the texts of float64[n] in bulk; the same as `format_float` of each."""
     if len(values) < BULK_MIN:
-        return [format_float(v) for v in values.tolist()]
+        return _few_floats(values.tolist())
     if _is_integral(values):
         return list(map(str, values.astype(np.int64).tolist()))
     texts, decided = shortest.texts(values)
@@ -87,6 +87,14 @@ def format_floats(values: NDArray[np.float64]) -> list[str]:
     for i in np.flatnonzero(~decided).tolist():
         found[i] = format_float(float(values[i]))
     return found
+
+
+def _few_floats(values: list[float]) -> list[str]:
+    """Return the texts of a few floats: what `repr` gives, if that has no exponent and no name, without ".0"."""
+    text = "".join([f"{v!r}," for v in values])
+    if "e" in text or "n" in text:  # an exponent, "inf" or "nan"
+        return [format_float(v) for v in values]
+    return text.replace(".0,", ",").split(",")[:-1]
 
 
 def format_time(time_ms: int) -> str:
@@ -166,8 +174,20 @@ class _Template:
         """Return the template for these timestamps."""
         if not np.array_equal(times, self._times):
             self._times = times
-            self._text = ",".join([f'[{format_time(t)},"%s"]' for t in times.tolist()])
+            self._text = _template(times)
         return self._text
+
+
+def _template(times: NDArray[np.int64]) -> str:
+    """Return the template for some timestamps; written at once where all or none of them are whole seconds."""
+    if len(times) and int(times.min()) >= 0:
+        seconds, rest = np.divmod(times, 1000)
+        if not rest.any():
+            return (',[%d,"%%s"]' * len(times) % tuple(seconds.tolist()))[1:]
+        if rest.all():
+            both = np.column_stack((seconds, rest)).ravel().tolist()
+            return (',[%d.%03d,"%%s"]' * len(times) % tuple(both))[1:]
+    return ",".join([f'[{format_time(t)},"%s"]' for t in times.tolist()])
 
 
 def _is_integral(values: NDArray[np.float64]) -> bool:

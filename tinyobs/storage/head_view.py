@@ -7,6 +7,7 @@ a view lives, the head gives none of its rows to another series.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from attrs import define, frozen
@@ -19,6 +20,8 @@ from .head_rows import RowMatrix, Runs, read_rows
 from .page_cache import PageCache
 from .series_sets import NamedSeries
 
+REMEMBERED_SERIES_MAX: Final = 4096
+"""Series of a selection up to which it is remembered where they are: with a day in the head, some ten megabytes."""
 _SOME_TIME = np.iinfo(np.int64).min + 1
 """Above the newest time of a series that has none."""
 
@@ -60,6 +63,8 @@ class HeadView:
 
     def remembered(self, series: NamedSeries, mint_ms: int, maxt_ms: int, cache: PageCache) -> HeadHits:
         """Return the same for series that are asked for again and again."""
+        if len(series.numbers) > REMEMBERED_SERIES_MAX:
+            return self.find(series.numbers, mint_ms, maxt_ms)
         rows = self._rows_of(places_of(series.numbers))
         runs = read_chunks(series, self.chunks, mint_ms, maxt_ms, cache)
         if runs is not None:
