@@ -112,19 +112,19 @@ def _extended(
     series: NamedSeries, chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, cache: PageCache
 ) -> Runs:
     """Return the runs of the chunks `first` .. `last - 1`, which are at least those of `memory`, and remember them."""
-    parts = _read(chunks, memory, first, memory.first)
+    parts = _read(chunks, memory, first, memory.first, cache)
     if memory.runs is not None:
         parts.append((np.arange(len(series.numbers)), memory.runs))
-    parts += _read(chunks, memory, memory.last, last)
+    parts += _read(chunks, memory, memory.last, last, cache)
     runs = assemble(parts, len(series.numbers), TIME_MIN, TIME_MAX)
     grown = ChunkMemory(memory.chunks, memory.hits, first, last, runs)
     cache.put((series, "chunks"), grown, grown.nbytes)
     return runs
 
 
-def _read(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int) -> list[Part]:
+def _read(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, cache: PageCache) -> list[Part]:
     hits = zip(chunks[first:last], memory.hits[first:last], strict=True)
-    return [(h.places, c.read(h.rows)) for c, h in hits if h is not None]
+    return [(h.places, c.read(h.rows, cache)) for c, h in hits if h is not None]
 
 
 def _meets(chunk: HeadChunk, mint_ms: int, maxt_ms: int) -> bool:
