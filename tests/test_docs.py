@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import click
@@ -165,6 +167,22 @@ async def test_the_plugin_of_the_readme_works(tmp_path):
             return list((await running.query('queue_length{queue="mail"}')).values()) == [42.0]
 
         await until(stored)
+
+
+def test_the_commands_of_the_systemd_unit_exist(tmp_path):
+    """Its commands and flags are ours; where systemd is there, it finds nothing wrong with the rest."""
+    unit = (ROOT / "contrib" / "systemd" / "tinyobs.service").read_text()
+    lines = re.findall(r"^ExecStart(?:Pre)?=/opt/tinyobs/bin/(tinyobs .*)$", unit, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        words = shlex.split(line)[1:]
+        known = {name for p in resolve([w for w in words if not w.startswith("-")]).params for name in p.opts}
+        assert {w.partition("=")[0] for w in words if w.startswith("-")} <= known
+    if verify := shutil.which("systemd-analyze"):
+        copy = tmp_path / "tinyobs.service"
+        copy.write_text(unit.replace("/opt/tinyobs/bin/tinyobs", "/bin/true"))
+        done = subprocess.run([verify, "verify", str(copy)], capture_output=True, text=True, timeout=30, check=False)
+        assert [line for line in done.stderr.splitlines() if "tinyobs.service" in line] == []
 
 
 def test_every_flag_has_a_help_text():
