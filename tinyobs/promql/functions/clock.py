@@ -126,7 +126,7 @@ def _since(unit: str, seconds: Indexes) -> Indexes:
 
 def _days_in_month(seconds: Indexes) -> Indexes:
     months = _days(seconds)[0].astype("datetime64[M]")
-    days = (months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")
+    days = (months + np.timedelta64(1, "M")).astype("datetime64[D]") - months.astype("datetime64[D]")
     count: Indexes = days.astype(np.int64)
     return count
 
