@@ -11,9 +11,9 @@ import urllib.parse
 
 import cramjam
 import pytest
-
 from peers import daemon, get, query
 from test_kill import request
+
 from tinyobs.model.registry import encode_block, varint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
