@@ -11,7 +11,7 @@ from typing import Final
 from weakref import ref
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import TIME_MAX, TIME_MIN
@@ -33,6 +33,11 @@ class ChunkHits:
     places: NDArray[np.int64]
 
 
+NOT_ASKED: Final = ChunkHits(np.empty(0, np.int64), np.empty(0, np.int64))
+"""In place of the rows in a chunk that no query has needed yet."""
+Hits = ChunkHits | None
+
+
 @frozen(eq=False)
 class ChunkMemory:
     """What is known of a selection.  hits: for each of `chunks` the rows in it, None where there are none.
@@ -40,8 +45,8 @@ class ChunkMemory:
     runs: the samples of the chunks number `first` .. `last - 1`, one run for each series.
     """
 
-    chunks: tuple[ref[HeadChunk], ...]
-    hits: tuple[ChunkHits | None, ...]
+    chunks: tuple[ref[HeadChunk], ...] = ()
+    hits: tuple[Hits, ...] = ()
     first: int = 0
     last: int = 0
     runs: Runs | None = None
@@ -49,49 +54,55 @@ class ChunkMemory:
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        rows = sum([h.rows.nbytes * 2 + 200 for h in self.hits if h is not None])
+        rows = sum([h.rows.nbytes * 2 + 200 for h in self.hits if h is not None and h is not NOT_ASKED])
         kept = 0 if self.runs is None else self.runs.times_ms.nbytes * 2 + self.runs.offsets.nbytes
         return ENTRY_BYTES + 16 * len(self.chunks) + rows + kept
 
+    def moved_to(self, now: tuple[ref[HeadChunk], ...]) -> ChunkMemory:
+        """Return what is known of the chunks that are there now."""
+        count = len(self.chunks)
+        if self.chunks == now[:count]:
+            if len(now) == count:
+                return self
+            return evolve(self, chunks=now, hits=self.hits + (NOT_ASKED,) * (len(now) - count))
+        known = dict(zip(map(id, self.chunks), self.hits, strict=True))
+        hits = tuple([known.get(id(r), NOT_ASKED) for r in now])
+        if self.runs is not None and self.chunks[: self.last] == now[: self.last]:
+            return evolve(self, chunks=now, hits=hits)
+        return ChunkMemory(now, hits)
 
-def recall(series: NamedSeries, chunks: tuple[HeadChunk, ...], cache: PageCache) -> ChunkMemory:
-    """Return what is known of the series in the chunks, worked out where it was not."""
-    key = (series, "chunks")
-    memory: ChunkMemory | None = cache.peek(key)
-    now = tuple(map(ref, chunks))
-    if memory is not None and memory.chunks == now:
-        return memory
-    known: dict[int, ChunkHits | None] = {}
-    if memory is not None:
-        known = dict(zip(map(id, memory.chunks), memory.hits, strict=True))
-    place = places_of(series.numbers)
-    hits = tuple([known[id(r)] if id(r) in known else hits_of(c, place) for r, c in zip(now, chunks, strict=True)])
-    if memory is not None and memory.runs is not None and memory.chunks[: memory.last] == now[: memory.last]:
-        memory = ChunkMemory(now, hits, memory.first, memory.last, memory.runs)
-    else:
-        memory = ChunkMemory(now, hits)
-    cache.put(key, memory, memory.nbytes)
-    return memory
+    def asked(self, series: NamedSeries, chunks: tuple[HeadChunk, ...], first: int, last: int) -> ChunkMemory:
+        """Return the same with the rows in the chunks `first` .. `last - 1` worked out."""
+        missing = [i for i in range(first, last) if self.hits[i] is NOT_ASKED]
+        if not missing:
+            return self
+        place, hits = places_of(series.numbers), list(self.hits)
+        for i in missing:
+            hits[i] = hits_of(chunks[i], place)
+        return evolve(self, hits=tuple(hits))
 
 
 def read_chunks(
     series: NamedSeries, chunks: tuple[HeadChunk, ...], mint_ms: int, maxt_ms: int, cache: PageCache
-) -> Runs | None:
-    """Return one run for each series with at least its samples in the range, None where that would be too many."""
-    memory = recall(series, chunks, cache)
-    needed = [i for i, h in enumerate(memory.hits) if h is not None and _meets(chunks[i], mint_ms, maxt_ms)]
-    if not needed:
-        return Runs(np.zeros(len(series.numbers) + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
-    first, last = needed[0], needed[-1] + 1
-    if memory.runs is not None:
-        if memory.first <= first and last <= memory.last:
-            return memory.runs
-        wide = min(first, memory.first), max(last, memory.last)
-        if _expected(chunks, memory, *wide) <= KEPT_SAMPLES_MAX:
-            return _extended(series, chunks, memory, *wide, cache)
-    if _expected(chunks, memory, first, last) > KEPT_SAMPLES_MAX:
-        return None
-    return _extended(series, chunks, ChunkMemory(memory.chunks, memory.hits, first, first), first, last, cache)
+) -> Runs | list[tuple[HeadChunk, ChunkHits]]:
+    """Return one run for each series with at least its samples in the range; where those are many, where they are."""
+    in_range = [i for i, c in enumerate(chunks) if c.max_ms >= mint_ms and c.min_ms <= maxt_ms]
+    if not in_range:
+        return []
+    key = (series, "chunks")
+    before: ChunkMemory = cache.peek(key) or ChunkMemory()
+    first, last = in_range[0], in_range[-1] + 1
+    memory = before.moved_to(tuple(map(ref, chunks))).asked(series, chunks, first, last)
+    found: Runs | list[tuple[HeadChunk, ChunkHits]]
+    if memory.runs is not None and memory.first <= first and last <= memory.last:
+        found = memory.runs
+    elif (grown := _grown(series, chunks, memory, first, last, cache)) is not None:
+        memory, found = grown
+    else:
+        found = [(chunks[i], h) for i in in_range if (h := memory.hits[i]) is not None]
+    if memory is not before:
+        cache.put(key, memory, memory.nbytes)
+    return found
 
 
 def places_of(numbers: NDArray[np.uint32]) -> NDArray[np.int32]:
@@ -101,34 +112,38 @@ def places_of(numbers: NDArray[np.uint32]) -> NDArray[np.int32]:
     return place
 
 
-def hits_of(chunk: HeadChunk, place: NDArray[np.int32]) -> ChunkHits | None:
+def hits_of(chunk: HeadChunk, place: NDArray[np.int32]) -> Hits:
     """Return the rows of a chunk that belong to series which have a place."""
     positions = place[np.minimum(chunk.refs, len(place) - 1)]
     hit = np.flatnonzero(positions >= 0)
     return ChunkHits(hit, positions[hit].astype(np.int64)) if len(hit) else None
 
 
-def _extended(
+def _grown(
     series: NamedSeries, chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, cache: PageCache
-) -> Runs:
-    """Return the runs of the chunks `first` .. `last - 1`, which are at least those of `memory`, and remember them."""
+) -> tuple[ChunkMemory, Runs] | None:
+    """Return the memory with the samples of some chunks, and what it held before if both together are not too many."""
+    if memory.runs is not None and first <= memory.last and last >= memory.first:
+        wide = min(first, memory.first), max(last, memory.last)
+        if _expected(chunks, memory, *wide) <= KEPT_SAMPLES_MAX:
+            first, last = wide
+        else:
+            memory = evolve(memory, runs=None)
+    if memory.runs is None or not first <= memory.first <= memory.last <= last:
+        memory = evolve(memory, first=first, last=first, runs=None)
+    if _expected(chunks, memory, first, last) > KEPT_SAMPLES_MAX:
+        return None
     parts = _read(chunks, memory, first, memory.first, cache)
     if memory.runs is not None:
         parts.append((np.arange(len(series.numbers)), memory.runs))
     parts += _read(chunks, memory, memory.last, last, cache)
     runs = assemble(parts, len(series.numbers), TIME_MIN, TIME_MAX)
-    grown = ChunkMemory(memory.chunks, memory.hits, first, last, runs)
-    cache.put((series, "chunks"), grown, grown.nbytes)
-    return runs
+    return evolve(memory, first=first, last=last, runs=runs), runs
 
 
 def _read(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, cache: PageCache) -> list[Part]:
     hits = zip(chunks[first:last], memory.hits[first:last], strict=True)
     return [(h.places, c.read(h.rows, cache)) for c, h in hits if h is not None]
-
-
-def _meets(chunk: HeadChunk, mint_ms: int, maxt_ms: int) -> bool:
-    return chunk.max_ms >= mint_ms and chunk.min_ms <= maxt_ms
 
 
 def _expected(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int) -> float:

@@ -14,7 +14,7 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 
 from .assemble import Part
-from .chunk_memory import hits_of, places_of, read_chunks, recall
+from .chunk_memory import hits_of, places_of, read_chunks
 from .head_chunk import HeadChunk
 from .head_rows import RowMatrix, Runs, read_rows
 from .page_cache import PageCache
@@ -66,15 +66,10 @@ class HeadView:
         if len(series.numbers) > REMEMBERED_SERIES_MAX:
             return self.find(series.numbers, mint_ms, maxt_ms)
         rows = self._rows_of(places_of(series.numbers))
-        runs = read_chunks(series, self.chunks, mint_ms, maxt_ms, cache)
-        if runs is not None:
-            return HeadHits(self.rows, [KeptRuns(runs)], *rows)
-        chunks = [
-            _ChunkHits(chunk, hits.rows, hits.places, self.cache)
-            for chunk, hits in zip(self.chunks, recall(series, self.chunks, cache).hits, strict=True)
-            if hits is not None and chunk.max_ms >= mint_ms and chunk.min_ms <= maxt_ms
-        ]
-        return HeadHits(self.rows, chunks, *rows)
+        found = read_chunks(series, self.chunks, mint_ms, maxt_ms, cache)
+        if isinstance(found, Runs):
+            return HeadHits(self.rows, [KeptRuns(found)], *rows)
+        return HeadHits(self.rows, [_ChunkHits(c, h.rows, h.places, self.cache) for c, h in found], *rows)
 
     def _rows_of(self, place: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of series that have a place, by place and age; and these places."""
