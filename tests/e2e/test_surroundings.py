@@ -216,8 +216,12 @@ def test_a_log_that_is_torn_at_its_end(data, tmp_path):
         assert query(base, "count(count_over_time(load[3h]))", at) == {(): 40.0}
 
 
-def test_a_log_that_is_damaged_in_the_middle(data):
+def test_a_log_that_is_damaged_in_the_middle(tmp_path):
     """Exit code 3, with the file and the byte; nothing is changed."""
+    pusher, data = Pusher(0, 0, int(time.time() * 1000) - 600_000), tmp_path / "data"
+    with daemon(tmp_path, *FLAGS) as (base, _):
+        for i in range(50):
+            assert push(base, pusher.blocks, pusher.base_ms + i * 1000, float(i))[0] == 204
     file = only((data / "wal").iterdir())
     flip(file, file.stat().st_size // 2)
     before = file.read_bytes()
