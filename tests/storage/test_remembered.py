@@ -158,13 +158,14 @@ def test_remembering_keeps_no_chunk_alive():
     chunks = compress_runs(np.array([0, 1], np.uint32), Runs(np.array([0, 3, 6]), times, times.astype(np.float64)))
     series = series_sets.NamedSeries(np.array([1], np.uint32), [labels("m")])
     cache = PageCache()
-    runs = chunk_memory.read_chunks(series, tuple(chunks), 0, 10, cache)
+    reading = chunk_memory.Reading(cache)
+    runs = chunk_memory.read_chunks(series, tuple(chunks), 0, 10, reading)
     assert runs.times_ms.tolist() == [3, 4, 5]
     cache.forget(chunks[0])
     seen = weakref.ref(chunks.pop())
     gc.collect()
     assert seen() is None
-    assert chunk_memory.read_chunks(series, (), 0, 10, cache) == []
+    assert chunk_memory.read_chunks(series, (), 0, 10, reading) == []
 
 
 def test_put_replaces_and_stays_within_the_budget():
@@ -180,3 +181,30 @@ def test_put_replaces_and_stays_within_the_budget():
     cache.put(("b",), 5, 101)
     assert cache.peek(("b",)) is None
     assert cache.statistics().bytes == 20
+
+
+def test_reading_is_stopped_between_chunks(engines):
+    """What a query calls to be stopped is called before each chunk or page, also when answers are remembered."""
+    fill(engines, 0, 60)
+
+    class Stop(Exception):
+        pass
+
+    def after(calls):
+        left = iter(range(calls))
+
+        def check():
+            if next(left, None) is None:
+                raise Stop
+
+        return check
+
+    for engine in engines:
+        for segments in (False, True):
+            if segments:
+                maintain_all(engine, START_MS + 40 * BLOCK_MS)
+            with engine.querier(START_MS, START_MS + 60 * STEP_MS) as q:
+                for calls in range(1, 4):
+                    with pytest.raises(Stop):
+                        q.select((), q.mint_ms, q.maxt_ms, after(calls)).read(0, 6)
+    same(engines)

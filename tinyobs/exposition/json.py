@@ -31,6 +31,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 BULK_MIN: Final = 300
 """Values from which the bulk writer is faster than one by one."""
 
+PAIRS_KEPT: Final = 4096
+"""Label pairs whose text is kept from one answer to the next: about a megabyte."""
+
 _INTEGER_MAX: Final = 2.0**53
 
 
@@ -54,8 +57,13 @@ class LabelWriter:
 
 class _PairTexts(dict[tuple[str, str], str]):
     def __missing__(self, pair: tuple[str, str]) -> str:
-        text = self[pair] = f"{dump(pair[0])}:{dump(pair[1])}"
+        text = self[pair] = _pair_text(pair)
         return text
+
+
+@lru_cache(PAIRS_KEPT)
+def _pair_text(pair: tuple[str, str]) -> str:
+    return f"{dump(pair[0])}:{dump(pair[1])}"
 
 
 def format_float(value: float) -> str:

@@ -7,6 +7,7 @@ known by weak references; what is remembered keeps none of them alive.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from weakref import ref
 
@@ -23,6 +24,19 @@ from .series_sets import ENTRY_BYTES, NamedSeries
 
 KEPT_SAMPLES_MAX: Final = 1 << 17
 """Samples of a selection up to which they stay decoded: two megabytes."""
+
+
+@frozen(eq=False)
+class Reading:
+    """How to read.  cache: where things are kept.  check: called before a chunk is decoded; raises to stop."""
+
+    cache: PageCache
+    check: Callable[[], None] | None = None
+
+    def poll(self) -> None:
+        """Call `check`."""
+        if self.check is not None:
+            self.check()
 
 
 @frozen(eq=False)
@@ -83,9 +97,10 @@ class ChunkMemory:
 
 
 def read_chunks(
-    series: NamedSeries, chunks: tuple[HeadChunk, ...], mint_ms: int, maxt_ms: int, cache: PageCache
+    series: NamedSeries, chunks: tuple[HeadChunk, ...], mint_ms: int, maxt_ms: int, reading: Reading
 ) -> Runs | list[tuple[HeadChunk, ChunkHits]]:
     """Return one run for each series with at least its samples in the range; where those are many, where they are."""
+    cache = reading.cache
     in_range = [i for i, c in enumerate(chunks) if c.max_ms >= mint_ms and c.min_ms <= maxt_ms]
     if not in_range:
         return []
@@ -96,7 +111,7 @@ def read_chunks(
     found: Runs | list[tuple[HeadChunk, ChunkHits]]
     if memory.runs is not None and memory.first <= first and last <= memory.last:
         found = memory.runs
-    elif (grown := _grown(series, chunks, memory, first, last, cache)) is not None:
+    elif (grown := _grown(series, chunks, memory, first, last, reading)) is not None:
         memory, found = grown
     else:
         found = [(chunks[i], h) for i in in_range if (h := memory.hits[i]) is not None]
@@ -120,7 +135,7 @@ def hits_of(chunk: HeadChunk, place: NDArray[np.int32]) -> Hits:
 
 
 def _grown(
-    series: NamedSeries, chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, cache: PageCache
+    series: NamedSeries, chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, reading: Reading
 ) -> tuple[ChunkMemory, Runs] | None:
     """Return the memory with the samples of some chunks, and what it held before if both together are not too many."""
     if memory.runs is not None and first <= memory.last and last >= memory.first:
@@ -133,17 +148,21 @@ def _grown(
         memory = evolve(memory, first=first, last=first, runs=None)
     if _expected(chunks, memory, first, last) > KEPT_SAMPLES_MAX:
         return None
-    parts = _read(chunks, memory, first, memory.first, cache)
+    parts = _read(chunks, memory, first, memory.first, reading)
     if memory.runs is not None:
         parts.append((np.arange(len(series.numbers)), memory.runs))
-    parts += _read(chunks, memory, memory.last, last, cache)
+    parts += _read(chunks, memory, memory.last, last, reading)
     runs = assemble(parts, len(series.numbers), TIME_MIN, TIME_MAX)
     return evolve(memory, first=first, last=last, runs=runs), runs
 
 
-def _read(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, cache: PageCache) -> list[Part]:
-    hits = zip(chunks[first:last], memory.hits[first:last], strict=True)
-    return [(h.places, c.read(h.rows, cache)) for c, h in hits if h is not None]
+def _read(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, reading: Reading) -> list[Part]:
+    parts = []
+    for chunk, hits in zip(chunks[first:last], memory.hits[first:last], strict=True):
+        if hits is not None:
+            reading.poll()
+            parts.append((hits.places, chunk.read(hits.rows, reading.cache)))
+    return parts
 
 
 def _expected(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int) -> float:

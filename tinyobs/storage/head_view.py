@@ -6,7 +6,7 @@ a view lives, the head gives none of its rows to another series.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 
 from .assemble import Part
-from .chunk_memory import hits_of, places_of, read_chunks
+from .chunk_memory import Reading, hits_of, places_of, read_chunks
 from .head_chunk import HeadChunk
 from .head_rows import RowMatrix, Runs, read_rows
 from .page_cache import PageCache
@@ -50,8 +50,13 @@ class HeadView:
         seen[:known] = self.newest_ms[refs[:known]] >= max(mint_ms, _SOME_TIME)
         return seen
 
-    def find(self, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> HeadHits:
-        """Return where the samples of distinct series are; the order of `refs` is that of the result."""
+    def find(
+        self, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int, check: Callable[[], None] = lambda: None
+    ) -> HeadHits:
+        """Return where the samples of distinct series are; the order of `refs` is that of the result.
+
+        check: called before a chunk is decoded; raises to stop.
+        """
         place = places_of(refs)
         chunks = []
         for chunk in self.chunks:
@@ -59,17 +64,17 @@ class HeadView:
                 hits = hits_of(chunk, place)
                 if hits is not None:
                     chunks.append(_ChunkHits(chunk, hits.rows, hits.places, self.cache))
-        return HeadHits(self.rows, chunks, *self._rows_of(place))
+        return HeadHits(self.rows, chunks, *self._rows_of(place), check)
 
-    def remembered(self, series: NamedSeries, mint_ms: int, maxt_ms: int, cache: PageCache) -> HeadHits:
+    def remembered(self, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> HeadHits:
         """Return the same for series that are asked for again and again."""
         if len(series.numbers) > REMEMBERED_SERIES_MAX:
-            return self.find(series.numbers, mint_ms, maxt_ms)
+            return self.find(series.numbers, mint_ms, maxt_ms, reading.poll)
         rows = self._rows_of(places_of(series.numbers))
-        found = read_chunks(series, self.chunks, mint_ms, maxt_ms, cache)
+        found = read_chunks(series, self.chunks, mint_ms, maxt_ms, reading)
         if isinstance(found, Runs):
-            return HeadHits(self.rows, [KeptRuns(found)], *rows)
-        return HeadHits(self.rows, [_ChunkHits(c, h.rows, h.places, self.cache) for c, h in found], *rows)
+            return HeadHits(self.rows, [KeptRuns(found)], *rows, reading.poll)
+        return HeadHits(self.rows, [_ChunkHits(c, h.rows, h.places, self.cache) for c, h in found], *rows, reading.poll)
 
     def _rows_of(self, place: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of series that have a place, by place and age; and these places."""
@@ -124,10 +129,16 @@ class HeadHits:
     _chunks: Sequence[_ChunkHits | KeptRuns]
     _rows: NDArray[np.int64]
     _places: NDArray[np.int64]
+    _check: Callable[[], None]
 
     def read(self, first: int, last: int) -> list[Part]:
         """Return the runs of the series first .. last-1 of the selection, numbered from 0, in order of age."""
-        parts = [p for p in (c.read(first, last) for c in self._chunks) if p is not None]
+        parts = []
+        for chunk in self._chunks:
+            self._check()
+            part = chunk.read(first, last)
+            if part is not None:
+                parts.append(part)
         a, b = (int(i) for i in np.searchsorted(self._places, (first, last)))
         if b > a:
             rows = self._rows[a:b]

@@ -22,6 +22,7 @@ from ..model.labels import Labels
 from ..model.matchers import Matcher
 from ..model.registry import SeriesRegistry
 from .assemble import Part, assemble
+from .chunk_memory import Reading
 from .head_rows import Runs
 from .head_view import HeadHits, HeadView, KeptRuns
 from .page_cache import PageCache
@@ -106,20 +107,19 @@ class EngineQuerier(Querier):
         """Return the series for which every matcher holds."""
         mint_ms, maxt_ms = max(mint_ms, self.mint_ms), min(maxt_ms, self.maxt_ms)
         view = self._open_view()
+        reading = Reading(self._cache, check)
         sources = []
         for reader in self._readers:
             if reader.info.maxt_ms >= mint_ms and reader.info.mint_ms <= maxt_ms:
-                if check is not None:
-                    check()
+                reading.poll()
                 series = SegmentSeries(reader, self._cache).named(matchers)
                 if len(series.numbers):
-                    sources.append(_segment_source(reader, series, mint_ms, maxt_ms, self._cache))
+                    sources.append(_segment_source(reader, series, mint_ms, maxt_ms, reading))
         if view.covers(mint_ms, maxt_ms):
-            if check is not None:
-                check()
+            reading.poll()
             seen = self._seen(view, matchers, mint_ms)
             if len(seen.numbers):
-                sources.append(_head_source(view, self._series.named(seen), mint_ms, maxt_ms, self._cache))
+                sources.append(_head_source(view, self._series.named(seen), mint_ms, maxt_ms, reading))
         return EngineSelection(sources, mint_ms, maxt_ms, self._cache)
 
     def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
@@ -153,19 +153,19 @@ class EngineQuerier(Querier):
         return self._series.chosen(series, view.seen_since(series.numbers, mint_ms))
 
 
-def _head_source(view: HeadView, series: NamedSeries, mint_ms: int, maxt_ms: int, cache: PageCache) -> _Source:
+def _head_source(view: HeadView, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> _Source:
     found: list[HeadHits] = []
 
     def read(first: int, last: int) -> list[Part]:
         if not found:  # whoever asks for labels only never gets here
-            found.append(view.remembered(series, mint_ms, maxt_ms, cache))
+            found.append(view.remembered(series, mint_ms, maxt_ms, reading))
         return found[0].read(first, last)
 
     return _Source(series, read)
 
 
 def _segment_source(
-    reader: SegmentReader, series: NamedSeries, mint_ms: int, maxt_ms: int, cache: PageCache
+    reader: SegmentReader, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading
 ) -> _Source:
     low = max(mint_ms // STRETCH_MS * STRETCH_MS, reader.info.mint_ms)
     high = min((maxt_ms // STRETCH_MS + 1) * STRETCH_MS, reader.info.maxt_ms)
@@ -173,16 +173,16 @@ def _segment_source(
     small = density * len(series.numbers) * (high - low + 1) <= SEGMENT_SAMPLES_MAX
 
     def whole() -> tuple[KeptRuns, int]:
-        columns = reader.read(series.numbers, low, high, series.labels)
+        columns = reader.read(series.numbers, low, high, series.labels, reading.check)
         runs = Runs(columns.offsets, columns.timestamps_ms, columns.values)
         return KeptRuns(runs), runs.offsets.nbytes + 2 * runs.times_ms.nbytes + ENTRY_BYTES
 
     def read(first: int, last: int) -> list[Part]:
         if small:
-            kept: KeptRuns = cache.get((reader.owner, "samples", series, low, high), whole)
+            kept: KeptRuns = reading.cache.get((reader.owner, "samples", series, low, high), whole)
             part = kept.read(first, last)
             return [] if part is None else [part]
-        columns = reader.read(series.numbers[first:last], mint_ms, maxt_ms, series.labels[first:last])
+        columns = reader.read(series.numbers[first:last], mint_ms, maxt_ms, series.labels[first:last], reading.check)
         return [(np.arange(last - first), Runs(columns.offsets, columns.timestamps_ms, columns.values))]
 
     return _Source(series, read)

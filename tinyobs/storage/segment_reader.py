@@ -93,12 +93,26 @@ class SegmentReader:
 
     # -- samples -----------------------------------------------------------------------------------------------
 
-    def read(self, numbers: U32, mint_ms: int, maxt_ms: int, labels: Sequence[Labels] | None = None) -> SeriesColumns:
+    def read(
+        self,
+        numbers: U32,
+        mint_ms: int,
+        maxt_ms: int,
+        labels: Sequence[Labels] | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> SeriesColumns:
         """Return the samples of ascending series numbers with mint_ms <= time <= maxt_ms; a series may have none.
 
-        A caller that has the label sets already gives them, which spares decoding them again.
+        A caller that has the label sets already gives them, which spares decoding them again.  check: called before a
+        page is decoded; raises to stop.
         """
-        samples = self._read(numbers, mint_ms, maxt_ms, self._cached_page)
+
+        def checked_page(i: int) -> Page:
+            if check is not None:
+                check()
+            return self._cached_page(i)
+
+        samples = self._read(numbers, mint_ms, maxt_ms, checked_page)
         return SeriesColumns(self.labels(numbers) if labels is None else labels, *samples)
 
     def iterate(self, block: int = 256) -> Iterator[SeriesColumns]:
