@@ -125,14 +125,11 @@ async def test_settings_of_the_request(options, header, value):
         ("label_limit: 3", "label_limit exceeded"),
         ("label_name_length_limit: 5", "label_name_length_limit exceeded"),
         ("label_value_length_limit: 2", "label_value_length_limit exceeded"),
-        ("metric_relabel_configs: [{target_label: __name__, replacement: ''}]", "missing metric name (__name__ label)"),
     ],
 )
 @pytest.mark.parametrize("place", ["job", "global"])
 async def test_limits_fail_the_scrape(options, error, place):
     """Each limit, in the scrape config or the global section, fails the scrape: `up` is 0 and nothing else is stored."""
-    if place == "global" and "relabel" in options:
-        pytest.skip("there are no global relabelling rules")
     given = {"top": f"global: {{{options}}}"} if place == "global" else {"options": options}
     async with scraping(**given) as s:
         assert error in await s.scrape()
@@ -141,6 +138,13 @@ async def test_limits_fail_the_scrape(options, error, place):
         c = s.counters
         counts = [c.sample_limit, c.body_size_limit, c.label_limits]
         assert counts == [error.startswith("sample"), error.startswith("body"), error.startswith("label")]
+
+
+async def test_a_series_without_a_name_fails_the_scrape():
+    """Rules that take the name away are no limit, and are not counted as one."""
+    async with scraping("metric_relabel_configs: [{target_label: __name__, replacement: ''}]") as s:
+        assert "missing metric name (__name__ label)" in await s.scrape()
+        assert s.counters.label_limits == 0
 
 
 @pytest.mark.parametrize(
