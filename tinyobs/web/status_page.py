@@ -95,7 +95,10 @@ class StatusPage:
             cells = (t.scrape_pool, t.scrape_url), (t.scrape_interval, t.last_error)
             before, after = ("".join(f"<td>{escape(c)}</td>" for c in part) for part in cells)
             rows.append(f"<tr>{before}{health}{after}</tr>")
-        return "".join(rows) or '<tr><td colspan="5">no scrape configs; what is collected in process shows in the query above</td></tr>'
+        return (
+            "".join(rows)
+            or '<tr><td colspan="5">no scrape configs; what is collected in process shows in the query above</td></tr>'
+        )
 
 
 def page_routes(services: ApiServices, options: WebOptions) -> list[Route]:
