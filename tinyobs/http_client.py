@@ -175,15 +175,19 @@ def has_credential_files(config: HttpClientConfig) -> bool:
 
 def describe(error: Exception) -> str:
     """Return what an operator wants to read of a failed request."""
-    return " ".join(dict.fromkeys(_causes(error))) or type(error).__name__
+    return ": ".join(dict.fromkeys(_causes(error))) or type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[str]:
+    """Yield the outermost text there is, and what the system said of each attempt to connect."""
+    told = False
     while error is not None:
-        text = str(error)
-        if text:
-            yield text
+        if isinstance(error, BaseExceptionGroup):
+            yield from (e.strerror for e in error.exceptions if isinstance(e, OSError) and e.strerror)
             return
+        if not told and str(error):
+            yield str(error)
+            told = True
         error = error.__cause__ or error.__context__
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import structlog.testing
 import trio
 
 from tinyobs.config.effect import waits_for_restart
@@ -132,3 +133,18 @@ def test_figures_of_the_engine_have_the_shape_that_dashboards_know():
     assert found["prometheus_tsdb_compactions_total"].points[0].value == 7
     assert [p.value for p in found["prometheus_tsdb_wal_fsync_duration_seconds"].points] == [0, 4]
     assert list(storage_aliases(parse("", "f").tinyobs.query)) == []
+
+
+async def test_what_deserves_a_look_is_logged_at_a_reload(settings):
+    """Warnings of the file, what has no effect, and what waits for a restart are named; the rest takes effect."""
+    given = settings("")
+    async with running_agent(given) as running:
+        given.config_file.write_text(
+            "global: {external_labels: {a: $NOT_SET_ANYWHERE}}\nremote_read: [{url: 'http://h/'}]\n"
+            "tinyobs: {ingest: {samples_queued_max: 5000}}\n"
+        )
+        with structlog.testing.capture_logs() as logs:
+            await running.agent.reload()
+    told = [line.get("problem", "") + line.get("section", "") for line in logs if line["log_level"] == "warning"]
+    for part in ("NOT_SET_ANYWHERE", "remote_read is parsed", "tinyobs.ingest"):
+        assert any(part in text for text in told), (part, told)

@@ -86,5 +86,5 @@ async def test_a_refused_connection_is_an_error_with_a_reason():
     """Nobody listens: the text says so."""
     async with fake_target() as target:
         pass
-    with pytest.raises(HttpError, match=r"(?i)refused|failed"):
+    with pytest.raises(HttpError, match="Connection refused"):
         await get(target)

@@ -102,7 +102,7 @@ class ScrapeManager(Source):
             metadata_entries={name: sum(len(x.health.metadata) for x in pool.loops) for name, pool in pools.items()},
             discovered={("scrape", name): pool.discovered_count for name, pool in pools.items()},
             received_updates={("scrape", name): c.updates.get(name, 0) for name in pools},
-            refresh_failures=dict(c.refresh_failures),
+            refresh_failures=self._kinds_of_discovery() | c.refresh_failures,
             timings=[family for family in timings if family.points],
             discovery=unite(running, c.ended),
             failure_lines_lost_total=self._failure_log.lost,
@@ -119,6 +119,10 @@ class ScrapeManager(Source):
             skipped_total=c.skipped,
             samples_total=c.samples,
         )
+
+    def _kinds_of_discovery(self) -> dict[tuple[str, str], int]:
+        """Return 0 for each (kind of discovery, job): a counter that is there from the start can be alerted on."""
+        return {(key, name): 0 for name, pool in self._pools.items() for key, _ in pool.config.discovery}
 
     def targets_view(self) -> TargetsView:
         """Return the state of all targets."""
