@@ -30,6 +30,7 @@ from ..plugin_manager import PluginHost, build_plugin_manager
 from ..web.services import Readiness
 from .api_services import api_services
 from .clock import SystemClock
+from .component import Status
 from .config_source import ConfigSource, ConfigWatcher
 from .gather import gather
 from .ingest import Ingest
@@ -211,12 +212,21 @@ class Agent:
         return found
 
     async def _apply(self, config: Config) -> None:
-        """Hand a new configuration to every running component."""
+        """Hand a new configuration to every running component; raises `PluginError` when one cannot take it over."""
         self._config = config
         if self.listeners is not None:
             self.listeners.reconfigure(config.tinyobs.web)
-        for component in list(self.supervisor.components.values()):
-            await component.reconfigure(config)
+        failed = []
+        for name, component in list(self.supervisor.components.items()):
+            if self.supervisor.states[name].status is Status.BACKING_OFF:
+                continue  # it reads the configuration when it starts again
+            try:
+                await component.reconfigure(config)
+            except Exception as e:  # whatever a component raises, the others take over the configuration
+                log.error("component did not take over the configuration", component=name, exc_info=e)
+                failed.append(f"{name} ({type(e).__name__}: {e})")
+        if failed:
+            raise PluginError(f"the configuration was read, but not taken over by {', '.join(failed)}")
 
     def _committed(self, batch: Batch, result: AppendResult) -> None:
         self._notify("tinyobs_batch_committed", batch=batch, result=result)

@@ -42,6 +42,7 @@ class ScrapeManager(Source):
         self._nursery: trio.Nursery | None = None
         self._pools: dict[str, ScrapePool] = {}
         self._failure_log = FailureLog()
+        self._reconfiguring = trio.Lock()
 
     @property
     def pools(self) -> Mapping[str, ScrapePool]:
@@ -63,7 +64,11 @@ class ScrapeManager(Source):
 
     async def reconfigure(self, config: Any) -> None:
         """Stop pools that are gone, start new ones, and let changed ones go on with their targets."""
-        assert self._nursery is not None
+        async with self._reconfiguring:
+            if self._nursery is not None:
+                await self._apply(self._nursery, config)
+
+    async def _apply(self, nursery: trio.Nursery, config: Any) -> None:
         wanted = {c.job_name: c for c in config.all_scrape_configs}
         now = self._services.clock.now_ms()
         self._failure_log.reopen()
@@ -77,7 +82,7 @@ class ScrapeManager(Source):
                 continue
             inherited = await self._stop(running) if running is not None else {}
             self._pools[name] = pool = self._make(scrape_config, inherited)
-            await self._nursery.start(pool.run)
+            await nursery.start(pool.run)
 
     def statistics(self) -> ScrapeStatistics:
         """Return the counters."""
