@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 WAIT_SECONDS = 30
@@ -196,3 +198,40 @@ def test_the_page_has_the_title_of_the_flag(tmp_path):
     """Escaped as HTML wants it."""
     with daemon(tmp_path, "--web.page-title=Mine & <yours>") as (_, url):
         assert b"<title>Mine &amp; &lt;yours&gt;</title>" in get(url + "/")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("broken", [">/dev/full", "2>/dev/full", "| true", ">&-", "2>&-"])
+def test_it_runs_where_nobody_can_read_what_it_says(tmp_path, broken):
+    """A full disk below the log, or a reader that is gone, stops neither the daemon nor its end in order."""
+    socket_file = tmp_path / "socket"
+    run = f"{sys.executable} -m tinyobs run --web.listen-address=unix:{socket_file} --no-plugin=host"
+    script = f"( {run}; echo $? >code ) {broken}"
+    shell = subprocess.Popen(["/bin/sh", "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        answer = _ready(socket_file, shell)
+    finally:
+        for child in psutil.Process(shell.pid).children(recursive=True):
+            if "tinyobs" in child.cmdline():
+                child.terminate()
+        _, errors = shell.communicate(timeout=WAIT_SECONDS)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"Traceback" not in errors
+    assert (tmp_path / "code").read_text() == "0\n"
+
+
+def _ready(socket_file, process):
+    """Return the answer of a daemon on a Unix socket when it is ready."""
+    until = time.monotonic() + WAIT_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket(socket.AF_UNIX) as s:
+            try:
+                s.connect(str(socket_file))
+                s.sendall(b"GET /-/ready HTTP/1.0\r\n\r\n")
+                answer = s.recv(4096)
+            except OSError:
+                answer = b""
+            if answer.startswith(b"HTTP/1.1 200"):
+                return answer
+        signal.sigtimedwait([], 0.1)
+    return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -55,6 +56,13 @@ class _NamedLogger(structlog.PrintLogger):
     def __init__(self, name: str = "") -> None:
         super().__init__(sys.stderr)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        """Write a line; one that cannot be written (a full disk, a reader that is gone) is lost and stops nothing."""
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warning = error = critical = msg
 
 
 def _add_component(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

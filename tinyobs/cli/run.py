@@ -232,7 +232,16 @@ async def _main(agent: Agent) -> None:
 
 
 def _greet(agent: Agent, addresses: Sequence[str]) -> None:
-    """Tell a person at a terminal where to look; log lines are for machines."""
+    """Tell a person at a terminal where to look; log lines are for machines.  That nobody can read it stops nothing."""
+    if sys.stdout is None:
+        return
+    try:
+        _write_greeting(agent, addresses)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+
+
+def _write_greeting(agent: Agent, addresses: Sequence[str]) -> None:
     source = agent.settings.config_file or "embedded defaults (its own and the host's metrics)"
     click.echo(
         f"TinyObs {__version__}\n  configuration  {source}\n  data           {agent.settings.storage_url}",
