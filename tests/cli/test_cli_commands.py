@@ -146,7 +146,7 @@ def test_an_unknown_command_is_a_wrong_command_line(capsys):
         (LockedError("locked"), 3),
         (CorruptionError("f", 1, "bad"), 3),
         (FormatVersionError("new"), 3),
-        (StorageError("disk"), 1),
+        (StorageError("disk"), 3),
         (UsageError("flag"), 2),
         (ExceptionGroup("", [UsageError("a used port")]), 1),
         (ExceptionGroup("", [ExceptionGroup("", [LockedError("locked")]), StorageError("too")]), 3),

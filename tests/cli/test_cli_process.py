@@ -132,10 +132,10 @@ def test_a_used_port_is_told(tmp_path):
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
-    """Code 1 and the path: here a file stands in the way."""
+    """Code 3 and the path: here a file stands in the way."""
     (tmp_path / "file").touch()
     done = tinyobs(tmp_path, "run", "--storage.tsdb.path=file/data", "--web.listen-address=127.0.0.1:0")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "tinyobs: cannot create the data directory file/data" in done.stderr
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from .. import __version__
-from ..errors import ConfigError, CorruptionError, FormatVersionError, LockedError, TinyObsError, UsageError
+from ..errors import ConfigError, StorageError, TinyObsError, UsageError
 from .check import check
 from .plugins import plugins
 from .query import query
@@ -83,7 +83,7 @@ def _fail(error: BaseException) -> int:
         if not isinstance(e, TinyObsError):
             raise error
         _explain(e)
-    if isinstance(found[0], LockedError | CorruptionError | FormatVersionError):
+    if isinstance(found[0], StorageError):
         return STORAGE
     # What only running shows, a used port for one, is no fault of the command line.
     return USAGE if found[0] is error and isinstance(error, UsageError) else FAILED

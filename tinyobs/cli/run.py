@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -144,6 +145,8 @@ def run_daemon(ctx: click.Context, /, **given: Any) -> None:
     http://127.0.0.1:9090.  SIGHUP reloads the configuration, SIGTERM stops in order.
     """
     logs.configure(given["log_level"], given["log_format"])
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by default it would end the daemon while it starts or stops
     settings = settings_of(given, _shown(ctx))
     agent = Agent(settings)
     trio.run(_main, agent)
