@@ -141,11 +141,11 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read_is_told(tmp_path):
-    """Code 1 and the path."""
+    """Code 3 and the path."""
     folder = tmp_path / "data"
     folder.mkdir(mode=0)
     done = tinyobs(tmp_path, "run", "--web.listen-address=127.0.0.1:0")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "no right to read and write the data directory" in done.stderr
 
 
