@@ -60,10 +60,11 @@ def test_a_time_is_written_in_seconds(time_ms: int, text: str) -> None:
     assert writer.format_time(time_ms) == text
 
 
-@given(hnp.arrays(np.float64, st.integers(0, 40), elements=VALUES))
+@given(hnp.arrays(np.float64, st.integers(0, 40), elements=VALUES), st.sampled_from([1, 5, 30]))
 @settings(max_examples=200, deadline=None)
-def test_bulk_writing_equals_writing_one_by_one(values: np.ndarray) -> None:
-    """Whatever the mix of values, the bulk writer gives the texts of the simple one, and they read back exactly."""
+def test_bulk_writing_equals_writing_one_by_one(values: np.ndarray, repeats: int) -> None:
+    """Whatever the mix and number of values, they have the texts of the simple writer, and read back exactly."""
+    values = np.tile(values, repeats)
     texts = writer.format_floats(values)
     assert texts == [writer.format_float(v) for v in values.tolist()]
     back = np.array([float(t) for t in texts])
@@ -155,3 +156,13 @@ def test_large_results_come_in_pieces() -> None:
     assert len(pieces) >= 4
     assert max(map(len, pieces)) < 64 * n
     assert len(json.loads("".join(pieces))[0]["values"]) == 3 * n
+
+
+@given(st.integers(-5_000, 2_000_000_000_000), st.sampled_from([1, 500, 1000, 15_000]), st.integers(0, 20))
+@settings(deadline=None)
+def test_times_of_a_series_are_written_as_one_by_one(start_ms: int, step_ms: int, count: int) -> None:
+    """Whole seconds, milliseconds and mixtures of both are written alike."""
+    times = start_ms + step_ms * np.arange(count, dtype=np.int64)
+    columns = SeriesColumns([()], np.array([0, count]), times, np.ones(count))
+    points = ",".join([f'[{writer.format_time(t)},"1"]' for t in times.tolist()])
+    assert "".join(writer.matrix(columns)) == f'[{{"metric":{{}},"values":[{points}]}}]'

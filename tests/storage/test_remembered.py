@@ -123,13 +123,15 @@ def test_late_samples_are_put_between(engines):
     same(engines)
 
 
-@pytest.mark.parametrize("bound", ["samples", "segment", "series"])
+@pytest.mark.parametrize("bound", ["samples", "segment", "series", "labels"])
 def test_large_selections_are_read_without_being_kept(engines, monkeypatch, bound):
     """Beyond the limits nothing is kept decoded, and nothing is missing."""
     if bound == "samples":
         monkeypatch.setattr(chunk_memory, "KEPT_SAMPLES_MAX", 30)
     elif bound == "segment":
         monkeypatch.setattr(querier, "SEGMENT_SAMPLES_MAX", 0)
+    elif bound == "labels":
+        monkeypatch.setattr(series_sets, "SHARE_MAX", 1 << 17)
     else:
         monkeypatch.setattr(head_view, "REMEMBERED_SERIES_MAX", 1)
     fill(engines, 0, 70)

@@ -28,8 +28,10 @@ CHUNK_POINTS: Final = 1 << 14
 """Points written per yielded chunk, about half a MB of text: the arrays of a chunk fit the cache."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-BULK_MIN: Final = 300
+BULK_MIN: Final = 500
 """Values from which the bulk writer is faster than one by one."""
+INTEGRAL_MIN: Final = 64
+"""Values from which it pays to ask whether all are integral."""
 
 PAIRS_KEPT: Final = 4096
 """Label pairs whose text is kept from one answer to the next: about a megabyte."""
@@ -86,10 +88,10 @@ def format_plain(value: float) -> str:
 
 def format_floats(values: NDArray[np.float64]) -> list[str]:
     """Return the texts of float64[n] in bulk; the same as `format_float` of each."""
+    if len(values) >= INTEGRAL_MIN and _is_integral(values):
+        return list(map(str, values.astype(np.int64).tolist()))
     if len(values) < BULK_MIN:
         return _few_floats(values.tolist())
-    if _is_integral(values):
-        return list(map(str, values.astype(np.int64).tolist()))
     texts, decided = shortest.texts(values)
     found = b"\n".join(texts.tolist()).decode("ascii").split("\n")
     for i in np.flatnonzero(~decided).tolist():

@@ -28,7 +28,7 @@ from .head_view import HeadHits, HeadView, KeptRuns
 from .page_cache import PageCache
 from .segment_reader import SegmentReader
 from .series_index import SeriesIndex
-from .series_sets import ENTRY_BYTES, LABELS_BYTES, HeadSeries, NamedSeries, SegmentSeries, SeriesSet
+from .series_sets import ENTRY_BYTES, LABELS_BYTES, HeadSeries, NamedSeries, SegmentSeries, SeriesSet, is_kept
 
 SEGMENT_SAMPLES_MAX: Final = 1 << 17
 """Samples of a selection in a segment up to which they stay decoded: two megabytes."""
@@ -64,7 +64,10 @@ class EngineSelection(Selection):
             self.labels = sources[0].series.labels if sources else ()
             return
         series = tuple([s.series for s in sources])
-        union: _Union = cache.get((series[0], "union", series), lambda: _united(series))
+        if is_kept(sum([len(s.labels) for s in series]), cache):
+            union: _Union = cache.get((series[0], "union", series), lambda: _united(series))
+        else:
+            union = _united(series)[0]
         self.labels = union.labels
         for source, places in zip(sources, union.places, strict=True):
             source.places = places
@@ -171,6 +174,7 @@ def _segment_source(
     high = min((maxt_ms // STRETCH_MS + 1) * STRETCH_MS, reader.info.maxt_ms)
     density = reader.info.sample_count / (reader.info.series_count * (reader.info.maxt_ms - reader.info.mint_ms + 1))
     small = density * len(series.numbers) * (high - low + 1) <= SEGMENT_SAMPLES_MAX
+    small = small and is_kept(len(series.numbers), reading.cache)
 
     def whole() -> tuple[KeptRuns, int]:
         columns = reader.read(series.numbers, low, high, series.labels, reading.check)

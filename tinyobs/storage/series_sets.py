@@ -33,6 +33,10 @@ ENTRY_BYTES: Final = 500
 """What an entry of the cache costs besides its content."""
 
 
+SHARE_MAX: Final = 4
+"""The label sets of a selection are kept if they take up no more than the cache's budget divided by this."""
+
+
 @frozen(eq=False)
 class SeriesSet:
     """Series by number, distinct; equal to no other set, so that it can be a key."""
@@ -104,6 +108,8 @@ class HeadSeries:
             labels = [self.registry.labels(r) for r in numbers.tolist()]
             return NamedSeries(numbers, labels), _size(len(numbers))
 
+        if not is_kept(len(series.numbers), self.cache):
+            return make()[0]
         return self.cache.get((series, "named"), make)
 
     def pairs(self, series: SeriesSet) -> dict[str, list[str]]:
@@ -131,10 +137,14 @@ class SegmentSeries:
         """Return the series for which every matcher holds, with their label sets."""
 
         def make() -> tuple[NamedSeries, int]:
-            numbers = self.reader.select(matchers)
             return NamedSeries(numbers, self.reader.labels(numbers)), _size(len(numbers))
 
-        return self.cache.get((self.reader.owner, "named", tuple(matchers)), make)
+        key = (self.reader.owner, "named", tuple(matchers))
+        found: NamedSeries | None = self.cache.peek(key)
+        if found is not None:
+            return found
+        numbers = self.reader.select(matchers)
+        return self.cache.get(key, make) if is_kept(len(numbers), self.cache) else make()[0]
 
     def label_names(self, matchers: Sequence[Matcher]) -> list[str]:
         """Return the sorted label names on series for which every matcher holds."""
@@ -153,6 +163,11 @@ class SegmentSeries:
             return values, PAIR_BYTES * len(values) + ENTRY_BYTES
 
         return self.cache.get((self.reader.owner, "label values", name, tuple(matchers)), make)
+
+
+def is_kept(series: int, cache: PageCache) -> bool:
+    """Tell whether so many series are kept with their label sets; others are made anew for each query."""
+    return _size(series) * SHARE_MAX <= cache.bytes_max
 
 
 def _size(series: int) -> int:
