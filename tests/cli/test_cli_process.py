@@ -113,6 +113,30 @@ def test_a_hangup_reloads(tmp_path):
         assert b"scrape_interval: 2h" in get(url + "/api/v1/status/config")
 
 
+def test_a_hangup_does_not_disturb_the_end(tmp_path):
+    """A request in flight is answered after SIGTERM, whatever SIGHUP comes then; the end is one in order."""
+    with daemon(tmp_path) as (process, url):
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=WAIT_SECONDS) as client:
+            head = "POST /api/v1/query HTTP/1.1\r\nHost: t\r\nContent-Length: 7\r\n"
+            client.sendall(head.encode() + b"Content-Type: application/x-www-form-urlencoded\r\n\r\nquery")
+            while not get_waiting(url):
+                pass
+            process.terminate()
+            for line in process.stderr:
+                if "msg=stopping" in line:
+                    break
+            process.send_signal(signal.SIGHUP)
+            client.sendall(b"=1")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        assert ended(process)[0] == 0
+
+
+def get_waiting(url):
+    """Tell whether another connection than ours is open."""
+    return b"tinyobs_http_connections 2" in get(url + "/metrics")
+
+
 def test_a_locked_directory_is_told(tmp_path):
     """The second daemon ends with code 3 and one line that names the directory and the process."""
     with daemon(tmp_path) as (process, _):

@@ -92,3 +92,49 @@ def test_an_illegal_transition_is_a_bug():
     state = ComponentState("x", Status.STOPPED)
     with pytest.raises(AssertionError):
         state.move(Status.RUNNING, 0)
+
+
+async def test_a_restart_that_fails_is_one_more_crash(supervisor, told, autojump_clock):
+    """Whatever a plugin's `restart` raises, the supervisor tries again later."""
+
+    class Broken(Flaky):
+        failures = 2
+
+        def restart(self):
+            if self.failures:
+                self.failures -= 1
+                raise LookupError("not yet")
+            return self
+
+    flaky = Broken(1)
+    await supervisor.supervise(flaky)
+    assert len(flaky.begun) == 2
+    assert supervisor.states["flaky"].crashes == 3
+
+
+async def test_a_configuration_that_changes_while_a_component_starts_is_handed_to_it(told, autojump_clock):
+    """The component may have read the earlier one; it runs only when it has the newest."""
+    running = ["old"]
+    supervisor = Supervisor(VirtualClock(), lambda *event: told.append(event), lambda: running[0])
+
+    class Slow(Component):
+        name = "slow"
+        given = ()
+
+        async def run(self, *, task_status):
+            await trio.sleep(5)
+            task_status.started()
+            await trio.sleep(5)
+
+        async def reconfigure(self, config):
+            assert supervisor.states["slow"].status is Status.STARTING
+            self.given += (config,)
+            await trio.sleep(1)
+
+    slow = Slow()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.supervise, slow)
+        for pause, config in ((2, "new"), (3.5, "newer")):
+            await trio.sleep(pause)
+            running[0] = config
+    assert slow.given == ("new", "newer")

@@ -66,7 +66,7 @@ class Agent:
         self.ingest = Ingest(
             self.clock, self._committed, self._sealed, queue.samples_queued_max, queue.samples_per_commit_max
         )
-        self.supervisor = Supervisor(self.clock, self._status)
+        self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
         web = load_web_config(self.settings.web_config_file) if self.settings.web_config_file else None
         self._web_config = web
         self.web_options = web_options(self.settings, web, self._config.tinyobs.web)
@@ -74,6 +74,7 @@ class Agent:
         self.api = api_services(self)
         self.listeners: Listeners | None = None
         self._reloading = trio.Lock()
+        self._tasks: trio.Nursery | None = None
         self._stop = trio.Event()
         self.stopped = trio.Event()
         """Set when everything is stored and closed."""
@@ -140,9 +141,30 @@ class Agent:
         return self.supervisor.components.get(name)
 
     async def reload(self) -> None:
-        """Read the configuration again and hand it to the components; raises `ConfigError` when it has faults."""
-        async with self._reloading:
-            await self.config_source.reload(self._apply)
+        """Read the configuration again and hand it to the components; raises `ConfigError` when it has faults.
+
+        It goes on when whoever asked for it has gone: a configuration must not be taken over in part.
+        """
+        if self._tasks is None:
+            await self._reload()
+            return
+        outcome: list[Exception | None] = []
+        done = trio.Event()
+
+        async def work() -> None:
+            try:
+                await self._reload()
+                outcome.append(None)
+            except Exception as e:  # noqa: BLE001 - raised below, to whoever asked
+                outcome.append(e)
+            finally:
+                done.set()
+
+        self._tasks.start_soon(work)
+        await done.wait()
+        error = outcome[0] if outcome else Unavailable("the daemon is stopping")
+        if error is not None:
+            raise error
 
     def quit(self) -> None:
         """Stop; `run` returns when everything is stored and closed."""
@@ -156,12 +178,14 @@ class Agent:
         self.ingest.processors = self._processors()
         try:
             async with trio.open_nursery() as outer:
+                self._tasks = outer
                 addresses = await outer.start(self.listeners.run)
                 await trio.to_thread.run_sync(self._open)
                 await outer.start(self.ingest.run, self.open_storage())
                 async with trio.open_nursery() as inputs:
-                    for component in self._components():
-                        await inputs.start(self.supervisor.supervise, component)
+                    async with self._reloading:  # a reload waits until all have started with the configuration of now
+                        for component in self._components():
+                            await inputs.start(self.supervisor.supervise, component)
                     self.listeners.report(True)
                     task_status.started(addresses)
                     await self._stop.wait()
@@ -170,21 +194,32 @@ class Agent:
                     inputs.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
         finally:
+            self._tasks = None
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._close)
             self.stopped.set()
 
     async def watch_signals(self) -> None:
         """Stop on SIGINT and SIGTERM, reload on SIGHUP; a task for programs whose only job is the agent."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
-            async for number in received:
-                if number != signal.SIGHUP:
-                    self.quit()
-                    return
-                with suppress(TinyObsError):  # logged and counted where it happened; the running one stays
-                    await self.reload()
+        async with trio.open_nursery() as reloads:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+                async for number in received:
+                    if number != signal.SIGHUP:
+                        break
+                    if not self._reloading.statistics().tasks_waiting:  # the one that waits reads the file as it is now
+                        reloads.start_soon(self._try_reload)
+            self.quit()
+            reloads.cancel_scope.cancel()
 
     # -- private -----------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        async with self._reloading:
+            await self.config_source.reload(self._apply)
+
+    async def _try_reload(self) -> None:
+        with suppress(TinyObsError):  # logged and counted where it happened; the running configuration stays
+            await self.reload()
 
     def _open(self) -> None:
         self.storage = self.host.hook.tinyobs_storage(url=self.settings.storage_url, services=self)
@@ -218,8 +253,8 @@ class Agent:
             self.listeners.reconfigure(config.tinyobs.web)
         failed = []
         for name, component in list(self.supervisor.components.items()):
-            if self.supervisor.states[name].status is Status.BACKING_OFF:
-                continue  # it reads the configuration when it starts again
+            if self.supervisor.states[name].status is not Status.RUNNING:
+                continue  # the supervisor sees to it that what starts gets the newest one
             try:
                 await component.reconfigure(config)
             except Exception as e:  # whatever a component raises, the others take over the configuration

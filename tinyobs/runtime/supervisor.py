@@ -7,7 +7,7 @@ again.  `except*` stands here so that no component needs it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import trio
@@ -26,8 +26,12 @@ log = structlog.get_logger("supervisor")
 class Supervisor:
     """The components of one agent and their states, by name."""
 
-    def __init__(self, clock: Clock, on_status: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_status: Callable[[str, str, str], None], config: Callable[[], Any] = lambda: None
+    ) -> None:
+        """config: the running configuration; one that changes while a component starts is handed to it then."""
         self._clock = clock
+        self._config = config
         self._on_status = on_status
         self.states: dict[str, ComponentState] = {}
         self.components: dict[str, Component] = {}
@@ -43,11 +47,18 @@ class Supervisor:
         state = self.states[component.name] = ComponentState(component.name, since_ms=self._clock.now_ms())
         backoff = BACKOFF_FIRST_SECONDS
         announced = False
+        crash: BaseException | None = None
         try:
             while True:
-                self.components[component.name] = component
-                began = trio.current_time()
-                crash = await self._run_once(component, state, None if announced else task_status)
+                began, config = trio.current_time(), self._config()
+                try:
+                    if crash is not None:
+                        component = component.restart()
+                except Exception as e:  # noqa: BLE001 - of whatever kind it is, it is one more crash
+                    crash = e
+                else:
+                    self.components[component.name] = component
+                    crash = await self._run_once(component, config, state, None if announced else task_status)
                 announced = True
                 if crash is None:
                     return
@@ -57,20 +68,25 @@ class Supervisor:
                 log.error("component crashed", component=component.name, retry_in_s=backoff, exc_info=crash)
                 await trio.sleep(backoff)
                 backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
-                component = component.restart()
                 self._move(state, Status.STARTING)
         finally:
             self._move(state, Status.STOPPED)
             self.components.pop(component.name, None)
 
     async def _run_once(
-        self, component: Component, state: ComponentState, task_status: trio.TaskStatus[None] | None
+        self, component: Component, config: Any, state: ComponentState, task_status: trio.TaskStatus[None] | None
     ) -> BaseException | None:
-        """Run the component once; return what it crashed with, None when it ended well."""
+        """Run the component once; return what it crashed with, None when it ended well.
+
+        config: the configuration that the component starts with.
+        """
         crash: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._start, component)
+                while config is not self._config():
+                    config = self._config()
+                    await component.reconfigure(config)
                 self._move(state, Status.RUNNING)
                 if task_status is not None:
                     task_status.started()
