@@ -95,7 +95,7 @@ def test_pairs_of_gives_any_series():
 
 def test_layouts_are_recognised_and_bounded(monkeypatch):
     """The same sequence is the same layout; beyond the limit the table begins anew."""
-    monkeypatch.setattr(wal_layouts, "REFS_MAX", 10)
+    monkeypatch.setattr(wal_layouts, "REFS_MAX", 10 + 2 * wal_layouts.LAYOUT_REFS)
     table = LayoutTable()
     one = table.find(np.array([3, 1, 2], np.uint32))
     assert table.find(np.array([3, 1, 2], np.uint32)) is one

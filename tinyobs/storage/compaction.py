@@ -10,7 +10,7 @@ have a sample for the same series and time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -37,8 +37,13 @@ CROWD: Final = 8
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
-def plan_merge(entries: Sequence[SegmentEntry], options: EngineOptions) -> tuple[int, list[SegmentEntry]]:
-    """Return (level, segments to merge into one of that level, in order of age); an empty list when all is well."""
+def plan_merge(
+    entries: Sequence[SegmentEntry], options: EngineOptions, left_out: Collection[int] = ()
+) -> tuple[int, list[SegmentEntry]]:
+    """Return (level, segments to merge into one of that level, in order of age); an empty list when all is well.
+
+    left_out: numbers of segments that cannot be merged.
+    """
     newest = max((e.maxt_ms for e in entries), default=0)
     width, level = options.block_ms, 1
     while width <= options.segment_ms_max:
@@ -46,11 +51,28 @@ def plan_merge(entries: Sequence[SegmentEntry], options: EngineOptions) -> tuple
         for e in entries:
             if e.mint_ms // width == e.maxt_ms // width:
                 groups.setdefault(e.mint_ms // width, []).append(e)
-        for number, group in sorted(groups.items()):
-            if _is_worth_it(group[:INPUTS_MAX], complete=(number + 1) * width <= newest):
-                return level, group[:INPUTS_MAX]
+        for number, stretch in sorted(groups.items()):
+            for group in _mergeable(entries, [e for e in stretch if e.sequence not in left_out]):
+                if _is_worth_it(group[:INPUTS_MAX], complete=(number + 1) * width <= newest):
+                    return level, group[:INPUTS_MAX]
         width, level = width * WIDER, level + 1
     return 0, []
+
+
+def _mergeable(entries: Sequence[SegmentEntry], stretch: Sequence[SegmentEntry]) -> Iterator[list[SegmentEntry]]:
+    """Yield the parts of a stretch whose merging leaves the order of age as it is wherever segments overlap.
+
+    The result stands in the place of the youngest input, so no other segment between two inputs may overlap the older.
+    """
+    wanted = {e.sequence for e in stretch}
+    group: list[SegmentEntry] = []
+    for e in entries:
+        if e.sequence in wanted:
+            group.append(e)
+        elif any(e.mint_ms <= g.maxt_ms and e.maxt_ms >= g.mint_ms for g in group):
+            yield group
+            group = []
+    yield group
 
 
 def _is_worth_it(group: Sequence[SegmentEntry], *, complete: bool) -> bool:

@@ -37,6 +37,7 @@ from .posix_disk import PosixDisk
 from .querier import EngineQuerier
 from .recovery import recover
 from .reporting import report_cardinality, report_statistics
+from .segment_reader import SegmentReader
 from .segment_set import SegmentSet
 from .series_index import SeriesIndex
 from .upkeep import Upkeep
@@ -185,7 +186,7 @@ class Engine(Storage):
     def _stored(self, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int, pending: Sequence[Entry]) -> Found:
         """Return (place in refs, time, value) of what is stored or pending for distinct ascending series."""
         parts: list[Part] = self.segments.find(self.registry, refs, mint_ms, maxt_ms)
-        parts += self.head.view().find(refs, mint_ms, maxt_ms).read(0, len(refs))
+        parts += self._current()[0].find(refs, mint_ms, maxt_ms).read(0, len(refs))
         for entry in pending:
             mine = np.flatnonzero(np.isin(entry.layout.refs, refs))
             place = np.searchsorted(refs, entry.layout.refs[mine])
@@ -224,12 +225,15 @@ class Engine(Storage):
 
     def querier(self, mint_ms: int, maxt_ms: int) -> EngineQuerier:
         """Return a consistent view of the samples from `mint_ms` to `maxt_ms`, both included.  Any thread."""
-        with self._lock:
-            view = self._view
-            if view is None:
-                view = self._view = self.head.view()
-            readers = self.segments.readers
+        view, readers = self._current()
         return EngineQuerier(view, readers, self.registry, self.index, mint_ms, maxt_ms)
+
+    def _current(self) -> tuple[HeadView, tuple[SegmentReader, ...]]:
+        """Return what head and segments hold; the lock keeps the head's list of open views whole."""
+        with self._lock:
+            if self._view is None:
+                self._view = self.head.view()
+            return self._view, self.segments.readers
 
     def metadata(self) -> Mapping[str, MetricMetadata]:
         """Return what is known of metric families, by family name.  Any thread; never changed in place."""
@@ -237,8 +241,12 @@ class Engine(Storage):
 
     def statistics(self) -> EngineStatistics:
         """Return the figures of this moment.  Any thread."""
+        try:
+            free = self.disk.free_bytes()  # not under the lock: a disk may take its time
+        except OSError:
+            free = 0
         with self._lock:
-            return report_statistics(self)
+            return report_statistics(self, free)
 
     def cardinality(self, top: int = 10) -> CardinalityReport:
         """Return what /api/v1/status/tsdb shows; `top` entries a list.  Any thread; slow with many series."""

@@ -11,17 +11,13 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-def report_statistics(engine: Engine) -> EngineStatistics:
+def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
     """Return the statistics; to be called under the engine's lock."""
     head, wal, upkeep, counts = engine.head, engine.wal, engine.upkeep, engine.counts
     recovered, entries = engine.recovered, engine.segments.entries
     has_head = head.max_ms >= head.min_ms
     low = min([head.min_ms, *(c.min_ms for c in head.frozen), *(e.mint_ms for e in entries)])
     high = max([head.max_ms, *(c.max_ms for c in head.frozen), *(e.maxt_ms for e in entries)])
-    try:
-        free = engine.disk.free_bytes()
-    except OSError:
-        free = 0
     return EngineStatistics(
         head_series=head.series_count,
         head_chunks=len(head.chunks) + len(head.frozen),
@@ -56,7 +52,7 @@ def report_statistics(engine: Engine) -> EngineStatistics:
         unlisted_files_removed=len(recovered.removed),
         min_time_ms=low if high >= low else 0,
         max_time_ms=high if high >= low else 0,
-        free_bytes=free,
+        free_bytes=free_bytes,
     )
 
 

@@ -17,13 +17,14 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
+from ..errors import StorageError
 from ..model.matchers import equal
 from ..model.registry import SeriesRegistry
 from .assemble import Part
 from .disk import Disk
 from .head_rows import Runs
 from .layout import SEGMENT_FOLDER, WAL_FOLDER, segment_name, wal_name, wal_sequence
-from .manifest import Manifest, SegmentEntry, write_manifest
+from .manifest import Manifest, SegmentEntry, read_manifest, write_manifest
 from .options import EngineOptions
 from .page_cache import PageCache
 from .segment_format import SegmentInfo
@@ -84,8 +85,22 @@ class SegmentSet:
         """Make a change durable, then visible, then remove what is no longer needed.
 
         Added segments stand where the last removed one stood, else at the end.  publish: runs a change of memory under
-        the engine's lock.  Raises `OSError`; nothing has changed then as far as memory is concerned.
+        the engine's lock.  Raises `OSError`; nothing has changed then as far as memory is concerned, and the files of
+        the added segments are gone unless a manifest may list them.
         """
+        try:
+            self._replace(removed, added, publish, wal_first)
+        except BaseException:
+            self._give_up(added)
+            raise
+
+    def _replace(
+        self,
+        removed: Sequence[SegmentEntry],
+        added: Sequence[SegmentEntry],
+        publish: Callable[[Callable[[], None]], None],
+        wal_first: int | None,
+    ) -> None:
         if added:
             self.disk.sync_folder(SEGMENT_FOLDER)
         fresh = {e.sequence: self._open(e) for e in added}
@@ -133,6 +148,15 @@ class SegmentSet:
 
     def _open(self, entry: SegmentEntry) -> SegmentReader:
         return SegmentReader(self.disk, segment_name(entry.sequence), self.cache)
+
+    def _give_up(self, added: Sequence[SegmentEntry]) -> None:
+        """Remove segments that no manifest lists: on a full disk they would take the room that it lacks."""
+        with contextlib.suppress(OSError, StorageError):
+            on_disk = read_manifest(self.disk)
+            listed = {e.sequence for e in (on_disk or self.manifest).segments}
+            for e in added:
+                if e.sequence not in listed:
+                    self.disk.remove(segment_name(e.sequence))
 
     def _remove_unneeded(self, gone: set[int], wal_first: int) -> None:
         """Remove files that the manifest no longer lists; what fails here is removed at the next start."""

@@ -55,7 +55,11 @@ class SegmentWriter:
         self._zstd_level = zstd_level
         self._file = disk.create(name)
         self._size = 0
-        self._append(HEADER)
+        try:
+            self._append(HEADER)
+        except OSError:
+            self.abort()
+            raise
         self._pending: list[tuple[I64, I64, F64]] = []
         self._pending_series = self._pending_samples = 0
         self._pages = [array("q") for _ in range(7)]

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import CorruptionError, StorageError
 from .compaction import Merge, plan_merge
 from .cut import Cut
+from .layout import segment_name
 from .memory import return_free_memory
 from .retention import plan_drop
 
@@ -36,6 +37,8 @@ class Upkeep:
         self._keep_since_ms = 0
         self._not_before_ms = -(2**63)
         self._last_cut_ms = -(2**63)
+        self._damaged: set[int] = set()
+        """Segments that could not be read: merging leaves them out until restart, so that it goes on elsewhere."""
         self.cut_count = 0
         self.merge_count = 0
         self.dropped_count = 0
@@ -48,7 +51,7 @@ class Upkeep:
         """Do one slice; tell whether more is waiting."""
         try:
             self._engine.wal.sync_when_due()
-            if now_ms < self._not_before_ms:
+            if 0 < self._not_before_ms - now_ms <= PAUSE_MS:  # a longer wait means that the clock was put back
                 return False
             if self._cut is not None:
                 return self._go_on_cutting()
@@ -57,7 +60,10 @@ class Upkeep:
             return self._begin(now_ms)
         except (OSError, CorruptionError, StorageError) as e:
             self.failure_count += 1
-            self.corruption_count += isinstance(e, CorruptionError)
+            if isinstance(e, CorruptionError):
+                self.corruption_count += 1
+                entries = self._engine.segments.entries
+                self._damaged.update(x.sequence for x in entries if segment_name(x.sequence) == e.file)
             self.last_failure = str(e)
             self._not_before_ms = now_ms + PAUSE_MS
             self.abandon()
@@ -86,7 +92,7 @@ class Upkeep:
             segments.replace(drop, (), engine.publish)
             self.dropped_count += len(drop)
             return True
-        level, inputs = plan_merge(segments.entries, engine.options)
+        level, inputs = plan_merge(segments.entries, engine.options, self._damaged)
         if inputs:
             reader_of = {e.sequence: r for e, r in zip(segments.entries, segments.readers, strict=True)}
             pairs = [(e, reader_of[e.sequence]) for e in inputs]
@@ -111,7 +117,7 @@ class Upkeep:
         if head.chunk_bytes > options.head_bytes_max:
             return True
         slack = options.block_ms // _SLACK
-        if now_ms - self._last_cut_ms < slack:
+        if 0 <= now_ms - self._last_cut_ms < slack:
             return False
         return head.min_ms // options.block_ms < (head.max_ms - slack) // options.block_ms
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 REFS_MAX: Final = 4 << 20
 """Refs held by all layouts together (12 bytes each); beyond it the table starts anew."""
+LAYOUT_REFS: Final = 36
+"""What a layout costs besides its refs, counted in refs: 450 bytes."""
 
 
 @define(eq=False)
@@ -43,11 +45,11 @@ class LayoutTable:
         key = refs.tobytes()
         found = self._by_bytes.get(key)
         if found is None:
-            if self._refs_count + len(refs) > REFS_MAX:
+            if self._refs_count + len(refs) + LAYOUT_REFS > REFS_MAX:
                 self.clear()
             own = np.frombuffer(key, np.uint32)
             found = self._by_bytes[key] = Layout(len(self._by_bytes), own, _are_unique(own), self._generation)
-            self._refs_count += len(refs)
+            self._refs_count += len(refs) + LAYOUT_REFS
         return found
 
     def is_current(self, layout: Layout) -> bool:

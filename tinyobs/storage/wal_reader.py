@@ -19,9 +19,9 @@ from attrs import define
 from numpy.typing import NDArray
 
 from ..codec.framing import Damage, Frame, frames
-from ..errors import CorruptionError, FormatVersionError
+from ..errors import CorruptionError, FormatVersionError, WireError
 from ..model.metadata import MetricMetadata
-from ..model.registry import SeriesRegistry, encode_block
+from ..model.registry import SeriesRegistry, encode_block, read_varint
 from . import wal_format as fmt
 from .disk import Disk
 from .layout import WAL_FOLDER, wal_name, wal_sequence
@@ -195,7 +195,12 @@ class _Session:
     def _take_series(self, record: fmt.SeriesRecord) -> None:
         blocks, intern = self._block_of_pair, self._registry.intern_block
         starts, ids = record.starts.tolist(), record.pair_ids.tolist()
-        refs = [intern(b"".join([blocks[i] for i in ids[a:b]])) for a, b in pairwise(starts)]
+        refs = []
+        for a, b in pairwise(starts):
+            try:
+                refs.append(intern(b"".join([blocks[i] for i in ids[a:b]])))
+            except WireError:  # labels that nobody may push, but that a rule or a target may have
+                refs.append(self._registry.intern(tuple([_pair_of(blocks[i]) for i in ids[a:b]])))
         highest = int(record.numbers.max(initial=0))
         if highest >= len(self._ref_of_number):
             longer = np.full(max(highest + 1, 2 * len(self._ref_of_number)), NO_REF, np.uint32)
@@ -208,6 +213,17 @@ class _Session:
         if (refs == NO_REF).any():
             raise ValueError("a series that was never defined")
         return refs
+
+
+def _pair_of(block: bytes) -> tuple[str, str]:
+    """Return the one (name, value) of a label block, whatever text it holds."""
+    texts = []
+    _, at = read_varint(block, 1)
+    for _ in range(2):
+        size, at = read_varint(block, at + 1)
+        texts.append(block[at : at + size].decode("utf-8", "surrogatepass"))
+        at += size
+    return texts[0], texts[1]
 
 
 @define(eq=False)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,8 @@ from .wal_layouts import Layout, LayoutTable
 
 SERIES_PER_RECORD: Final = 65_536
 """Series that one record defines at most."""
+TEXT_PER_RECORD: Final = 16 << 20
+"""Characters of label texts or metadata in one record, about: a reader refuses records of more than 256 MiB."""
 OUT_OF_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says when the disk is full; anything else is a failure."""
 
@@ -84,11 +87,13 @@ class WalWriter:
         self._refuse_after_failure()
         if self._file.size >= self._options.wal_file_bytes_max:
             self._rotate()
-        records: list[tuple[fmt.RecordType, bytes]] = []
-        if metadata:
-            records.append((fmt.RecordType.METADATA, fmt.encode_metadata(metadata)))
-        for entry in entries:
-            self._encode_entry(entry, records)
+        try:
+            records = _metadata_records(metadata)
+            for entry in entries:
+                self._encode_entry(entry, records)
+        except BaseException:  # out of memory, say: what counts as defined by now will not be in the log
+            self._forget_definitions()
+            raise
         self._append(records)
         if self._options.sync is SyncMode.ALWAYS:
             self.sync()
@@ -111,7 +116,8 @@ class WalWriter:
 
     def sync_when_due(self) -> None:
         """Do what the `interval` mode promises; to be called now and then."""
-        due = self._clock() - self._synced_at_ms >= self._options.sync_interval_ms
+        waited_ms = self._clock() - self._synced_at_ms
+        due = not 0 <= waited_ms < self._options.sync_interval_ms  # a clock that was put back tells nothing
         if self._options.sync is SyncMode.INTERVAL and due and not self.failure:
             self.sync()
 
@@ -124,15 +130,17 @@ class WalWriter:
         self._refuse_after_failure()
         self._rotate()
         self._forget_definitions()
-        records: list[tuple[fmt.RecordType, bytes]] = []
-        if metadata:
-            records.append((fmt.RecordType.METADATA, fmt.encode_metadata(metadata)))
-        for i in range(0, len(newest.numbers), SERIES_PER_RECORD):
-            part = slice(i, i + SERIES_PER_RECORD)
-            numbers = newest.numbers[part]
-            self._define_series(numbers, records)
-            record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
-            records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
+        try:
+            records = _metadata_records(metadata)
+            for i in range(0, len(newest.numbers), SERIES_PER_RECORD):
+                part = slice(i, i + SERIES_PER_RECORD)
+                numbers = newest.numbers[part]
+                self._define_series(numbers, records)
+                record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
+                records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
+        except BaseException:
+            self._forget_definitions()
+            raise
         self._append(records)
         self.sync()
         return self.sequence
@@ -171,7 +179,8 @@ class WalWriter:
             unknown = np.unique(ids[~self._defined_pairs[ids]])
             if len(unknown):
                 pairs = [self._registry.pair(p) for p in unknown.tolist()]
-                records.append((fmt.RecordType.PAIRS, fmt.encode_pairs(unknown, pairs)))
+                for a, b in _cut_texts([len(n) + len(v) for n, v in pairs]):
+                    records.append((fmt.RecordType.PAIRS, fmt.encode_pairs(unknown[a:b], pairs[a:b])))
                 self._defined_pairs[unknown] = True
             records.append((fmt.RecordType.SERIES, fmt.encode_series(fmt.SeriesRecord(part, starts, ids))))
         self._defined_series[fresh] = True
@@ -217,12 +226,15 @@ class WalWriter:
     def _create(self, sequence: int) -> File:
         """Create a log file with its header, durably."""
         name = wal_name(sequence)
+        file: File | None = None
         try:
             file = self._disk.create(name)
             file.append(fmt.encode_file_header(sequence, self._session))
             file.sync()
             self._disk.sync_folder(WAL_FOLDER)
         except OSError as e:
+            if file is not None:
+                file.close()
             if e.errno not in OUT_OF_SPACE:
                 raise self._failed("creating a log file", e) from e
             try:
@@ -243,6 +255,23 @@ class WalWriter:
     def _refuse_after_failure(self) -> None:
         if self.failure:
             raise ReadOnlyError(f"{self.failure}; no more samples are taken until restart")
+
+
+def _metadata_records(metadata: Mapping[str, MetricMetadata]) -> list[tuple[fmt.RecordType, bytes]]:
+    items = list(metadata.items())
+    cuts = _cut_texts([len(name) + len(m.help) + len(m.unit) for name, m in items])
+    return [(fmt.RecordType.METADATA, fmt.encode_metadata(dict(items[a:b]))) for a, b in cuts]
+
+
+def _cut_texts(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the ranges (first, last + 1) in which texts of these lengths go into records."""
+    cuts, size = [0], 0
+    for i, length in enumerate(lengths):
+        size += length
+        if size > TEXT_PER_RECORD and i > cuts[-1]:
+            cuts.append(i)
+            size = length
+    return list(pairwise([*cuts, len(lengths)])) if lengths else []
 
 
 def grow(column: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
