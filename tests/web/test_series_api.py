@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from web_fakes import FakeQueryable
 
+from tinyobs.web.api_v1 import series
 from tinyobs.web.api_v1.parameters import TIME_MS_MAX, TIME_MS_MIN
 from tinyobs.web.api_v1.series import unescape_name
 
@@ -104,3 +105,25 @@ async def test_an_empty_time_range_has_nothing(make_client: Any) -> None:
 def test_names_are_unescaped_as_upstream(escaped: str, name: str) -> None:
     """`__` is an underscore, `_hex_` a code point; anything else leaves the text alone."""
     assert unescape_name(escaped) == name
+
+
+async def test_a_question_that_was_quick_is_answered_in_the_event_loop(
+    make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the first time is a thread needed; another time range is the same question, another limit is not."""
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    threads = []
+    run_sync = series.trio.to_thread.run_sync
+
+    async def counted(work: Any, **settings: Any) -> Any:
+        threads.append(work)
+        return await run_sync(work, **settings)
+
+    monkeypatch.setattr(series.trio.to_thread, "run_sync", counted)
+    client = make_client()
+    path = "/api/v1/series?match[]=up"
+    first = await client.get(path)
+    for query, needed in (("", 1), ("&start=0&end=9999999999", 1), ("&limit=1", 2), ("&limit=1", 2)):
+        answer = await client.get(path + query)
+        assert len(threads) == needed
+        assert answer.json()["data"] == first.json()["data"][: 1 if query.startswith("&limit") else None]
