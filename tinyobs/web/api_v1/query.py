@@ -123,7 +123,7 @@ def _thread_check(deadline: float) -> Callable[[], None]:
     def check() -> None:
         try:
             trio.from_thread.check_cancelled()
-        except trio.Cancelled:
+        except trio.Cancelled:  # noqa: ASYNC104 - in a thread; it is told to the engine in its own words
             raise QueryCanceled("query was canceled in expression evaluation") from None
         if time.monotonic() > deadline:
             raise QueryTimeout("query timed out in expression evaluation")
