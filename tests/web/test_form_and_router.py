@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tinyobs.abc import Route
-from tinyobs.web.form import FIELDS_MAX, read_form
+from tinyobs.web import form as form_module
+from tinyobs.web.form import FIELDS_MAX, FORM_BYTES_MAX, THREAD_BYTES_MIN, read_form
 from tinyobs.web.problem import ApiError, HttpError
 from tinyobs.web.router import Router
 
@@ -48,6 +50,32 @@ async def test_the_number_of_parameters_is_bounded() -> None:
     """Too many are a bad request."""
     with pytest.raises(ApiError, match="more than 10000 parameters"):
         await read_form(request(b"&".join([b"a=1"] * (FIELDS_MAX + 1))))
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+async def test_the_size_of_a_form_is_bounded() -> None:
+    """A larger one is a bad request, before any of it is decoded."""
+    await read_form(request(b"", "POST", b"a=" + b"x" * (FORM_BYTES_MAX - 2), FORM))
+    with pytest.raises(ApiError, match="larger than 10485760 bytes"):
+        await read_form(request(b"", "POST", b"a=" + b"x" * (FORM_BYTES_MAX - 1), FORM))
+
+
+async def test_a_large_form_does_not_hold_up_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is decoded in a worker thread; a small one at once."""
+    threads = []
+    original = form_module._collect
+
+    def collect(raw: bytes, into: dict[str, list[str]]) -> None:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        original(raw, into)
+
+    monkeypatch.setattr(form_module, "_collect", collect)
+    for size in (8, THREAD_BYTES_MIN):
+        form = await read_form(request(b"", "POST", b"query=" + b"%41" * size, FORM))
+        assert form.get("query") == "A" * size
+    assert threads == [False, False, True, False]
 
 
 async def handler(request: Request) -> Response:

@@ -96,6 +96,20 @@ async def test_malformed_requests_are_400(bad: bytes) -> None:
     assert (await ask(bad)).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 6\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"POST /x HTTP/1.0\r\nhost: t\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n",
+    ],
+)
+async def test_a_request_with_two_lengths_ends_the_connection(head: bytes) -> None:
+    """What a proxy took for its body is never answered as a request of its own."""
+    answer = await ask(head + b"0\r\n\r\n" + GET)
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 async def test_a_cut_body_never_reaches_the_end_of_a_handler() -> None:
     """A client that stops half way has sent no request."""
     ended = False

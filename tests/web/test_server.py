@@ -182,6 +182,17 @@ async def test_connections_above_the_limit_wait() -> None:
         await second.aclose()
 
 
+async def test_a_quiet_address_takes_no_connection_from_a_busy_one() -> None:
+    """With one connection allowed, each of two addresses can have it."""
+    server = make_server(options=ServerOptions(connections_max=1), addresses=["127.0.0.1:0", "127.0.0.1:0"])
+    async with running(server) as urls:
+        for url in (urls[0], urls[0], urls[1], urls[1]):
+            stream = await connect(url)
+            await stream.send_all(GET)
+            await read_answer(stream)
+            await stream.aclose()
+
+
 async def test_a_head_that_is_too_large_is_refused() -> None:
     """A limit in bytes holds for line and headers together."""
     async with running(make_server(options=ServerOptions(head_bytes_max=1000))) as [url]:

@@ -77,11 +77,21 @@ class Http1Connection:
                     event = self._h11.next_event()
                     if event is h11.NEED_DATA:
                         self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
+                    elif isinstance(event, h11.Request):
+                        return await self._unambiguous(event)
                     else:
-                        return event if isinstance(event, h11.Request) else None
+                        return None
         except h11.RemoteProtocolError as e:
             await self._refuse(e.error_status_hint)
         return None
+
+    async def _unambiguous(self, request: h11.Request) -> h11.Request | None:
+        """Refuse a request with two lengths: a proxy before us may go by the other one (RFC 9112, section 6.3)."""
+        names = {name for name, _ in request.headers}
+        if b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1"):
+            await self._refuse(400)
+            return None
+        return request
 
     async def _refuse(self, status: int) -> None:
         """Answer what is no request."""

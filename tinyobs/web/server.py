@@ -100,6 +100,8 @@ class Server:
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
         while True:
             token = object()
+            # A slot is taken when somebody is there to fill it: else a quiet address would keep one from a busy one.
+            await trio.lowlevel.wait_readable(listener.socket)
             await self._slots.acquire_on_behalf_of(token)
             try:
                 stream = await listener.accept()
