@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
 
@@ -110,3 +112,53 @@ async def test_a_reload_starts_and_ends_exporters(services, patient_clock):
     stays = [v for _, v in services.samples("x")['x{instance="i", job="stays"}']]
     assert (stays[0], stays[-1]) == (1.0, 2.0)
     assert newest(services, 'z{instance="i", job="comes"}') == 1
+
+
+async def test_an_exporter_that_yields_nonsense_is_down(services):
+    """It fails alone: the others of the component go on."""
+    exporter = Fake(families=[gauge("x", "", 1)])
+    loop = ExporterLoop(exporter, services)
+    await loop.collect(1000)
+    for nonsense in (None, [None], [gauge("x", "", 1, a=7)]):
+        exporter.families = nonsense
+        await loop.collect(2000)
+        assert newest(services, 'up{instance="i", job="job"}') == 0
+
+
+async def test_an_exporter_that_hangs_does_not_hold_up_the_end(services):
+    """Its thread is left behind."""
+    hung, begun = threading.Event(), threading.Event()
+
+    class Hung(Fake):
+        def collect(self):
+            begun.set()
+            hung.wait(10)
+            return []
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ExporterLoop(Hung(), services).collect, 1000)
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.cancel_scope.cancel()
+    hung.set()
+
+
+async def test_a_reload_whose_exporters_cannot_be_made_leaves_the_running_ones(services, patient_clock, monkeypatch):
+    """The same configuration can be tried again."""
+    services.in_process = [Fake(families=[gauge("x", "", 1)])]
+    source = InProcess(services)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(source.run)
+        await trio.sleep(1)
+        changed = loader.parse("global: {scrape_interval: 20s}", "test.yml")
+        with monkeypatch.context() as broken:
+            broken.setattr(services, "exporters", lambda: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await source.reconfigure(changed)
+        count = len(services.batches)
+        await trio.sleep(30)
+        assert len(services.batches) > count
+        services.in_process = []
+        await source.reconfigure(changed)
+        assert is_stale_value(newest(services, 'x{instance="i", job="job"}'))
+        nursery.cancel_scope.cancel()

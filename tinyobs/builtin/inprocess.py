@@ -67,11 +67,11 @@ class InProcess(Source):
         wanted = (config.tinyobs, config.global_config)
         if wanted == self._applied:
             return
-        self._applied = wanted
+        loops = [ExporterLoop(exporter, self._services) for exporter in self._services.exporters()]
+        self._applied = wanted  # from here on nothing fails: the exporters that run go on until there are others
         earlier = {loop.target: loop for loop, _ in self._running}
         for _, scope in self._running:
             scope.cancel()
-        loops = [ExporterLoop(exporter, self._services) for exporter in self._services.exporters()]
         self._running = [(loop, trio.CancelScope()) for loop in loops]
         for loop, scope in self._running:
             if loop.target in earlier:
@@ -124,12 +124,14 @@ class ExporterLoop:
         """Collect once and store the outcome with timestamp `at_ms`."""
         began = trio.current_time()
         try:
-            families = await trio.to_thread.run_sync(self._exporter.collect)
+            # Whoever stops does not wait for an exporter that hangs, on a dead network file system for one.
+            families = await trio.to_thread.run_sync(self._exporter.collect, abandon_on_cancel=True)
+            columns = self._columns(families)
         except Exception as e:  # noqa: BLE001 - an exporter of a plugin may raise anything
             log.error("exporter failed", exporter=self._exporter.name, error=f"{type(e).__name__}: {e}")
             refs, values, news, up = _NONE, np.empty(0), {}, 0.0
         else:
-            refs, values, news, up = *self._columns(families), 1.0
+            refs, values, news, up = *columns, 1.0
         took = trio.current_time() - began
         current = np.unique(refs)
         gone = np.setdiff1d(self._current, current, assume_unique=True)

@@ -97,11 +97,16 @@ class Limits(Processor):
         if limits.labels_per_series_max and len(labels) > limits.labels_per_series_max:
             return f"{lb.metric_name(labels)} has {len(labels)} labels (labels_per_series_max {limits.labels_per_series_max})"
         for name, value in labels:
-            if limits.label_name_bytes_max and len(name.encode()) > limits.label_name_bytes_max:
+            if limits.label_name_bytes_max and _is_longer(name, limits.label_name_bytes_max):
                 return f"label name {name[:80]!r} is too long (label_name_bytes_max {limits.label_name_bytes_max})"
-            if limits.label_value_bytes_max and len(value.encode()) > limits.label_value_bytes_max:
+            if limits.label_value_bytes_max and _is_longer(value, limits.label_value_bytes_max):
                 return f"the value of label {name!r} is too long (label_value_bytes_max {limits.label_value_bytes_max})"
         return ""
+
+
+def _is_longer(text: str, bytes_max: int) -> bool:
+    """Tell whether a text is longer as UTF-8; a character has four bytes at most, so few texts need to be encoded."""
+    return len(text) * 4 > bytes_max and len(text.encode()) > bytes_max
 
 
 def _without(batch: Batch, bad: NDArray[np.bool_]) -> Batch:

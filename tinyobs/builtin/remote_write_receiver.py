@@ -12,15 +12,16 @@ from typing import Final
 import trio
 
 from ..abc import Route, Services
-from ..exposition.remote_write import Decoded, decode
+from ..exposition.remote_write import Decoded, decode, decoded_bytes
 from ..hookspecs import hookimpl
 from ..model import labels as lb
 from ..model.batch import AppendResult, Batch, Refused
 from ..web.api_v1.write import write_routes
 from ..web.services import WriteOutcome
 
-DECODE_IN_THREAD_BYTES: Final = 1_000_000
-"""Bodies longer than this are decoded in a worker thread, so that they do not hold up the event loop."""
+DECODE_IN_THREAD_BYTES: Final = 256 << 10
+"""Bodies that are longer than this after decompression are decoded in a worker thread, so that they do not hold up the
+event loop: about 2000 samples, which take 2 ms, or 30 ms when all of their series are new."""
 
 _WORDS: Final = {
     Refused.OUT_OF_ORDER: "out of order sample",
@@ -48,7 +49,7 @@ class Receiver:
     async def receive(self, body: bytes) -> WriteOutcome:
         """Store a body; returns when it is durable.  Raises what `decode` and `Services.append` raise."""
         registry = self._services.registry
-        if len(body) > DECODE_IN_THREAD_BYTES:
+        if decoded_bytes(body) > DECODE_IN_THREAD_BYTES:
             decoded = await trio.to_thread.run_sync(decode, body, registry)
         else:
             decoded = decode(body, registry)

@@ -63,6 +63,14 @@ def decode(body: bytes, registry: SeriesRegistry, *, limits: WriteLimits | None 
     return decode_message(decompress(body, limits or WriteLimits()), registry)
 
 
+def decoded_bytes(body: bytes) -> int:
+    """Return the size of a snappy block after decompression as its head tells it, 0 where it has none."""
+    try:
+        return int(cramjam.snappy.decompress_raw_len(body))
+    except cramjam.DecompressionError:
+        return 0
+
+
 def decompress(body: bytes, limits: WriteLimits) -> bytes:
     """Return the content of a snappy block, whose length is checked first."""
     try:
