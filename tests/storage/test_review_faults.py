@@ -12,6 +12,7 @@ from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, batch, cont
 from tinyobs.errors import DiskFullError
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import LABEL_BYTES_MAX
+from tinyobs.storage import head as head_module
 from tinyobs.storage import wal_format, wal_layouts, wal_writer
 from tinyobs.storage.compaction import plan_merge
 from tinyobs.storage.head import Head
@@ -243,3 +244,24 @@ def test_many_small_layouts_are_bounded(monkeypatch):
     for i in range(1000):
         table.find(np.array([i], np.uint32))
         assert len(table._by_bytes) <= 100
+
+
+def test_rows_are_compressed_without_the_lock(monkeypatch):
+    """Readers do not wait while full rows, or all rows at a cut, are compressed."""
+    engine = open_engine(MemDisk())
+    compress, locked = head_module.compress_runs, []
+
+    def watched(*arguments):
+        locked.append(engine._lock.locked())
+        return compress(*arguments)
+
+    monkeypatch.setattr(head_module, "compress_runs", watched)
+    monkeypatch.setattr(head_module, "STAGED_ROWS", 1)
+    for i in range(30):
+        append(engine, [(A, NOW + i * 10_000, float(i)), (B, NOW + i * 10_000, float(i))])
+    expected = contents(engine)
+    maintain_all(engine, NOW)
+    assert engine.statistics().cuts_total == 1
+    assert contents(engine) == expected
+    assert len(locked) >= 4
+    assert not any(locked)

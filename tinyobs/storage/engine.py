@@ -148,8 +148,10 @@ class Engine(Storage):
             self._view = None  # a reader may have made one while the log was written
             for entry in entries:
                 self.head.add(entry.layout.refs, entry.times_ms, entry.values, entry.layout.unique)
-            self.head.compress_when_due()
             self._metadata = {**self._metadata, **metadata} if metadata else self._metadata
+        if self.head.is_compression_due:
+            sealed = self.head.seal()
+            self.publish(lambda: self.head.put_sealed(*sealed))
         self.counts.count(results, entries, self.head.series_created - created)
         return results
 

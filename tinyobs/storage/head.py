@@ -169,22 +169,36 @@ class Head:
 
     # -- sealing -----------------------------------------------------------------------------------------------
 
-    def compress_when_due(self) -> None:
-        """Compress the rows set aside when they have become many."""
-        if self._staged_count >= STAGED_ROWS:
-            self.compress()
+    @property
+    def is_compression_due(self) -> bool:
+        """Whether the rows set aside have become many."""
+        return self._staged_count >= STAGED_ROWS
 
     def compress(self) -> None:
         """Compress all rows set aside."""
-        if not self._staged:
-            return
-        rows = np.concatenate(self._staged)
-        self._staged, self._staged_count = [], 0
+        self.put_sealed(*self.seal())
+
+    def seal(self) -> tuple[Rows, list[HeadChunk]]:
+        """Return the rows set aside and the chunks that they make.
+
+        Changes nothing yet: the work may be long and needs no lock, `put_sealed` is short.
+        """
+        rows = np.concatenate([np.empty(0, np.int64), *self._staged])
         m = self.matrix
         rows = rows[np.lexsort((m.births[rows], m.refs[rows], ranks_of(m.refs[rows], self.ranks)))]
+        chunks: list[HeadChunk] = []
         for i in range(0, len(rows), STAGED_ROWS):
             part = rows[i : i + STAGED_ROWS]
-            self._publish(compress_runs(m.refs[part], read_rows(m, part, m.counts[part])))
+            chunks += compress_runs(m.refs[part], read_rows(m, part, m.counts[part]))
+        return rows, chunks
+
+    def put_sealed(self, rows: Rows, chunks: list[HeadChunk]) -> None:
+        """Put the result of `seal` in place of the rows."""
+        if not len(rows):
+            return
+        self._staged, self._staged_count = [], 0
+        self._publish(chunks)
+        m = self.matrix
         m.counts[rows] = 0
         self._reclaim()
         readers = [v for v in self._views if v() is not None]
@@ -192,6 +206,11 @@ class Head:
             self._retired.append((rows, readers))
         else:
             m.free(rows)
+
+    def set_all_aside(self) -> None:
+        """Set all rows aside, full or not; readers do not notice."""
+        rows = np.flatnonzero(self._row_of >= 0)
+        self._stage(self._row_of[rows].astype(np.int64))
 
     def unite(self, samples_max: int) -> tuple[int, int, list[HeadChunk]] | None:
         """Return (first, last, chunks): what chunks first .. last-1 become when rows of the same series are joined.
@@ -221,8 +240,7 @@ class Head:
     def freeze(self) -> None:
         """Make frozen chunks of everything."""
         assert not self.frozen
-        rows = np.flatnonzero(self._row_of >= 0)
-        self._stage(self._row_of[rows].astype(np.int64))
+        self.set_all_aside()
         self.compress()
         self.frozen = tuple(self.chunks)
         self.chunks, self.chunk_bytes, self._united = [], 0, 0

@@ -62,7 +62,6 @@ def recover(disk: Disk, registry: SeriesRegistry, progress: Callable[[float], No
         report = replay(disk, registry, manifest.wal_first, receiver, progress)
     else:
         report = ReplayReport(1)
-    receiver.head.compress_when_due()
     progress(1.0)
     return Recovered(manifest, receiver.head, receiver.known, report, time.perf_counter() - began, removed)
 
@@ -114,7 +113,8 @@ class _Receiver:
     ) -> None:
         self.head.ensure(len(self.registry))
         self.head.add(refs, times_ms, values, unique)
-        self.head.compress_when_due()
+        if self.head.is_compression_due:
+            self.head.compress()
 
     def newest(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         self.head.ensure(len(self.registry))

@@ -128,7 +128,14 @@ class Upkeep:
         head.ranks = engine.index.ranks
         self._keep_since_ms = head.max_ms - max(engine.options.block_ms, engine.options.out_of_order_window_ms)
         self._log_from = engine.wal.checkpoint(head.newest(self._keep_since_ms), engine.metadata())
-        engine.publish(head.freeze)
+        head.set_all_aside()
+        sealed = head.seal()
+
+        def freeze() -> None:
+            head.put_sealed(*sealed)
+            head.freeze()
+
+        engine.publish(freeze)
         refs = np.unique(np.concatenate([c.refs for c in head.frozen]))
         order = refs[engine.index.order(refs)]
         options, take = engine.options, engine.segments.take_sequence
