@@ -124,6 +124,7 @@ GOOD = request([encode_block((("__name__", "good"),))], int(time.time() * 1000),
         (compressed(b"\x0a\x04\x0a\x02\x0a\x05"), 400, "byte"),
         (GOOD[:-3], 400, "snappy"),
     ],
+    ids=["no block", "empty", "huge", "endless length", "endless varint", "cut label", "cut block"],
 )
 def test_malformed_remote_write_bodies(base, body, status, message):
     """Each is refused with what is wrong with it; nothing is stored."""

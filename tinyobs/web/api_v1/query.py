@@ -123,8 +123,9 @@ def _thread_check(deadline: float) -> Callable[[], None]:
     def check() -> None:
         try:
             trio.from_thread.check_cancelled()
-        except trio.Cancelled:  # noqa: ASYNC104 - in a thread; it is told to the engine in its own words
-            raise QueryCanceled("query was canceled in expression evaluation") from None
+        except trio.Cancelled:
+            # In a thread, where cancellation is no longer trio's business but the engine's.
+            raise QueryCanceled("query was canceled in expression evaluation") from None  # noqa: ASYNC104
         if time.monotonic() > deadline:
             raise QueryTimeout("query timed out in expression evaluation")
 
