@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 import tinyobs
 from tinyobs.config.http_client import (
@@ -18,7 +19,7 @@ from tinyobs.config.http_client import (
     TlsConfig,
     TlsVersion,
 )
-from tinyobs.http_client import Client, HttpError, has_credential_files
+from tinyobs.http_client import Client, HttpError, has_credential_files, tls_context
 from tinyobs.model.secrets import Secret
 from tinyobs.testing.targets import FakeTarget, fake_target
 
@@ -253,3 +254,53 @@ def test_a_key_does_not_show_in_messages():
     with pytest.raises(HttpError, match="inline certificates") as caught:
         Client(HttpClientConfig(tls_config=tls))
     assert "very secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", ["gehéim", " blank ", "tab\tin"])
+async def test_secrets_of_any_script_are_sent(secret):
+    """In UTF-8, without the blanks around them."""
+    config = HttpClientConfig(authorization=Authorization(credentials=Secret(secret)))
+    async with fake_target(FakeTarget()) as target:
+        assert (await fetch(f"http://{target.address}/", config))[0] == 200
+    (asked,) = target.requests
+    assert asked["authorization"] == f"Bearer {secret}".strip()
+
+
+@pytest.mark.parametrize("secret", ["top\nsecret", "top\rsecret", "top\0secret", "top\x7fsecret"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda secret: HttpClientConfig(authorization=Authorization(credentials=Secret(secret))),
+        lambda secret: HttpClientConfig(http_headers=(("X-Key", Header(secrets=(Secret(secret),))),)),
+    ],
+)
+async def test_a_secret_that_cannot_be_sent_is_not_shown(secret, make):
+    """The error names the header; it ends in the log and on the page of targets."""
+    async with fake_target(FakeTarget()) as target:
+        with pytest.raises(HttpError, match=r"the header (Authorization|X-Key) has a line break") as caught:
+            await fetch(f"http://{target.address}/", make(secret))
+    assert "top" not in str(caught.value)
+    assert target.requests == []
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_key_with_a_passphrase_is_refused(tmp_path, inline):
+    """Nobody is asked at the terminal."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    encrypted_pair(cert, key)
+    config = (
+        TlsConfig(cert=cert.read_text(), key=Secret(key.read_text()))
+        if inline
+        else TlsConfig(cert_file=str(cert), key_file=str(key))
+    )
+    with pytest.raises(HttpError, match="cannot use the TLS settings"):
+        tls_context(config)
+
+
+def encrypted_pair(cert, key):
+    """Write a certificate and its key, encrypted with a passphrase."""
+    issued = trustme.CA().issue_cert("localhost")
+    cert.write_bytes(issued.cert_chain_pems[0].bytes())
+    plain = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    kind, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key.write_bytes(plain.private_bytes(kind, form, serialization.BestAvailableEncryption(b"pass")))

@@ -8,6 +8,7 @@ files with certificates for each client.
 from __future__ import annotations
 
 import base64
+import re
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
@@ -28,6 +29,9 @@ REDIRECTS_MAX: Final = 10
 IDLE_SECONDS_MAX: Final = 300.0
 """How long a connection is kept for the next request, as in Prometheus."""
 SECRET_FILE_BYTES_MAX: Final = 1 << 20
+
+_NOT_SENT: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What a header cannot carry (RFC 9110, section 5.5)."""
 
 _VERSIONS: Final = {
     TlsVersion.TLS10: ssl.TLSVersion.TLSv1,
@@ -92,9 +96,8 @@ class Client:
         extensions = {"sni_hostname": self._server_name} if self._server_name else {}
         answer = None
         try:
-            request = self._client.build_request(
-                method, url, headers=[*(headers or {}).items(), *credentials], content=content, extensions=extensions
-            )
+            fields = [_field(*header) for header in (*(headers or {}).items(), *credentials)]
+            request = self._client.build_request(method, url, headers=fields, content=content, extensions=extensions)
             answer = await self._send(request)
             yield Answer(answer)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as e:
@@ -135,7 +138,7 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext:
         if config.max_version:
             context.maximum_version = _VERSIONS[config.max_version]
         if config.cert_file and config.key_file:
-            context.load_cert_chain(config.cert_file, config.key_file)
+            context.load_cert_chain(config.cert_file, config.key_file, password=_no_passphrase)
         elif config.cert or config.cert_file:
             _load_inline_chain(context, config)
     except (OSError, ssl.SSLError) as e:
@@ -173,6 +176,13 @@ def has_credential_files(config: HttpClientConfig) -> bool:
     )
 
 
+def _field(name: str, value: str) -> tuple[bytes, bytes]:
+    """Return a header as it is sent, in UTF-8; raises `HttpError`, which must not show a value that may be a secret."""
+    if _NOT_SENT.search(value):
+        raise HttpError(f"the value of the header {name} has a line break or another control character")
+    return name.encode(), value.strip(" \t").encode()
+
+
 def describe(error: Exception) -> str:
     """Return what an operator wants to read of a failed request."""
     return ": ".join(dict.fromkeys(_causes(error))) or type(error).__name__
@@ -207,4 +217,9 @@ def _load_inline_chain(context: ssl.SSLContext, config: TlsConfig) -> None:
             text = inline.reveal() if isinstance(inline, Secret) else inline
             path.touch(mode=0o600)
             path.write_text(text if text else Path(file).read_text())
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, password=_no_passphrase)
+
+
+def _no_passphrase() -> str:
+    """Answer OpenSSL's question for a passphrase with none: else it would ask at the terminal, and wait."""
+    return ""

@@ -79,3 +79,15 @@ def test_a_hash_that_is_none_is_refused() -> None:
     """A plain password in the file is a mistake that is found at the start."""
     with pytest.raises(ValueError, match='user "ann" is not a bcrypt hash'):
         Authenticator({"ann": "secret"})
+
+
+async def test_an_unknown_user_costs_as_much_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of an answer does not tell which users there are; bcrypt's cost is in its hashes."""
+    asked: list[bytes] = []
+    monkeypatch.setattr(authentication, "_matches", lambda password, hashed: bool(asked.append(hashed)))
+    users = {"ann": HASH, "bob": bcrypt.hashpw(b"secret", bcrypt.gensalt(5)).decode()}
+    with pytest.raises(HttpError):
+        await Authenticator(users).check(basic("eve", "secret"))
+    assert asked[0].startswith(b"$2b$05$")
+    monkeypatch.undo()
+    assert not authentication._matches(b"secret", asked[0])

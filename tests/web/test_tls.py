@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives import serialization
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from test_server import connect, make_server, read_until_end, running
@@ -202,3 +203,13 @@ def test_cipher_suites_by_their_common_names(tls: TlsOptions) -> None:
     context = make_context(attrs.evolve(tls, cipher_suites=names), http2=True)
     old = [c["name"] for c in context.get_ciphers() if c["protocol"] == "TLSv1.2"]
     assert old == ["ECDHE-RSA-AES128-GCM-SHA256"]
+
+
+def test_a_key_with_a_passphrase_is_refused(tls: TlsOptions) -> None:
+    """Nobody is asked at the terminal, which would hold up the whole daemon."""
+    key = Path(tls.key_file)
+    plain = serialization.load_pem_private_key(key.read_bytes(), None)
+    kind, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key.write_bytes(plain.private_bytes(kind, form, serialization.BestAvailableEncryption(b"pass")))
+    with pytest.raises(UsageError, match="cannot use certificate"):
+        make_context(tls, http2=True)

@@ -26,9 +26,6 @@ REMEMBERED_MAX: Final = 1000
 PASSWORD_BYTES_MAX: Final = 72
 """bcrypt reads no more; a longer password is refused rather than cut."""
 
-_NOBODY: Final = b"$2b$10$" + b"." * 53
-"""The hash checked for an unknown user, so that its answer takes as long as that of a known one."""
-
 
 class Authenticator:
     """Checks credentials; raises `ValueError` for a user whose hash is none of bcrypt's."""
@@ -38,6 +35,8 @@ class Authenticator:
             if not hashed.startswith(("$2a$", "$2b$", "$2x$", "$2y$")) or len(hashed) != 60:
                 raise ValueError(f'the password of user "{user}" is not a bcrypt hash')
         self._users = {user: hashed.encode() for user, hashed in users.items()}
+        # What an unknown user is checked against: the answer must take as long as that of a known one.
+        self._nobody = b"$2b$%b$" % max((h[4:6] for h in self._users.values()), default=b"10") + b"." * 53
         self._now = now
         self._outcomes: OrderedDict[bytes, tuple[float, bool]] = OrderedDict()
         self._limiter = trio.CapacityLimiter(1)
@@ -46,7 +45,7 @@ class Authenticator:
     async def check(self, header: str) -> str:
         """Return the user of an `Authorization` header; raises `HttpError` 401."""
         user, password = _credentials(header)
-        hashed = self._users.get(user, _NOBODY)
+        hashed = self._users.get(user, self._nobody)
         key = hashlib.blake2b(b"\0".join((user.encode(), hashed, password)), key=self._secret).digest()
         known = self._outcomes.get(key)
         if known is None or known[0] < self._now():

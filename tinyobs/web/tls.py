@@ -99,9 +99,14 @@ class TlsContexts:
         return tuple(_stamp_of(path) for path in paths if path)
 
 
+def no_passphrase() -> str:
+    """Answer OpenSSL's question for a passphrase with none: else it would ask at the terminal, and wait."""
+    return ""
+
+
 def _load(context: ssl.SSLContext, options: TlsOptions) -> None:
     try:
-        context.load_cert_chain(options.cert_file, options.key_file)
+        context.load_cert_chain(options.cert_file, options.key_file, password=no_passphrase)
     except (OSError, ssl.SSLError) as e:
         raise UsageError(f"cannot use certificate {options.cert_file} with key {options.key_file}: {e}") from e
     if options.client_ca_file:
