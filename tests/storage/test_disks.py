@@ -129,3 +129,18 @@ def test_faults_hit_the_change_they_are_meant_for():
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         disk.create("g")
     assert disk.free_bytes() == 0
+
+
+def test_a_new_data_directory_is_durable(tmp_path, monkeypatch):
+    """The folders that name the new ones are synced, so that power loss does not take the whole directory away."""
+    synced, fsync = [], os.fsync
+
+    def watched(fd):
+        synced.append(os.path.realpath(f"/proc/self/fd/{fd}"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    PosixDisk(tmp_path / "a" / "b")
+    assert sorted(synced) == [str(tmp_path), str(tmp_path / "a")]
+    PosixDisk(tmp_path / "a" / "b")
+    assert len(synced) == 2

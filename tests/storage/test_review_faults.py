@@ -13,9 +13,11 @@ from tinyobs.errors import DiskFullError
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import LABEL_BYTES_MAX
 from tinyobs.storage import head as head_module
-from tinyobs.storage import wal_format, wal_layouts, wal_writer
+from tinyobs.storage import head_chunk, wal_format, wal_layouts, wal_writer
+from tinyobs.storage.assemble import assemble
 from tinyobs.storage.compaction import plan_merge
 from tinyobs.storage.head import Head
+from tinyobs.storage.head_rows import Runs
 from tinyobs.storage.layout import SEGMENT_FOLDER, segment_name
 from tinyobs.storage.manifest import SegmentEntry
 from tinyobs.storage.options import SyncMode
@@ -265,3 +267,18 @@ def test_rows_are_compressed_without_the_lock(monkeypatch):
     assert contents(engine) == expected
     assert len(locked) >= 4
     assert not any(locked)
+
+
+def test_a_row_too_long_for_a_page_becomes_several_chunks(monkeypatch):
+    """Very many samples of one series, appended or united, are split; of equal times the later stands."""
+    monkeypatch.setattr(head_chunk, "SAMPLES_MAX", 100)
+    times = np.arange(250, dtype=np.int64)
+    times[249] = 0
+    runs = Runs(np.array([0, 250]), times, np.arange(250, dtype=np.float64))
+    chunks = head_chunk.compress_runs(np.array([7], np.uint32), runs)
+    assert [c.sample_count for c in chunks] == [100, 100, 50]
+    assert [(c.min_ms, c.max_ms) for c in chunks] == [(0, 99), (100, 199), (0, 248)]
+    united = head_chunk.unite_chunks(chunks, np.empty(0, np.uint32))
+    assert [c.sample_count for c in united] == [100, 100, 50]
+    parts = [(np.zeros(1, np.int64), c.read(np.zeros(1, np.int64))) for c in united]
+    assert assemble(parts, 1, 0, 1000).values.tolist() == [249.0, *map(float, range(1, 249))]

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ..codec.pages import Page, decode_page, encode_page
+from ..codec.pages import SAMPLES_MAX, Page, decode_page, encode_page
 from ..codec.ragged import offsets_of, spread
 from .head_rows import Runs
 from .page_cache import PageCache
@@ -61,10 +61,12 @@ def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:
     while row < len(refs):
         limit = int(offsets[row]) + CHUNK_SAMPLES
         end = max(row + 1, int(np.searchsorted(offsets, limit, "right")) - 1)
-        a, b = int(offsets[row]), int(offsets[end])
-        times = runs.times_ms[a:b]
-        page = encode_page(offsets[row : end + 1] - a, times, runs.values[a:b])
-        chunks.append(HeadChunk(refs[row:end].copy(), int(times.min()), int(times.max()), b - a, page))
+        first, last = int(offsets[row]), int(offsets[end])
+        for a in range(first, last, SAMPLES_MAX):  # more than one piece only where a single row is too long for a page
+            b = min(a + SAMPLES_MAX, last)
+            times = runs.times_ms[a:b]
+            page = encode_page(np.clip(offsets[row : end + 1], a, b) - a, times, runs.values[a:b])
+            chunks.append(HeadChunk(refs[row:end].copy(), int(times.min()), int(times.max()), b - a, page))
         row = end
     return chunks
 

@@ -58,7 +58,7 @@ class PosixDisk(Disk):
         self.path = Path(path)
         self._lock_fd = -1
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            _make_durably(self.path)
         except OSError as e:
             raise StorageError(f"cannot create the data directory {self.path}: {e.strerror}") from e
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
@@ -160,3 +160,18 @@ class PosixDisk(Disk):
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+
+def _make_durably(path: Path) -> None:
+    """Create a folder and those above it; each is durable only when the folder that names it is."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        try:
+            fd = os.open(made.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except PermissionError:  # a folder in which one may make files but not list them
+            continue
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
