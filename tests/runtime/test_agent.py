@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 
+import bcrypt
 import numpy as np
 import pytest
 import trio
 
 import tinyobs
+from tinyobs.config.http_client import BasicAuth, HttpClientConfig
 from tinyobs.errors import ConfigError, LockedError, PluginError, Unavailable, UsageError
 from tinyobs.http_client import Client
 from tinyobs.model.batch import Batch
+from tinyobs.model.secrets import Secret
 from tinyobs.runtime.agent import Agent
 from tinyobs.runtime.settings import AgentSettings
 from tinyobs.testing.targets import FakeTarget, fake_target
@@ -207,3 +210,35 @@ async def test_a_storage_that_nobody_opens_stops_the_start(tmp_path):
     agent = Agent(AgentSettings(storage_url="cloud://x", listen=(), plugins_off=("host",)))
     with pytest.RaisesGroup(PluginError, flatten_subgroups=True):
         await agent.run()
+
+
+def user(name, password):
+    hashed = bcrypt.hashpw(password, bcrypt.gensalt(4)).decode()
+    return f"basic_auth_users: {{{name}: '{hashed}'}}\n"
+
+
+async def test_a_reload_takes_over_users(tmp_path):
+    """An earlier password opens nothing any more; a file with faults leaves users and configuration alone."""
+    file, web_file = tmp_path / "prometheus.yml", tmp_path / "web.yml"
+    file.write_text("global: {scrape_interval: 7s}\n")
+    web_file.write_text(user("ann", b"old"))
+    async with running(settings(tmp_path, config_file=file, web_config_file=web_file)) as (agent, url):
+
+        async def status(password):
+            config = HttpClientConfig(basic_auth=BasicAuth(username="ann", password=Secret(password)))
+            client = Client(config)
+            async with client.stream("GET", url + "/version") as answer:
+                found = answer.status
+            await client.aclose()
+            return found
+
+        assert (await status("old"), await status("new")) == (200, 401)
+        web_file.write_text(user("ann", b"new"))
+        await agent.reload()
+        assert (await status("old"), await status("new")) == (401, 200)
+        web_file.write_text("basic_auth_users: {ann: plain}\n")
+        file.write_text("global: {scrape_interval: 8s}\n")
+        with pytest.raises(ConfigError, match="bcrypt"):
+            await agent.reload()
+        assert (await status("old"), await status("new")) == (401, 200)
+        assert agent.config.global_config.scrape_interval_ms == 7000

@@ -20,7 +20,7 @@ import trio
 
 from ..abc import Clock, Component, ConfigSection, DiscovererKind, Exporter, Processor, Querier, Route, Storage
 from ..config.schema import Config
-from ..config.web_config import load_web_config
+from ..config.web_config import WebConfig, load_web_config
 from ..errors import PluginError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
 from ..model.families import MetricFamily, merge
@@ -67,9 +67,8 @@ class Agent:
             self.clock, self._committed, self._sealed, queue.samples_queued_max, queue.samples_per_commit_max
         )
         self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
-        web = load_web_config(self.settings.web_config_file) if self.settings.web_config_file else None
-        self._web_config = web
-        self.web_options = web_options(self.settings, web, self._config.tinyobs.web)
+        self._web_config = self._read_web_config()
+        self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs.web)
         self.query_engine = ConfiguredEngine(self.settings, lambda: self._config)
         self.api = api_services(self)
         self.listeners: Listeners | None = None
@@ -246,11 +245,18 @@ class Agent:
             found.append(ConfigWatcher(file, every, self.reload))
         return found
 
+    def _read_web_config(self) -> WebConfig | None:
+        file = self.settings.web_config_file
+        return load_web_config(file) if file is not None else None
+
     async def _apply(self, config: Config) -> None:
         """Hand a new configuration to every running component; raises `PluginError` when one cannot take it over."""
+        web = await trio.to_thread.run_sync(self._read_web_config)  # may have faults: before anything is changed
         self._config = config
         if self.listeners is not None:
-            self.listeners.reconfigure(config.tinyobs.web)
+            self.listeners.application.reconfigure(web_options(self.settings, web, config.tinyobs.web))
+        if web is not None and self._web_config is not None and _of_listener(web) != _of_listener(self._web_config):
+            log.warning("a change of the web config file takes effect at the next start only", section="tls, http2")
         failed = []
         for name, component in list(self.supervisor.components.items()):
             if self.supervisor.states[name].status is not Status.RUNNING:
@@ -275,3 +281,8 @@ class Agent:
     def _notify(self, hook: str, **arguments: Any) -> None:
         for plugin, error in self.host.notify(hook, **arguments):
             log.error("plugin failed in a notice", plugin=plugin, hook=hook, error=f"{type(error).__name__}: {error}")
+
+
+def _of_listener(web: WebConfig) -> tuple[object, bool]:
+    """Return what of a web config file is read at the start only."""
+    return web.tls_server_config, web.http_server_config.http2
