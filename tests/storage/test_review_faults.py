@@ -13,7 +13,7 @@ from tinyobs.errors import DiskFullError
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import LABEL_BYTES_MAX
 from tinyobs.storage import head as head_module
-from tinyobs.storage import head_chunk, wal_format, wal_layouts, wal_writer
+from tinyobs.storage import head_chunk, segment_set, wal_format, wal_layouts, wal_writer
 from tinyobs.storage.assemble import assemble
 from tinyobs.storage.compaction import plan_merge
 from tinyobs.storage.head import Head
@@ -282,3 +282,24 @@ def test_a_row_too_long_for_a_page_becomes_several_chunks(monkeypatch):
     assert [c.sample_count for c in united] == [100, 100, 50]
     parts = [(np.zeros(1, np.int64), c.read(np.zeros(1, np.int64))) for c in united]
     assert assemble(parts, 1, 0, 1000).values.tolist() == [249.0, *map(float, range(1, 249))]
+
+
+@pytest.mark.parametrize("candidates_max", [0, 20])
+def test_late_samples_are_compared_with_segments_by_their_exact_labels(monkeypatch, candidates_max):
+    """Stored samples of a series in a segment are found among series with more or other labels, also when asked again."""
+    monkeypatch.setattr(segment_set, "CANDIDATES_MAX", candidates_max)
+    engine = open_engine(MemDisk(), attrs.evolve(OPTIONS, out_of_order_window_ms=3_600_000))
+    series = [labels("x"), labels("x", a="1"), labels("x", a="1", b="2"), labels("y", b="2")]
+    for i in range(30):
+        append(engine, [(s, NOW + i * 10_000, float(i)) for s in series])
+    maintain_all(engine, NOW)
+    assert engine.statistics().segments > 1
+    fresh = labels("x", c="3")
+    append(engine, [(fresh, NOW + 290_000, 0.0)])
+    for first in (0, 1):
+        late = [(s, NOW + i * 10_000, float(i)) for i in (first, 7) for s in (*series, fresh)]
+        assert append(engine, late).stored == len(late)
+        assert engine.statistics().head_samples == 1 + first + 2
+        other = [(s, NOW + i * 10_000, -9.0) for i in (first, 7) for s in (*series, fresh)]
+        assert append(engine, other).stored == 0
+    assert append(engine, [(s, NOW + 5, 1.0) for s in series]).stored == 4

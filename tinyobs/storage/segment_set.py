@@ -18,6 +18,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from ..errors import StorageError
+from ..model.labels import Labels
 from ..model.matchers import equal
 from ..model.registry import SeriesRegistry
 from .assemble import Part
@@ -34,6 +35,12 @@ SEALED_KEPT_MAX: Final = 1000
 """New segments that are remembered until someone asks for them."""
 LOOKUP_SERIES_MAX: Final = 1000
 """Series of a batch whose late samples are compared with segments; beyond it the last write wins when reading."""
+
+
+CANDIDATES_MAX: Final = 20
+"""Series with the labels common to all that are looked up, for each of these, up to which all are read at once."""
+NUMBER_BYTES: Final = 150
+"""What the remembered number of a series in a segment costs in memory."""
 
 
 @define(eq=False)
@@ -129,17 +136,26 @@ class SegmentSet:
         parts: list[Part] = []
         if not touched or len(refs) > LOOKUP_SERIES_MAX:
             return parts
-        matchers = [[equal(n, v) for n, v in registry.labels(r)] for r in refs.tolist()]
         for reader in touched:
-            for place, wanted in enumerate(matchers):
-                numbers = reader.select(wanted)
-                exact = [
-                    n for n, found in zip(numbers, reader.labels(numbers), strict=True) if len(found) == len(wanted)
-                ]
-                if exact:
-                    c = reader.read(np.array(exact, np.uint32), mint_ms, maxt_ms)
-                    parts.append((np.array([place]), Runs(c.offsets, c.timestamps_ms, c.values)))
+            numbers = self._numbers(reader, registry, refs)
+            places = np.flatnonzero(numbers >= 0)
+            places = places[np.argsort(numbers[places])]
+            if len(places):
+                wanted = numbers[places].astype(np.uint32)
+                c = reader.read(wanted, mint_ms, maxt_ms, [()] * len(wanted))  # nobody asks for the labels
+                parts.append((places, Runs(c.offsets, c.timestamps_ms, c.values)))
         return parts
+
+    def _numbers(self, reader: SegmentReader, registry: SeriesRegistry, refs: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Return the number that each series has in a segment, -1 for none; remembered, as late samples come again."""
+        key = (reader.owner, "refs")
+        known: dict[int, int] = self.cache.peek(key) or {}
+        missing = [r for r in refs.tolist() if r not in known]
+        if missing:
+            numbers = _numbers_of(reader, [registry.labels(r) for r in missing])
+            known = {**known, **dict(zip(missing, numbers, strict=True))}
+            self.cache.put(key, known, NUMBER_BYTES * len(known))
+        return np.fromiter(map(known.__getitem__, refs.tolist()), np.int64, len(refs))
 
     def close(self) -> None:
         """Close the readers; queriers must be closed before."""
@@ -166,6 +182,23 @@ class SegmentSet:
             for n in map(wal_sequence, self.disk.list(WAL_FOLDER)):
                 if n is not None and n < wal_first:
                     self.disk.remove(wal_name(n))
+
+
+def _numbers_of(reader: SegmentReader, wanted: Sequence[Labels]) -> list[int]:
+    """Return the number of the series with exactly these labels, -1 where there is none, for each of many."""
+    common = set(wanted[0]).intersection(*wanted[1:])
+    candidates = reader.select([equal(n, v) for n, v in common])
+    if len(candidates) > CANDIDATES_MAX * len(wanted):
+        return [_number_of(reader, labels) for labels in wanted]
+    number_of = dict(zip(reader.labels(candidates), candidates.tolist(), strict=True))
+    return [number_of.get(labels, -1) for labels in wanted]
+
+
+def _number_of(reader: SegmentReader, labels: Labels) -> int:
+    """Return the number of the series with exactly these labels, -1 where there is none."""
+    numbers = reader.select([equal(n, v) for n, v in labels])
+    exact = [n for n, found in zip(numbers.tolist(), reader.labels(numbers), strict=True) if len(found) == len(labels)]
+    return exact[0] if exact else -1
 
 
 def entry_of(sequence: int, info: SegmentInfo) -> SegmentEntry:
