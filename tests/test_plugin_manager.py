@@ -57,6 +57,7 @@ def test_every_manager_is_its_own(tmp_path):
         ("import tinyobs\n@tinyobs.hookimpl\ndef tinyobs_sources(service): return []\n", "service"),
         ("import nowhere_to_be_found\n", "cannot be loaded: ModuleNotFoundError"),
         ("this is no python\n", "cannot be loaded: SyntaxError"),
+        ("import sys\nsys.exit(7)\n", "cannot be loaded: SystemExit"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, text, message):

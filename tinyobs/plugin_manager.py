@@ -187,7 +187,7 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise PluginError(f"plugin file {path} cannot be loaded: {type(e).__name__}: {e}") from e
     return module
 

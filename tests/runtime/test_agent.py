@@ -11,11 +11,14 @@ import pytest
 import trio
 
 import tinyobs
+from tinyobs.abc import Source
 from tinyobs.config.http_client import BasicAuth, HttpClientConfig
 from tinyobs.errors import ConfigError, LockedError, PluginError, Unavailable, UsageError
+from tinyobs.hookspecs import hookimpl
 from tinyobs.http_client import Client
 from tinyobs.model.batch import Batch
 from tinyobs.model.secrets import Secret
+from tinyobs.plugin_manager import build_plugin_manager
 from tinyobs.runtime.agent import Agent
 from tinyobs.runtime.settings import AgentSettings
 from tinyobs.testing.targets import FakeTarget, fake_target
@@ -242,3 +245,26 @@ async def test_a_reload_takes_over_users(tmp_path):
             await agent.reload()
         assert (await status("old"), await status("new")) == (401, 200)
         assert agent.config.global_config.scrape_interval_ms == 7000
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("scrape", "two sources are called 'scrape'"), (None, "Own has no name")]
+)
+async def test_every_source_has_a_name_of_its_own(tmp_path, name, message):
+    """A reload and the page of targets find a component by its name."""
+
+    class Own(Source):
+        async def run(self, *, task_status):
+            raise AssertionError("must not run")
+
+    class Plugin:
+        @hookimpl
+        def tinyobs_sources(self, services):
+            return [Own()]
+
+    if name is not None:
+        Own.name = name
+    host = build_plugin_manager(off=("host",))
+    host.manager.register(Plugin(), "own")
+    with pytest.RaisesGroup(pytest.RaisesExc(PluginError, match=message), flatten_subgroups=True):
+        await Agent(settings(tmp_path), host=host).run()

@@ -243,6 +243,12 @@ class Agent:
         file, every = self.settings.config_file, self.settings.auto_reload_seconds
         if file is not None and every:
             found.append(ConfigWatcher(file, every, self.reload))
+        names = [getattr(component, "name", None) for component in found]
+        for component, name in zip(found, names, strict=True):
+            if not isinstance(name, str) or not name:
+                raise PluginError(f"the source {type(component).__qualname__} has no name")
+            if names.count(name) > 1:
+                raise PluginError(f"two sources are called {name!r}")
         return found
 
     def _read_web_config(self) -> WebConfig | None:
