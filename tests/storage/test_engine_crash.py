@@ -126,6 +126,7 @@ def test_a_crash_while_dropping_old_segments():
     everything = contents(engine)[SERIES[0]]
     begin = len(disk.changes)
     clock.now_ms += 3_600_000 - 300_000
+    append(engine, [(SERIES[1], clock.now_ms, 1.0)])  # age counts from the newest sample
     maintain_all(engine, clock.now_ms)
     rest = contents(engine)[SERIES[0]]
     assert 0 < len(rest) < len(everything)
@@ -135,6 +136,7 @@ def test_a_crash_while_dropping_old_segments():
         for loss in Loss:
             engine = open_engine(disk.after_crash(count, loss, seed=count), clock=clock)
             assert contents(engine)[SERIES[0]] in (everything, rest)
+            append(engine, [(SERIES[1], clock.now_ms, 1.0)])
             maintain_all(engine, clock.now_ms)
             assert contents(engine)[SERIES[0]] == rest
             engine.close()

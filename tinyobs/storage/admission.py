@@ -43,16 +43,19 @@ class Admission:
     result: AppendResult
 
 
-def admit(head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms: int, lookup: Lookup) -> Admission:
+def admit(
+    head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms: int, segments_maxt_ms: int, lookup: Lookup
+) -> Admission:
     """Judge a batch; `head.ensure` was called.  unique: no series occurs twice.
 
-    lookup: finds stored samples; called only where a sample is not newer than its series' newest.
+    segments_maxt_ms: newest time in any segment, `NEVER` without one.  lookup: finds stored samples; called only where
+    a sample is not newer than its series' newest, or may be in a segment though the head has forgotten its series.
     """
     times = batch.timestamps_ms
     oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
     newest = head.newest_ms[batch.refs]
     in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
-    if in_bounds and bool((times > newest).all()) and (unique or _ascends(batch)):
+    if in_bounds and bool((times > _maybe_stored(newest, segments_maxt_ms)).all()) and (unique or _ascends(batch)):
         return Admission(None, AppendResult(len(times)))
     verdicts = np.zeros(len(times), np.int8)
     if not in_bounds:
@@ -64,9 +67,17 @@ def admit(head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms
     limit = np.maximum(newest, np.iinfo(np.int64).min + options.out_of_order_window_ms) - options.out_of_order_window_ms
     reason = Refused.TOO_OLD if options.out_of_order_window_ms else Refused.OUT_OF_ORDER
     verdicts[late & (times < limit)] = _VERDICT_OF[reason]
-    if bool((late & (verdicts == _STORED)).any()):
-        _judge_repeats(head, batch, late, verdicts, options, lookup)
+    doubtful = (times <= _maybe_stored(newest, segments_maxt_ms)) & (verdicts == _STORED)
+    if bool(doubtful.any()):
+        _judge_repeats(head, batch, doubtful, verdicts, options, lookup)
     return _conclude(verdicts)
+
+
+def _maybe_stored(newest: NDArray[np.int64], segments_maxt_ms: int) -> NDArray[np.int64]:
+    """Return for each sample the time up to which its series may have samples already."""
+    if segments_maxt_ms == NEVER or newest.min(initial=0) != NEVER:
+        return newest
+    return np.where(newest == NEVER, segments_maxt_ms, newest)
 
 
 def _ascends(batch: Batch) -> bool:
@@ -98,13 +109,12 @@ def _newest_before(batch: Batch, newest: NDArray[np.int64], verdicts: NDArray[np
 def _judge_repeats(
     head: Head,
     batch: Batch,
-    late: NDArray[np.bool_],
+    doubtful: NDArray[np.bool_],
     verdicts: NDArray[np.int8],
     options: EngineOptions,
     lookup: Lookup,
 ) -> None:
     """Compare samples that are not newer with what is stored, and with each other."""
-    doubtful = late & (verdicts == _STORED)
     refs = np.unique(batch.refs[doubtful])
     among = np.flatnonzero(np.isin(batch.refs, refs) & (verdicts == _STORED))
     if not options.last_write_wins and _settle_by_newest(head, batch, doubtful, among, verdicts):

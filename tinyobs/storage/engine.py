@@ -164,7 +164,7 @@ class Engine(Storage):
             return self._stored(refs, mint_ms, maxt_ms, pending)
 
         layout = self.wal.layouts.find(batch.refs)
-        admission = admit(self.head, batch, layout.unique, self.options, now_ms, lookup)
+        admission = admit(self.head, batch, layout.unique, self.options, now_ms, self.segments.maxt_ms, lookup)
         times, values = batch.timestamps_ms, np.ascontiguousarray(batch.values, np.float64)
         if admission.kept is not None:
             layout = self.wal.layouts.find(batch.refs[admission.kept])

@@ -9,7 +9,11 @@ from .options import EngineOptions
 
 
 def plan_drop(entries: Sequence[SegmentEntry], options: EngineOptions, now_ms: int) -> list[SegmentEntry]:
-    """Return the segments to drop: all samples older than the retention, then the oldest beyond the size limit."""
+    """Return the segments to drop: all samples older than the retention, then the oldest beyond the size limit.
+
+    now_ms: from when age counts: the clock, but never later than the newest stored sample (Prometheus counts from its
+    newest block), since a clock that jumps ahead must not empty the directory.
+    """
     expired = [e for e in entries if e.maxt_ms < now_ms - options.retention_ms]
     if not options.retention_bytes:
         return expired

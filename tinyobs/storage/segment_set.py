@@ -23,6 +23,7 @@ from ..model.matchers import equal
 from ..model.registry import SeriesRegistry
 from .assemble import Part
 from .disk import Disk
+from .head import NEVER
 from .head_rows import Runs
 from .layout import SEGMENT_FOLDER, WAL_FOLDER, segment_name, wal_name, wal_sequence
 from .manifest import Manifest, SegmentEntry, read_manifest, write_manifest
@@ -65,6 +66,11 @@ class SegmentSet:
     def entries(self) -> tuple[SegmentEntry, ...]:
         """The segments as the manifest lists them; `readers` has the same order."""
         return self.manifest.segments
+
+    @property
+    def maxt_ms(self) -> int:
+        """The newest time in any segment, `NEVER` without one."""
+        return max((e.maxt_ms for e in self.entries), default=NEVER)
 
     @property
     def nbytes(self) -> int:

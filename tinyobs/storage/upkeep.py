@@ -87,7 +87,8 @@ class Upkeep:
         if self._is_cut_due(now_ms):
             self._freeze(now_ms)
             return True
-        drop = plan_drop(segments.entries, engine.options, now_ms)
+        newest_ms = max(segments.maxt_ms, engine.head.max_ms)
+        drop = plan_drop(segments.entries, engine.options, min(now_ms, newest_ms))
         if drop:
             segments.replace(drop, (), engine.publish)
             self.dropped_count += len(drop)
