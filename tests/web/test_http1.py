@@ -96,6 +96,14 @@ async def test_malformed_requests_are_400(bad: bytes) -> None:
     assert (await ask(bad)).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("version", [b"9.9", b"0.9", b"2.0"])
+async def test_other_versions_are_505(version: bytes) -> None:
+    """What follows on the connection is not answered."""
+    answer = await ask(b"GET /x HTTP/" + version + b"\r\nhost: t\r\n\r\n" + GET)
+    assert answer.startswith(b"HTTP/1.1 505 HTTP Version Not Supported\r\n")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -40,7 +40,9 @@ def test_times(text: str, time_ms: int) -> None:
     assert parameters.time(form(t=text), "t") == time_ms
 
 
-@pytest.mark.parametrize("text", ["", "x", "NaN", "2015-07-01T20:10:51", "2015-13-01T00:00:00Z", "1_0", "１"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "NaN", "1e400", "-1e400", "2015-07-01T20:10:51", "2015-13-01T00:00:00Z", "1_0", "１"]
+)
 def test_what_is_no_time(text: str) -> None:
     """The message quotes the text."""
     with pytest.raises(ApiError, match="to a valid timestamp") as caught:

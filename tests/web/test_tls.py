@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
+import structlog
 import trio
 import trustme
 from cryptography.hazmat.primitives import serialization
@@ -18,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response
 from test_server import connect, make_server, read_until_end, running
 
 from tinyobs.errors import UsageError
-from tinyobs.web.options import ServerOptions, TlsOptions
+from tinyobs.web.options import ServerOptions, TlsOptions, WebOptions
 from tinyobs.web.tls import make_context
 
 
@@ -85,6 +86,27 @@ async def test_a_post_over_http2(authority: trustme.CA, tls: TlsOptions) -> None
         httpx.AsyncClient(verify=client_context(authority), http2=True) as client,
     ):
         assert (await client.post(url + "/x", content=bytes(300_000))).text == "300000"
+
+
+async def test_the_rest_of_a_body_that_was_refused_harms_no_other_request(
+    authority: trustme.CA, tls: TlsOptions
+) -> None:
+    """Data of a stream that is answered with 413 is passed over; the connection of HTTP/2 stays in use."""
+
+    async def size(request: Request) -> Response:
+        return PlainTextResponse(str(len(await request.body())))
+
+    server = make_server(size, web=WebOptions(body_bytes_max=10_000), tls=tls)
+    with structlog.testing.capture_logs() as logged:
+        async with (
+            running(server) as [url],
+            httpx.AsyncClient(verify=client_context(authority), http2=True) as client,
+        ):
+            refused = await client.post(url + "/x", content=bytes(3_000_000))
+            assert refused.status_code == 413
+            assert (await client.post(url + "/x", content=bytes(9_000))).text == "9000"
+            assert server.statistics().connections_accepted_total == 1
+    assert not [entry for entry in logged if entry["log_level"] in ("warning", "error")]
 
 
 async def test_a_tls_connection_is_kept_for_more_requests(authority: trustme.CA, tls: TlsOptions) -> None:

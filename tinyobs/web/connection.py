@@ -50,10 +50,30 @@ class BoundedStream:
         return getattr(self._stream, name)
 
 
+class _AnsweredStream:
+    """Takes what still arrives for a request that is answered; the flow-control window is given back as usual."""
+
+    async def handle(self, event: Any) -> None:
+        """Pass over the event."""
+
+
+class _Streams(dict[int, Any]):
+    """Hypercorn's open streams by id; reading one that is closed gives an `_AnsweredStream`, not an error."""
+
+    def __missing__(self, stream_id: int) -> _AnsweredStream:
+        return _AnsweredStream()
+
+
 class _Http2Connection(TCPServer):
-    """Hypercorn's connection, without its habit of outliving the client by the keep-alive time."""
+    """Hypercorn's connection, without two of its habits.
+
+    It outlives the client by the keep-alive time, and fails as a whole when a client goes on sending the body of one
+    request that is already answered.
+    """
 
     async def _read_data(self) -> None:
+        protocol: Any = self.protocol.protocol
+        protocol.streams = _Streams(protocol.streams)
         await super()._read_data()
         await self.idle_task.stop()
 

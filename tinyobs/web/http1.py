@@ -27,6 +27,8 @@ LINGER_SECONDS: Final = 2.0
 AHEAD_BYTES_MAX: Final = 64 << 10
 """Bytes of later requests that are taken in while one is being answered."""
 
+VERSIONS: Final = (b"1.0", b"1.1")
+"""Versions of HTTP that are spoken here; others are refused with 505."""
 REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
 """Words for the status line; clients do without, people do not."""
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
@@ -78,15 +80,18 @@ class Http1Connection:
                     if event is h11.NEED_DATA:
                         self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
                     elif isinstance(event, h11.Request):
-                        return await self._unambiguous(event)
+                        return await self._acceptable(event)
                     else:
                         return None
         except h11.RemoteProtocolError as e:
             await self._refuse(e.error_status_hint)
         return None
 
-    async def _unambiguous(self, request: h11.Request) -> h11.Request | None:
-        """Refuse a request with two lengths: a proxy before us may go by the other one (RFC 9112, section 6.3)."""
+    async def _acceptable(self, request: h11.Request) -> h11.Request | None:
+        """Refuse other versions, and two lengths: a proxy before us may go by the other one (RFC 9112, section 6.3)."""
+        if request.http_version not in VERSIONS:
+            await self._refuse(505)
+            return None
         names = {name for name, _ in request.headers}
         if b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1"):
             await self._refuse(400)

@@ -7,6 +7,7 @@ Times become int milliseconds since 1970, durations int milliseconds.  Source: p
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -110,7 +111,8 @@ def selectors(texts: Sequence[str]) -> list[tuple[Matcher, ...]]:
 def _time(text: str) -> int:
     if _FLOAT.fullmatch(text):
         seconds = float(text)
-        if seconds != seconds:
+        if seconds != seconds or (math.isinf(seconds) and text[-1].isdigit()):
+            # No number, or one that is too large for a float; infinity itself is a time.
             raise ValueError(f"cannot parse {_quote(text)} to a valid timestamp")
         return round(min(max(seconds * 1000.0, TIME_MS_MIN), TIME_MS_MAX))
     if found := _RFC3339.fullmatch(text):
