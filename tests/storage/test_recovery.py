@@ -174,6 +174,19 @@ def test_a_damaged_segment_is_noticed_when_read():
             assert e.file == name  # noqa: PT017
 
 
+def test_damage_that_a_query_meets_is_counted():
+    """Every query that fails on a damaged page shows in the statistics."""
+    disk = with_segments()
+    name = "segments/" + disk.list("segments")[0]
+    disk.damage(name, 60)
+    engine = open_engine(disk)
+    for failures in (1, 2, 3):
+        with pytest.raises(CorruptionError):
+            contents(engine)
+        assert engine.statistics().corruptions_total == failures
+    engine.close()
+
+
 def test_the_lock_is_given_back_when_opening_fails():
     """A failed start leaves the directory free; a held one says so."""
     disk = written()

@@ -228,7 +228,7 @@ class Engine(Storage):
     def querier(self, mint_ms: int, maxt_ms: int) -> EngineQuerier:
         """Return a consistent view of the samples from `mint_ms` to `maxt_ms`, both included.  Any thread."""
         view, readers = self._current()
-        return EngineQuerier(view, readers, self.registry, self.index, mint_ms, maxt_ms)
+        return EngineQuerier(view, readers, self.registry, self.index, mint_ms, maxt_ms, self._note_damage)
 
     def _current(self) -> tuple[HeadView, tuple[SegmentReader, ...]]:
         """Return what head and segments hold; the lock keeps the head's list of open views whole."""
@@ -266,6 +266,10 @@ class Engine(Storage):
         if self.head.held_bytes > OVERFULL * self.options.head_bytes_max:
             why = self.upkeep.last_failure or "maintenance does not keep up"
             raise DiskFullError(f"no sample is taken until those in memory are in segments: {why}")
+
+    def _note_damage(self) -> None:
+        with self._lock:
+            self.upkeep.corruption_count += 1
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

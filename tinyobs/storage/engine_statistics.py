@@ -64,7 +64,7 @@ class EngineStatistics:
     segments_dropped_total: int
     """Segments removed by retention."""
     corruptions_total: int
-    """Damage met while reading segments."""
+    """Damage met in segments, by queries and by merges."""
     replay_seconds: float
     """Time that the start took for the log."""
     replay_samples: int

@@ -16,7 +16,7 @@ from attrs import define
 from numpy.typing import NDArray
 
 from ..abc import Querier, Selection
-from ..errors import StorageError
+from ..errors import CorruptionError, StorageError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from ..model.matchers import Matcher
@@ -97,8 +97,10 @@ class EngineQuerier(Querier):
         index: SeriesIndex,
         mint_ms: int,
         maxt_ms: int,
+        on_damage: Callable[[], None] = lambda: None,
     ) -> None:
         self.mint_ms, self.maxt_ms = mint_ms, maxt_ms
+        self._on_damage = on_damage
         self._cache = PageCache(0) if view.cache is None else view.cache
         self._series = HeadSeries(registry, index, self._cache)
         self._view: HeadView | None = view
@@ -144,6 +146,12 @@ class EngineQuerier(Querier):
     def close(self) -> None:
         """Release the view; idempotent."""
         self._view, self._readers = None, ()
+
+    def __exit__(self, *exc: object) -> None:
+        """Close, noting damage that ended the work with the view."""
+        if isinstance(exc[1], CorruptionError):
+            self._on_damage()
+        self.close()
 
     def _open_view(self) -> HeadView:
         if self._view is None:
