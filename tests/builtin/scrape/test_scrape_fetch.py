@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
+import trio
 
+from tinyobs.builtin.scrape import fetch as fetch_module
 from tinyobs.builtin.scrape.fetch import ScrapeError, fetch
 from tinyobs.config.http_client import Authorization, BasicAuth, Header, HttpClientConfig
 from tinyobs.errors import LimitExceeded
@@ -88,3 +92,51 @@ async def test_a_refused_connection_is_an_error_with_a_reason():
         pass
     with pytest.raises(HttpError, match="Connection refused"):
         await get(target)
+
+
+async def test_no_limit_in_the_configuration_is_still_a_limit(monkeypatch):
+    """Without `body_size_limit` a built-in bound holds, for packed and plain bodies, and the error tells which one it is."""
+    assert fetch_module.BODY_BYTES_MAX == 256 << 20
+    monkeypatch.setattr(fetch_module, "BODY_BYTES_MAX", 1_000_000)
+    for compress in (True, False):
+        async with fake_target(FakeTarget(body=b"x" * 1_000_001, compress=compress)) as target:
+            with pytest.raises(LimitExceeded, match="1000000 bytes that are read without a body_size_limit") as caught:
+                await get(target)
+            assert caught.value.limit == "body_size_limit"
+            assert len((await get(target, limit=2_000_000)).body) == 1_000_001
+
+
+async def test_other_tasks_run_while_a_body_is_unpacked():
+    """One small piece that unpacks to many portions gives others a turn in between."""
+    packed = gzip.compress(b"x" * (20 * fetch_module.READ_SIZE))
+    turns = []
+
+    class OnePiece:
+        @asynccontextmanager
+        async def stream(self, method, url, headers):
+            async def pieces():
+                turns.clear()
+                yield packed
+
+            head = {"content-encoding": "gzip", "content-type": "text/plain"}
+            yield SimpleNamespace(status=200, reason="OK", headers=head, pieces=pieces)
+
+    async def take_turns():
+        while True:
+            turns.append(1)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        fetched = await fetch(OnePiece(), "http://h/", {}, 0)
+        nursery.cancel_scope.cancel()
+    assert len(fetched.body) == 20 * fetch_module.READ_SIZE
+    assert len(turns) >= 15
+
+
+async def test_a_long_body_is_put_together_unchanged(monkeypatch):
+    """The parts keep their order where a worker thread joins them."""
+    monkeypatch.setattr(fetch_module, "JOIN_IN_THREAD_BYTES", 1000)
+    body = bytes(range(256)) * 8000
+    async with fake_target(FakeTarget(body=body, compress=True)) as target:
+        assert (await get(target)).body == body

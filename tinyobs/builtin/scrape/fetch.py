@@ -7,12 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final, Protocol
 
+import trio
 from attrs import frozen
 
 from ...errors import LimitExceeded, TinyObsError
 from ...http_client import Answer
 
 READ_SIZE: Final = 256 * 1024
+"""Most bytes that are unpacked at once; other tasks get their turn in between."""
+BODY_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Most bytes of a body after decompression where the configuration sets no `body_size_limit`."""
+JOIN_IN_THREAD_BYTES: Final = 8 * 1024 * 1024
+"""Bodies longer than this are put together in a worker thread."""
 
 
 class ScrapeError(TinyObsError):
@@ -37,7 +43,7 @@ class Fetched:
 async def fetch(client: Requester, url: str, headers: Mapping[str, str], body_size_limit: int) -> Fetched:
     """Return the body at a URL; the caller sets the deadline.
 
-    body_size_limit: most bytes after decompression, 0 for no limit; more raises `LimitExceeded`.  Any status but 200
+    body_size_limit: most bytes after decompression, 0 for `BODY_BYTES_MAX`; more raises `LimitExceeded`.  Any status but 200
     raises `ScrapeError` with upstream's text, as do connection errors.
     """
     async with client.stream("GET", url, headers) as answer:
@@ -53,12 +59,23 @@ async def fetch(client: Requester, url: str, headers: Mapping[str, str], body_si
             async for piece in pieces:
                 for part in _unpack(unzip, piece):
                     size += len(part)
-                    if body_size_limit and size > body_size_limit:
-                        raise LimitExceeded("body_size_limit", "body size limit exceeded")
+                    if size > (body_size_limit or BODY_BYTES_MAX):
+                        raise LimitExceeded("body_size_limit", _too_long(body_size_limit))
                     parts.append(part)
+                    if unzip is not None and unzip.unconsumed_tail:
+                        await trio.lowlevel.checkpoint()
         if unzip is not None and not unzip.eof:
             raise ScrapeError("gzip: unexpected end of the body")
-        return Fetched(b"".join(parts), answer.headers.get("content-type", ""))
+        long = size > JOIN_IN_THREAD_BYTES
+        body = await trio.to_thread.run_sync(b"".join, parts) if long else b"".join(parts)
+        return Fetched(body, answer.headers.get("content-type", ""))
+
+
+def _too_long(body_size_limit: int) -> str:
+    """Return the error text; upstream's where the limit is the configured one."""
+    if body_size_limit:
+        return "body size limit exceeded"
+    return f"body size limit exceeded: more than the {BODY_BYTES_MAX} bytes that are read without a body_size_limit"
 
 
 def _unpack(unzip: zlib._Decompress | None, piece: bytes) -> Iterator[bytes]:
