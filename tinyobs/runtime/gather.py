@@ -7,11 +7,14 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import attrs
 import psutil
+import structlog
 
 from .. import __version__
 from ..model.batch import Refused
@@ -22,6 +25,7 @@ from .component import Status
 from .statistics import families
 
 if TYPE_CHECKING:
+    from ..abc import Component
     from .agent import Agent
 
 STORAGE_NAMES: Final = {
@@ -50,25 +54,59 @@ REFUSED_NAMES: Final = {
 }
 """Reasons of refusal that Prometheus counts under a name of their own; all are float samples."""
 
+_FAILURES: Final[WeakKeyDictionary[Agent, dict[str, int]]] = WeakKeyDictionary()
+"""How often the statistics of a component could not be had: agent -> component -> count."""
+
+log = structlog.get_logger("metrics")
+
 
 def gather(agent: Agent) -> Iterator[MetricFamily]:
-    """Yield the families of all parts; a part that is not there yet is left out."""
+    """Yield the families of all parts; a part that is not there yet is left out, as is one whose statistics fail."""
     yield from _of_agent(agent)
     yield from families("config", agent.config_source.statistics())
     yield from families("ingest", agent.ingest.statistics())
     if agent.storage is not None:
-        statistics = agent.storage.statistics()
-        yield from families("storage", statistics, STORAGE_NAMES)
-        yield from storage_aliases(statistics)
-        yield from _of_retention(agent)
+        yield from _contained(agent, "storage", partial(_of_storage, agent))
     yield from families("query", agent.query_engine.statistics())
     for component in list(agent.supervisor.components.values()):
-        statistics = component.statistics()
-        if statistics is not None:
-            yield from families(component.name, statistics)
+        yield from _contained(agent, component.name, partial(_of_component, component))
     if agent.listeners is not None:
         yield from agent.listeners.families()
     yield from process_families()
+    yield _failures(agent)
+
+
+def _contained(agent: Agent, name: str, produce: Callable[[], Iterable[MetricFamily]]) -> list[MetricFamily]:
+    """Return what `produce` yields, nothing when it raises: one broken part must not take away the metrics of all."""
+    try:
+        return list(produce())
+    except Exception as e:  # a plugin may raise anything
+        failures = _FAILURES.setdefault(agent, {})
+        failures[name] = failures.get(name, 0) + 1
+        if failures[name] == 1:
+            log.error("statistics failed; told once, later ones are only counted", component=name, exc_info=e)
+        return []
+
+
+def _failures(agent: Agent) -> MetricFamily:
+    return MetricFamily(
+        "tinyobs_component_statistics_failures_total",
+        MetricType.COUNTER,
+        "How often the statistics of a component could not be had.",
+        tuple(Point(float(n), from_mapping({"component": c})) for c, n in sorted(_FAILURES.get(agent, {}).items())),
+    )
+
+
+def _of_component(component: Component) -> list[MetricFamily]:
+    statistics = component.statistics()
+    return [] if statistics is None else families(component.name, statistics)
+
+
+def _of_storage(agent: Agent) -> Iterator[MetricFamily]:
+    statistics = agent.open_storage().statistics()
+    yield from families("storage", statistics, STORAGE_NAMES)
+    yield from storage_aliases(statistics)
+    yield from _of_retention(agent)
 
 
 def _of_agent(agent: Agent) -> Iterator[MetricFamily]:
