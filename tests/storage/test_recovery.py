@@ -267,3 +267,30 @@ def test_block_aligned_cuts():
     for e in entries:
         width = BLOCK_MS * 3 ** max(0, e.level - 1)
         assert e.mint_ms // width == e.maxt_ms // width
+
+
+def test_damage_to_the_last_record_of_a_closed_log_is_no_torn_tail():
+    """After a stop in order every byte before the end mark was acknowledged: damage there stops the start."""
+    disk = written()
+    engine = open_engine(disk)
+    append(engine, [(labels("last"), START_MS, 1.0)])
+    name = "wal/" + disk.list("wal")[-1]
+    size = disk.size(name)
+    engine.close()
+    assert disk.size(name) > size
+    disk.damage(name, size - 3)
+    with pytest.raises(CorruptionError) as caught:
+        open_engine(disk)
+    assert caught.value.file == name
+
+
+def test_a_damaged_end_mark_loses_nothing():
+    """The mark itself holds no samples: without it the log ends as after a crash."""
+    disk = written()
+    engine = open_engine(disk)
+    append(engine, [(labels("last"), START_MS, 1.0)])
+    expected = contents(engine)
+    engine.close()
+    name = "wal/" + disk.list("wal")[-1]
+    disk.damage(name, disk.size(name) - 1)
+    assert contents(open_engine(disk)) == expected

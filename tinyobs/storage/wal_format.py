@@ -51,6 +51,7 @@ class RecordType(IntEnum):
     TOMBSTONE = 8
     CURSOR = 9
     NEWEST = 10
+    END = 11
 
 
 @frozen(eq=False)

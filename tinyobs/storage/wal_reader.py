@@ -167,6 +167,8 @@ class _Session:
                 self.flush()
                 record = fmt.decode_newest(frame.payload)
                 self._receiver.newest(self._refs(record.numbers), record.times_ms, record.values)
+            case fmt.RecordType.END:
+                pass  # says only, by its `synced`, that all before it is durable
             case _:
                 raise ValueError(f"unknown record type {frame.type}")
 

@@ -11,6 +11,7 @@ Not here: what may be stored at all (`admission.py`); replay (`wal_reader.py`). 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,8 @@ SERIES_PER_RECORD: Final = 65_536
 """Series that one record defines at most."""
 TEXT_PER_RECORD: Final = 16 << 20
 """Characters of label texts or metadata in one record, about: a reader refuses records of more than 256 MiB."""
+END_PAYLOAD: Final = b"\0"
+"""A record has a payload of one byte at least."""
 OUT_OF_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says when the disk is full; anything else is a failure."""
 
@@ -146,10 +149,18 @@ class WalWriter:
         return self.sequence
 
     def close(self) -> None:
-        """Make everything durable, unless the log has failed, and close the file."""
+        """Make everything durable, unless the log has failed, and close the file.
+
+        A record at the end says that all before it was durable, so that damage to the last samples is not taken for a
+        torn tail.  Without room for it the log is none the worse.
+        """
         try:
             if not self.failure:
                 self.sync()
+                if self._file.size > fmt.FILE_HEADER.size:
+                    with contextlib.suppress(DiskFullError, ReadOnlyError):
+                        self._append([(fmt.RecordType.END, END_PAYLOAD)])
+                        self.sync()
         finally:
             self._file.close()
 
