@@ -80,6 +80,12 @@ def test_vanished_is_what_the_last_scrape_had_and_this_has_not(scrapes):
     before: set[int] = set()
     for scrape in scrapes:
         refs = np.array(sorted(scrape, reverse=True), np.uint32)
-        assert series.added(refs) == len(scrape - before)
-        assert set(series.vanished(refs).tolist()) == before - scrape
+        for _ in range(2):
+            change = series.compare(refs)
+            assert change.added == len(scrape - before)
+            assert set(change.gone.tolist()) == before - scrape
+            assert set(change.current.tolist()) == scrape
+        series.take(change)
+        again = series.compare(refs)
+        assert (again.added, again.gone.tolist()) == (0, [])
         before = scrape

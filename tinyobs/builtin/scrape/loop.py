@@ -8,6 +8,7 @@ Source of the rules: prometheus scrape/scrape.go `scrapeAndReport`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import thread_time
 from typing import Final
 
 import numpy as np
@@ -27,14 +28,20 @@ from ...model.metadata import MetricMetadata
 from ...model.schedule import next_tick_ms, phase_ms
 from ...model.staleness import STALE_NAN, is_stale
 from .fetch import Fetched, Requester, ScrapeError, fetch
-from .series import DROPPED, SeriesRules, TargetSeries, report_refs
+from .series import DROPPED, Change, SeriesRules, TargetSeries, report_refs
 from .statistics import PoolCounters
 from .targets import Target
 
 TOLERANCE_MS: Final = 2
 """A scrape this close to its tick is stamped with the tick: regular timestamps compress better."""
-PARSE_IN_THREAD_BYTES: Final = 2_000_000
-"""Bodies longer than this are parsed in a worker thread, so that they do not hold up the event loop."""
+NEW_IN_THREAD_BYTES: Final = 100_000
+"""Bodies that have so many bytes more than the last one are read in a worker thread: new series take long."""
+READ_IN_THREAD_BYTES: Final = 2_000_000
+"""Bodies longer than this are always read in a worker thread."""
+READ_IN_THREAD_SECONDS: Final = 0.005
+"""Bodies are read in a worker thread when the last ones took longer than this; the thread itself costs 0.1 ms."""
+READING_THREADS_MAX: Final = 4
+"""Bodies that are read in worker threads at once: more would get nothing done sooner, and hold up the event loop."""
 REPORTS: Final = (
     "up",
     "scrape_duration_seconds",
@@ -45,6 +52,8 @@ REPORTS: Final = (
 EXTRA_REPORTS: Final = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
 
 log = structlog.get_logger("scrape")
+
+_reading_limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("scrape_reading")
 
 
 @frozen
@@ -80,11 +89,13 @@ class _Outcome:
     refs: NDArray[np.uint32]
     times: NDArray[np.int64]
     values: NDArray[np.float64]
-    tracked: NDArray[np.uint32]
+    change: Change
     scraped: int = 0
     kept: int = 0
     body_bytes: int = 0
     error: str = ""
+    limit: str = ""
+    """The setting whose limit was exceeded."""
     metadata: dict[str, MetricMetadata] = field(factory=dict)
 
 
@@ -114,6 +125,10 @@ class ScrapeLoop:
         self._began: float | None = None
         self._phase = phase_ms(target.key, seed, target.interval_ms)
         self._parser: ScrapeParser | None = None
+        self._known_bytes = 0
+        """Length of the last body that the parser could read."""
+        self._expected_seconds = 0.0
+        """How long reading a body is thought to take: the last time, or half of what was thought before."""
         self._series = TargetSeries(services.registry, target.labels, rules.series)
         names = REPORTS + (EXTRA_REPORTS if rules.extra_metrics else ())
         self._report_refs = report_refs(services.registry, target.labels, names)
@@ -122,7 +137,7 @@ class ScrapeLoop:
 
     def inherit(self, earlier: ScrapeLoop) -> None:
         """Go on where another loop of the same target stopped: its series are not new, and may vanish."""
-        self._series.current = earlier._series.current
+        self._series.inherit(earlier._series)
         self.health = earlier.health
         self._began = earlier._began
 
@@ -145,59 +160,90 @@ class ScrapeLoop:
         self._began = began
         outcome = await self._attempt(at_ms)
         took = trio.current_time() - began
-        added = self._series.added(outcome.tracked)
-        gone = self._series.vanished(outcome.tracked)
-        report = [0.0 if outcome.error else 1.0, took, float(outcome.scraped), float(outcome.kept), float(added)]
+        change = outcome.change
+        self._series.take(change)
+        report = [float(not outcome.error), took, float(outcome.scraped), float(outcome.kept), float(change.added)]
         if self._rules.extra_metrics:
             report += [self.target.timeout_ms / 1000, float(self._rules.sample_limit), float(outcome.body_bytes)]
         self._tell(outcome, at_ms, took)
-        await self._store(_join(outcome, gone, self._report_refs, report, at_ms))
+        await self._store(_join(outcome, change.gone, self._report_refs, report, at_ms))
 
     async def finish(self, at_ms: int) -> None:
         """Mark all series of the target stale: it is gone for good."""
         refs = np.concatenate([self._series.current, self._report_refs])
         times = np.full(len(refs), at_ms, np.int64)
-        self._series.current = self._series.current[:0]
+        self._series.end()
         await self._store(Batch(refs, times, np.full(len(refs), STALE_NAN), "scrape"))
 
     async def _attempt(self, at_ms: int) -> _Outcome:
-        """Fetch and parse; an outcome with `error` holds no samples."""
-        scraped = size = 0
+        """Fetch and read; an outcome with `error` holds no samples."""
+        size, limit = 0, ""
         if self.forced_error:
-            return _Outcome(*_no_samples(), error=self.forced_error)
+            return self._failed(self.forced_error)
         try:
             with trio.fail_after(self.target.timeout_ms / 1000):
                 fetched = await fetch(self._client, self.target.url, self._headers, self._rules.body_size_limit)
                 size = len(fetched.body)
-                parsed = await self._parse(fetched)
-                scraped = len(parsed.values)
-            return self._samples(parsed, at_ms, size)
+                outcome = await self._read(fetched, at_ms)
         except trio.TooSlowError:
             error = f"context deadline exceeded: no answer within {self.target.timeout_ms / 1000:g}s"
-        except ExpositionError as e:
-            error = str(e)
         except LimitExceeded as e:
-            self._count_limit(e.limit)
-            error = str(e)
+            error, limit = str(e), e.limit
         except (ScrapeError, HttpError) as e:
             error = str(e)
         except Exception as e:  # what one target's answer brings about must not end the scraping of the others
             log.error("a scrape failed by a fault of ours", target=self.target.url, exc_info=e)
             self._parser = None
             error = f"internal error: {type(e).__name__}: {e}"
-        return _Outcome(*_no_samples(), scraped=scraped, body_bytes=size, error=error)
+        else:
+            return outcome
+        return self._failed(error, limit, body_bytes=size)
 
-    async def _parse(self, fetched: Fetched) -> Parsed:
+    async def _read(self, fetched: Fetched, at_ms: int) -> _Outcome:
+        """Read a body here, or in a worker thread when that will take long.
+
+        The thread is waited for even when the scrape is cancelled or its time is over: parser and series are never
+        changed by two, and the next scrape profits from what was learned.  The outcome is then thrown away.
+        """
         try:
             wanted = format_of(fetched.content_type, self._rules.fallback)
         except WireError as e:
             raise ScrapeError(str(e)) from None
         if self._parser is None or self._parser.format is not wanted:
-            self._parser = ScrapeParser(wanted)
+            self._parser, self._known_bytes = ScrapeParser(wanted), 0
             self._series.forget()
-        if len(fetched.body) > PARSE_IN_THREAD_BYTES:
-            return await trio.to_thread.run_sync(self._parser.parse, fetched.body)
-        return self._parser.parse(fetched.body)
+        if self._takes_long(len(fetched.body)):
+            limiter = _limiter()
+            outcome = await trio.to_thread.run_sync(self._outcome, self._parser, fetched.body, at_ms, limiter=limiter)
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return outcome
+        return self._outcome(self._parser, fetched.body, at_ms)
+
+    def _takes_long(self, size: int) -> bool:
+        return (
+            size > READ_IN_THREAD_BYTES
+            or size - self._known_bytes > NEW_IN_THREAD_BYTES
+            or self._expected_seconds > READ_IN_THREAD_SECONDS
+        )
+
+    def _outcome(self, parser: ScrapeParser, body: bytes, at_ms: int) -> _Outcome:
+        """Parse a body, decide its series and compare them with the last scrape's; runs in any thread.
+
+        Changes nothing but what parser and series have learned.
+        """
+        began = thread_time()
+        scraped, limit = 0, ""
+        try:
+            parsed = parser.parse(body)
+            scraped, self._known_bytes = len(parsed.values), len(body)
+            return self._samples(parsed, at_ms, len(body))
+        except (ExpositionError, ScrapeError) as e:
+            error = str(e)
+        except LimitExceeded as e:
+            error, limit = str(e), e.limit
+        finally:
+            self._expected_seconds = max(thread_time() - began, self._expected_seconds / 2)
+        return self._failed(error, limit, scraped, len(body))
 
     def _samples(self, parsed: Parsed, at_ms: int, size: int) -> _Outcome:
         found = self._series.refs(parsed.series, parsed.new)
@@ -214,7 +260,14 @@ class ScrapeLoop:
             times[explicit] = own[explicit]
             if not self._rules.track_timestamps_staleness:
                 fresh &= ~explicit
-        return _Outcome(refs, times, values, refs[fresh], len(parsed.values), kept, size, "", dict(parsed.metadata))
+        change = self._series.compare(refs[fresh])
+        return _Outcome(refs, times, values, change, len(parsed.values), kept, size, metadata=dict(parsed.metadata))
+
+    def _failed(self, error: str, limit: str = "", scraped: int = 0, body_bytes: int = 0) -> _Outcome:
+        """Return an outcome without samples: all series of the last scrape have vanished."""
+        refs = np.empty(0, np.uint32)
+        change = self._series.compare(refs)
+        return _Outcome(refs, np.empty(0, np.int64), np.empty(0), change, scraped, 0, body_bytes, error, limit)
 
     def _tell(self, outcome: _Outcome, at_ms: int, took: float) -> None:
         """Take the outcome over into what the targets page and the counters show."""
@@ -228,6 +281,8 @@ class ScrapeLoop:
         self._counters.samples += outcome.scraped
         if outcome.error:
             self._counters.failures += 1
+            if outcome.limit:
+                self._count_limit(outcome.limit)
             self._on_failure(self, outcome.error, at_ms)
 
     async def _store(self, batch: Batch) -> None:
@@ -257,8 +312,14 @@ class ScrapeLoop:
             self._counters.label_limits += 1
 
 
-def _no_samples() -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64], NDArray[np.uint32]]:
-    return np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0), np.empty(0, np.uint32)
+def _limiter() -> trio.CapacityLimiter:
+    """Return what bounds the reading threads of all loops of this event loop."""
+    try:
+        return _reading_limiter.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(READING_THREADS_MAX)
+        _reading_limiter.set(limiter)
+        return limiter
 
 
 def _join(

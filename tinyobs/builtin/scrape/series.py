@@ -21,6 +21,7 @@ from ...relabel import Rule, apply
 from .fetch import ScrapeError
 
 DROPPED: Final = -1
+_NONE: Final[NDArray[np.uint32]] = np.empty(0, np.uint32)
 
 
 @frozen
@@ -36,8 +37,24 @@ class SeriesRules:
     """Whether names beyond `[a-zA-Z_:][a-zA-Z0-9_:]*` fail the scrape (`metric_name_validation_scheme: legacy`)."""
 
 
+@frozen
+class Change:
+    """How the series of one scrape differ from those of the one before."""
+
+    tracked: NDArray[np.uint32]
+    """The refs of the scrape, in its order."""
+    current: NDArray[np.uint32]
+    """The same, sorted and distinct."""
+    gone: NDArray[np.uint32]
+    added: int
+    """How many distinct refs the last scrape did not have."""
+
+
 class TargetSeries:
-    """What is known of the series of one target."""
+    """What is known of the series of one target.
+
+    `refs` and `compare` may run in a worker thread, one at a time; what the last scrape had changes with `take` alone.
+    """
 
     def __init__(self, registry: SeriesRegistry, target: Labels, rules: SeriesRules) -> None:
         self._registry = registry
@@ -45,8 +62,12 @@ class TargetSeries:
         self._rules = rules
         self._refs = np.full(256, DROPPED, np.int64)
         self._undecided: dict[int, Labels] = {}
-        self.current: NDArray[np.uint32] = np.empty(0, np.uint32)
+        self._last = Change(_NONE, _NONE, _NONE, 0)
+
+    @property
+    def current(self) -> NDArray[np.uint32]:
         """Refs of the last scrape that a marker is due for when they vanish, sorted."""
+        return self._last.current
 
     def refs(self, numbers: NDArray[np.int32], new: Mapping[int, Labels]) -> NDArray[np.int64]:
         """Return the ref of each series number, `DROPPED` for those that relabelling drops.
@@ -73,16 +94,31 @@ class TargetSeries:
         """Decide all series anew: the parser has started to number afresh."""
         self._undecided.clear()
 
-    def vanished(self, current: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Take `current` (any order) as the refs of this scrape; return those of the last one that are gone."""
-        current = np.unique(current)
-        gone = np.setdiff1d(self.current, current, assume_unique=True)
-        self.current = current
-        return gone
+    def compare(self, tracked: NDArray[np.uint32]) -> Change:
+        """Return how the refs of a scrape (any order) differ from those of the last one; changes nothing.
 
-    def added(self, refs: NDArray[np.uint32]) -> int:
-        """Return how many distinct refs the last scrape did not have."""
-        return len(np.setdiff1d(refs, self.current))
+        Cheap where the series are the same in the same order, and where there are none.
+        """
+        last = self._last
+        if not len(tracked):
+            return Change(tracked, tracked, last.current, 0)
+        if np.array_equal(tracked, last.tracked):
+            return Change(tracked, last.current, _NONE, 0)
+        current = np.unique(tracked)
+        gone = np.setdiff1d(last.current, current, assume_unique=True)
+        return Change(tracked, current, gone, len(current) - len(last.current) + len(gone))
+
+    def take(self, change: Change) -> None:
+        """Let `change`, of `compare`, be the last scrape."""
+        self._last = change
+
+    def inherit(self, earlier: TargetSeries) -> None:
+        """Take over what another object's last scrape had."""
+        self._last = earlier._last
+
+    def end(self) -> None:
+        """Have no series any more."""
+        self._last = self.compare(_NONE)
 
     def _decide(self, scraped: Labels) -> int:
         merged = merge(scraped, self._target, self._rules.honor_labels)
