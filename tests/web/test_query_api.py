@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from typing import Any
 
@@ -15,7 +16,7 @@ from tinyobs.errors import CorruptionError, QueryExecutionError, QueryTimeout
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.promql.nodes import ValueType
 from tinyobs.promql.result import Result
-from tinyobs.web.api_v1 import envelope, pace
+from tinyobs.web.api_v1 import envelope, pace, query
 from tinyobs.web.options import WebOptions
 
 QUERY, RANGE = "/api/v1/query", "/api/v1/query_range"
@@ -233,6 +234,88 @@ async def test_a_quick_query_needs_no_thread(make_client: Any, engine: FakeEngin
     slow = True
     assert (await client.get(QUERY, params={"query": "q"})).status_code == 200
     assert threads == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("path", "first", "other"),
+    [
+        (QUERY, {"time": "1"}, {}),
+        (QUERY, {}, {"lookback_delta": "1ms"}),
+        (QUERY, {}, {"time": str(NOW_MS // 1000 - 3600)}),
+        (RANGE, {"start": "0", "end": "1", "step": "1"}, {"start": "0", "end": "10000", "step": "10000"}),
+        (RANGE, {"start": "0", "end": "9000", "step": "9000"}, {"start": "0", "end": "9000", "step": "1"}),
+        (RANGE, {"start": "0", "end": "9", "step": "9"}, {"start": "1435781400", "end": "1435781409", "step": "9"}),
+    ],
+)
+async def test_a_quick_query_says_nothing_of_other_times(
+    make_client: Any, engine: FakeEngine, path: str, first: dict[str, str], other: dict[str, str]
+) -> None:
+    """Times, width, steps and lookback decide the cost, so each first goes to a thread; so it is for more series."""
+    inline: list[bool] = []
+    stored = 10
+
+    def record(**_: Any) -> Result:
+        inline.append(threading.current_thread() is threading.main_thread())
+        return scalar(1.0)
+
+    engine.answers["q"] = record
+    client = make_client(promql=engine, series_count=lambda: stored)
+    for times in (first, first, other):
+        assert (await client.get(path, params={"query": "q", **times})).status_code == 200
+    stored = 380_000
+    await client.get(path, params={"query": "q", **first})
+    assert inline == [False, True, False, False]
+
+
+async def test_a_long_query_is_never_parsed_in_the_event_loop(make_client: Any, engine: FakeEngine) -> None:
+    """However quick it was."""
+    inline: list[bool] = []
+    long = "q" * (pace.INLINE_TEXT_MAX + 1)
+
+    def record(**_: Any) -> Result:
+        inline.append(threading.current_thread() is threading.main_thread())
+        return scalar(1.0)
+
+    engine.answers[long] = record
+    client = make_client(promql=engine)
+    for _ in range(2):
+        assert (await client.post(QUERY, data={"query": long})).status_code == 200
+    assert inline == [False, False]
+
+
+async def test_an_answer_that_takes_long_to_write_moves_to_a_thread(
+    make_client: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoding in the event loop calls the check as well."""
+    inline: list[bool] = []
+
+    def record(**_: Any) -> Result:
+        inline.append(threading.current_thread() is threading.main_thread())
+        if inline[-1]:  # the evaluation was quick, but now the time is up
+            monkeypatch.setattr(query.time, "monotonic", lambda: math.inf)
+        return scalar(1.0)
+
+    engine.answers["q"] = record
+    client = make_client(promql=engine)
+    await client.get(QUERY, params={"query": "q"})
+    monotonic = query.time.monotonic
+
+    def note(key: int | None, seconds: float) -> None:
+        monkeypatch.setattr(query.time, "monotonic", monotonic)
+
+    monkeypatch.setattr(pace.Pace, "note", lambda self, key, seconds: note(key, seconds))
+    assert (await client.get(QUERY, params={"query": "q"})).status_code == 200
+    assert inline == [False, True, False]
+
+
+def test_ranges_with_about_the_same_data_are_alike() -> None:
+    """Rounded ends, the future as now; narrow ranges only like themselves."""
+    hour, cell = 3_600_000, 1 << pace.CELL_BITS
+    now = 1000 * cell + 10
+    assert pace.span_key(now - hour, now, now) == pace.span_key(now - hour + 1000, now + hour, now + 1000)
+    assert pace.span_key(now - hour, now, now) != pace.span_key(now - 2 * hour, now, now)
+    assert pace.span_key(5, 6, now) != pace.span_key(5, 7, now)
+    assert pace.span_key(5, 6, now) != pace.span_key(5 * cell, 6 * cell, now)
 
 
 def test_the_pace_of_few_queries_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

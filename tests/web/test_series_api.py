@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
-from web_fakes import FakeQueryable
+from web_fakes import NOW_MS, FakeQueryable
 
-from tinyobs.web.api_v1 import series
+from tinyobs.abc import Querier
+from tinyobs.web.api_v1 import parameters, series
 from tinyobs.web.api_v1.parameters import TIME_MS_MAX, TIME_MS_MIN
 from tinyobs.web.api_v1.series import unescape_name
 
@@ -110,20 +112,86 @@ def test_names_are_unescaped_as_upstream(escaped: str, name: str) -> None:
 async def test_a_question_that_was_quick_is_answered_in_the_event_loop(
     make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the first time is a thread needed; another time range is the same question, another limit is not."""
+    """Only the first time is a thread needed; about the same times are the same question, another limit is not."""
     monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
     threads = []
     run_sync = series.trio.to_thread.run_sync
 
-    async def counted(work: Any, **settings: Any) -> Any:
+    async def counted(work: Any, *arguments: Any, **settings: Any) -> Any:
         threads.append(work)
-        return await run_sync(work, **settings)
+        return await run_sync(work, *arguments, **settings)
 
     monkeypatch.setattr(series.trio.to_thread, "run_sync", counted)
     client = make_client()
     path = "/api/v1/series?match[]=up"
     first = await client.get(path)
-    for query, needed in (("", 1), ("&start=0&end=9999999999", 1), ("&limit=1", 2), ("&limit=1", 2)):
+    for query, needed in (("", 1), ("&end=9999999999", 1), ("&limit=1", 2), ("&limit=1", 2)):
         answer = await client.get(path + query)
         assert len(threads) == needed
         assert answer.json()["data"] == first.json()["data"][: 1 if query.startswith("&limit") else None]
+
+
+class NotingQueryable(FakeQueryable):
+    """Notes for every querier whether it was asked for in the event loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inline: list[bool] = []
+
+    def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
+        self.inline.append(threading.current_thread() is threading.main_thread())
+        return super().querier(mint_ms, maxt_ms)
+
+
+@pytest.mark.parametrize("path", ["labels?", "label/job/values?", "series?match[]=up"])
+async def test_a_quick_answer_says_nothing_of_other_times(
+    make_client: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """What an empty second cost does not decide where everything is read, nor does what few series cost."""
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    queryable, stored = NotingQueryable(), 10
+    client = make_client(queryable=queryable, series_count=lambda: stored)
+    recent = NOW_MS // 1000
+    for times in ("&start=0&end=1", "&start=0&end=1", "", "", f"&start={recent - 1}", f"&start={recent - 3600}"):
+        await client.get(f"/api/v1/{path}{times}")
+    assert queryable.inline == [False, True, False, True, False, False]
+    stored = 380_000
+    await client.get(f"/api/v1/{path}")
+    assert not queryable.inline[-1]
+
+
+async def test_reading_that_goes_on_moves_from_the_event_loop_to_a_thread(
+    make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between selectors and pieces of the answer it is seen that the time is up."""
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    queryable = NotingQueryable()
+    client = make_client(queryable=queryable)
+    path = "/api/v1/series?match[]=up&match[]=http_total"
+    first = (await client.get(path)).json()
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.INLINE_SECONDS_MAX", -1.0)
+    assert (await client.get(path)).json() == first
+    assert queryable.inline == [False, True, False]
+    assert all(q.closed for q in queryable.queriers)
+
+
+@pytest.mark.parametrize("path", ["labels", "label/job/values", "series"])
+async def test_selectors_are_parsed_in_a_thread(make_client: Any, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Long ones always; a fault in them has its usual words."""
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    inline = []
+    parse = parameters.parse_selector
+
+    def noting(text: str) -> Any:
+        inline.append(threading.current_thread() is threading.main_thread())
+        return parse(text)
+
+    monkeypatch.setattr(parameters, "parse_selector", noting)
+    client = make_client()
+    for _ in range(2):
+        answer = await client.get(f"/api/v1/{path}", params={"match[]": 'up{job=~"%s"}' % ("a|" * 6000)})
+        assert answer.status_code == 200
+    answer = await client.get(f"/api/v1/{path}", params={"match[]": "up("})
+    assert inline == [False, False, False]
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith('1:3: parse error: unexpected "("')

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from tinyobs.promql.nodes import Expr
 from tinyobs.promql.parser import parse
+from tinyobs.web.api_v1.pace import INLINE_TEXT_MAX
 from tinyobs.web.api_v1.syntax_tree import to_json
 
 
@@ -118,3 +120,18 @@ async def test_the_endpoint_gives_the_tree_or_the_error(make_client: Any) -> Non
     client = make_client(parse=parse)
     assert (await client.get("/api/v1/parse_query?query=1")).json()["data"] == {"type": "numberLiteral", "val": "1"}
     assert (await client.post("/api/v1/parse_query", data={"query": "1 +"})).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["parse_query", "format_query", "query_exemplars"])
+async def test_a_long_text_is_read_in_a_thread(make_client: Any, path: str) -> None:
+    """A short one is read in the event loop; errors are the same."""
+    inline: list[bool] = []
+
+    def noting(text: str) -> Expr:
+        inline.append(threading.current_thread() is threading.main_thread())
+        return parse(text)
+
+    client = make_client(parse=noting, format=lambda expr: "text")
+    for text, status in (("1", 200), ("1" + " " * INLINE_TEXT_MAX, 200), ("1 +" + " " * INLINE_TEXT_MAX, 400)):
+        assert (await client.post(f"/api/v1/{path}", data={"query": text})).status_code == status
+    assert inline == [True, False, False]

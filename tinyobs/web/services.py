@@ -172,3 +172,5 @@ class ApiServices:
     reload: Callable[[], Awaitable[None]]
     quit: Callable[[], None]
     format: Callable[[Expr], str] | None = None
+    series_count: Callable[[], int] = lambda: 0
+    """About how many series are stored; quick queries are measured again when the number has doubled."""

@@ -5,7 +5,7 @@ The error envelope is `tinyobs.web.problem.ApiError`.  Source: prometheus web/ap
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -26,16 +26,24 @@ def success(data: Any, warnings: Sequence[str] = (), infos: Sequence[str] = ()) 
     return Response(f'{{"status":"success","data":{dump(data)}{_notes(warnings, infos)}'.encode(), media_type=JSON)
 
 
-def stream(data: Iterator[str], warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> Response:
+def stream(
+    data: Iterator[str],
+    warnings: Sequence[str] = (),
+    infos: Sequence[str] = (),
+    check: Callable[[], None] | None = None,
+) -> Response:
     """Return the answer for data that is already JSON, in pieces.
 
-    Blocks while the first `WHOLE_BYTES_MAX` are made: call it in the worker thread that has the data.  The rest is
-    made piece by piece in worker threads while it is sent.
+    Blocks while the first `WHOLE_BYTES_MAX` are made: call it in the worker thread that has the data; `check` is
+    called between their pieces and may raise to stop it.  The rest is made piece by piece in worker threads while it
+    is sent.
     """
     pieces = chain(('{"status":"success","data":',), data, (_notes(warnings, infos),))
     first: list[str] = []
     size = 0
     for piece in pieces:
+        if check is not None:
+            check()
         first.append(piece)
         size += len(piece)
         if size > WHOLE_BYTES_MAX:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,11 +14,12 @@ from ..form import Form, read_form
 from ..problem import ApiError
 from . import parameters
 from .envelope import success
+from .pace import INLINE_TEXT_MAX
 from .syntax_tree import to_json
 
 
 class ExpressionsApi:
-    """The handlers.  format is None where there is no printer; then `format` must not be routed to."""
+    """The handlers; a long text is read in a worker thread.  format is None where there is no printer; then `format` must not be routed to."""
 
     def __init__(self, parse: Callable[[str], Expr], format: Callable[[Expr], str] | None) -> None:
         self._parse = parse
@@ -25,12 +27,13 @@ class ExpressionsApi:
 
     async def format(self, request: Request) -> Response:
         """Answer `/format_query`."""
-        assert self._format is not None
-        return success(self._format(self._read(await read_form(request))))
+        write = self._format
+        assert write is not None
+        return await self._run(await read_form(request), lambda expr: success(write(expr)))
 
     async def parse(self, request: Request) -> Response:
         """Answer `/parse_query`."""
-        return success(to_json(self._read(await read_form(request))))
+        return await self._run(await read_form(request), lambda expr: success(to_json(expr)))
 
     async def exemplars(self, request: Request) -> Response:
         """Answer `/query_exemplars` of a server that stores none; Grafana asks in any case."""
@@ -39,8 +42,13 @@ class ExpressionsApi:
         end_ms = parameters.time_or(form, "end", parameters.TIME_MS_MAX)
         if end_ms < start_ms:
             raise ApiError("bad_data", "end timestamp must not be before start timestamp")
-        self._read(form)
-        return success([])
+        return await self._run(form, lambda _: success([]))
+
+    async def _run(self, form: Form, answer: Callable[[Expr], Response]) -> Response:
+        def work() -> Response:
+            return answer(self._read(form))
+
+        return work() if len(form.get("query")) <= INLINE_TEXT_MAX else await trio.to_thread.run_sync(work)
 
     def _read(self, form: Form) -> Expr:
         try:

@@ -29,10 +29,13 @@ from ..problem import ApiError
 from ..services import ApiServices
 from . import parameters
 from .envelope import TRUNCATED, stream
-from .pace import Pace, TooSlowInline, inline_check
+from .pace import Pace, TooSlowInline, inline_check, question_key, span_key
 
 POINTS_MAX: Final = 11_000
 """Steps of a range query, as in Prometheus: enough for a week by minutes or a year by hours."""
+
+LOOKBACK_MS: Final = 300_000
+"""How far back an instant query looks by default, in milliseconds; here only to tell quick queries apart."""
 
 Evaluate = Callable[[Callable[[], None]], Result]
 
@@ -58,7 +61,8 @@ class QueryApi:
         def evaluate(check: Callable[[], None]) -> Result:
             return services.promql.instant(services.queryable, text, time_ms, lookback_ms=lookback_ms, check=check)
 
-        return await self._run(hash(text), evaluate, limit, seconds, bool(form.get("stats")))
+        key = self._key("instant", text, time_ms, time_ms, 1, lookback_ms)
+        return await self._run(key, evaluate, limit, seconds, bool(form.get("stats")))
 
     async def range(self, request: Request) -> Response:
         """Answer `/query_range`."""
@@ -77,8 +81,17 @@ class QueryApi:
                 services.queryable, text, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, check=check
             )
 
-        steps = (end_ms - start_ms) // step_ms + 1
-        return await self._run(hash((text, steps)), evaluate, limit, seconds, bool(form.get("stats")))
+        key = self._key("range", text, start_ms, end_ms, step_ms, lookback_ms)
+        return await self._run(key, evaluate, limit, seconds, bool(form.get("stats")))
+
+    def _key(
+        self, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int | None
+    ) -> int | None:
+        """Return the key to remember the pace of a query by."""
+        back_ms = LOOKBACK_MS if lookback_ms is None else lookback_ms
+        span = span_key(start_ms - back_ms, end_ms, self._services.clock.now_ms())
+        stored = self._services.series_count().bit_length()
+        return question_key((kind, text), span, (end_ms - start_ms) // step_ms, lookback_ms, stored)
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
@@ -86,8 +99,10 @@ class QueryApi:
             return self._seconds_max
         return min(parameters.duration(form, "timeout") / 1000.0, self._seconds_max)
 
-    async def _run(self, key: int, evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool) -> Response:
-        """Evaluate where it is cheapest.  key: a hash of the query and its number of steps, to remember its pace by."""
+    async def _run(
+        self, key: int | None, evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool
+    ) -> Response:
+        """Evaluate where it is cheapest."""
         queued = time.monotonic()
         deadline = queued + seconds
         answer = partial(_answer, evaluate, limit, with_statistics, queued)
@@ -108,7 +123,7 @@ class QueryApi:
         finally:
             self._limiter.release_on_behalf_of(waiting)
 
-    def _timed(self, key: int, work: Callable[[], Response]) -> Response:
+    def _timed(self, key: int | None, work: Callable[[], Response]) -> Response:
         """Do the work, noting how long it took."""
         started = time.monotonic()
         try:
@@ -135,11 +150,15 @@ def _thread_check(deadline: float) -> Callable[[], None]:
 def _answer(
     evaluate: Evaluate, limit: int, with_statistics: bool, queued: float, check: Callable[[], None]
 ) -> Response:
-    """Evaluate and encode."""
+    """Evaluate and encode; both call `check`."""
     started = time.monotonic()
     try:
         check()
-        result = evaluate(check)
+        result, cut = _truncate(evaluate(check), limit)
+        statistics = _statistics(result.statistics, started - queued, time.monotonic() - started)
+        warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
+        data = encode(result, statistics if with_statistics else None)
+        return stream(data, warnings, result.infos, check)
     except TooSlowInline:
         raise
     except QueryError as e:
@@ -148,10 +167,6 @@ def _answer(
         raise ApiError(e.kind, str(e)) from None
     except StorageError as e:
         raise ApiError("internal", str(e)) from None
-    result, cut = _truncate(result, limit)
-    statistics = _statistics(result.statistics, started - queued, time.monotonic() - started)
-    warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
-    return stream(encode(result, statistics if with_statistics else None), warnings, result.infos)
 
 
 def encode(result: Result, statistics: Any = None) -> Iterator[str]:

@@ -20,16 +20,17 @@ from ..problem import ApiError
 from ..services import ApiServices
 from . import parameters
 from .envelope import TRUNCATED, stream
-from .pace import Pace
+from .pace import Pace, TooSlowInline, inline_check, question_key, span_key
 
 PIECE_SERIES: Final = 1000
 """Label sets written per piece of an answer."""
 
 _ESCAPED = re.compile(r"_(?:(_)|([0-9a-fA-F]{1,6})_)")
 _TIMES = frozenset(("start", "end"))
-"""Parameters that differ from one refresh of a dashboard to the next."""
-Selectors = Sequence[tuple[Matcher, ...]]
+"""Parameters that differ from one refresh of a dashboard to the next; their rounded values count (`span_key`)."""
 _Item = TypeVar("_Item", str, Labels)
+Check = Callable[[], None]
+ReadOne = Callable[[Querier, Sequence[Matcher]], Sequence[_Item]]
 
 
 class SeriesApi:
@@ -57,54 +58,66 @@ class SeriesApi:
         form = await read_form(request)
         if not form.all("match[]"):
             raise ApiError("bad_data", "no match[] parameter provided")
+
+        def select() -> list[tuple[Matcher, ...]]:
+            try:
+                return parameters.selectors(form.all("match[]"))
+            except ApiError as e:
+                raise parameters.invalid("match[]", e) from None
+
+        return await self._run(request, form, select, lambda querier, m: querier.series(m), LabelWriter().write)
+
+    async def _texts(self, request: Request, read_one: ReadOne[str]) -> Response:
+        form = await read_form(request)
+        return await self._run(request, form, lambda: parameters.selectors(form.all("match[]")) or [()], read_one, dump)
+
+    async def _run(
+        self,
+        request: Request,
+        form: Form,
+        select: Callable[[], Sequence[tuple[Matcher, ...]]],
+        read_one: ReadOne[_Item],
+        write: Callable[[_Item], str],
+    ) -> Response:
+        """Answer what any selector finds; long selectors take long to parse, so `select` runs where the reading does."""
         limit = parameters.limit(form)
         start_ms, end_ms = _span(form)
-        try:
-            chosen = parameters.selectors(form.all("match[]"))
-        except ApiError as e:
-            raise parameters.invalid("match[]", e) from None
 
-        def read() -> Response:
+        def read(check: Check) -> Response:
+            chosen = select()
             if end_ms < start_ms:
                 return stream(iter(["[]"]))
+            parts = []
             with self._services.queryable.querier(start_ms, end_ms) as querier:
-                found = _union([querier.series(m) for m in chosen])
+                for matchers in chosen:
+                    check()
+                    parts.append(read_one(querier, matchers))
+            check()
+            found = _union(parts)
             cut = 0 < limit < len(found)
-            return stream(_array(found[:limit] if cut else found, LabelWriter().write), (TRUNCATED,) if cut else ())
+            return stream(_array(found[:limit] if cut else found, write), (TRUNCATED,) if cut else (), check=check)
 
-        return await self._run(request, form, read)
+        asked: list[str] = [f"{name}={text}" for name in form.values.keys() - _TIMES for text in form.all(name)]
+        span = span_key(start_ms, end_ms, self._services.clock.now_ms())
+        key = question_key((request.url.path, *sorted(asked)), span, self._services.series_count().bit_length())
+        return await self._where_cheapest(key, read)
 
-    async def _run(self, request: Request, form: Form, read: Callable[[], Response]) -> Response:
+    async def _where_cheapest(self, key: int | None, read: Callable[[Check], Response]) -> Response:
         """Read in a worker thread, or here when the same question was answered quickly the last time."""
-        asked = [(k, v) for k, values in form.values.items() if k not in _TIMES for v in values]
-        key = hash((request.url.path, tuple(asked)))
 
-        def timed() -> Response:
+        def timed(check: Check) -> Response:
             started = time.monotonic()
             try:
-                return read()
+                return read(check)
             finally:
                 self._pace.note(key, time.monotonic() - started)
 
         if self._pace.is_quick(key):
-            return timed()
-        return await trio.to_thread.run_sync(timed, limiter=self._limiter)
-
-    async def _texts(self, request: Request, read_one: Callable[[Querier, Sequence[Matcher]], list[str]]) -> Response:
-        form = await read_form(request)
-        limit = parameters.limit(form)
-        start_ms, end_ms = _span(form)
-        chosen: Selectors = parameters.selectors(form.all("match[]")) or [()]
-
-        def read() -> Response:
-            if end_ms < start_ms:
-                return stream(iter(["[]"]))
-            with self._services.queryable.querier(start_ms, end_ms) as querier:
-                found = _union([read_one(querier, m) for m in chosen])
-            cut = 0 < limit < len(found)
-            return stream(_array(found[:limit] if cut else found, dump), (TRUNCATED,) if cut else ())
-
-        return await self._run(request, form, read)
+            try:
+                return timed(inline_check())
+            except TooSlowInline:
+                pass  # what it took is noted: the next time begins in a thread
+        return await trio.to_thread.run_sync(timed, _never, limiter=self._limiter)
 
 
 def unescape_name(name: str) -> str:
@@ -136,6 +149,10 @@ def is_label_name(name: str) -> bool:
         return bool(name.encode())
     except UnicodeEncodeError:
         return False
+
+
+def _never() -> None:
+    """The check of reading in a thread: it is not stopped."""
 
 
 def _span(form: Form) -> tuple[int, int]:
