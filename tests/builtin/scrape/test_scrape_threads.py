@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tinyobs.builtin.scrape import loop as loop_module
-from tinyobs.builtin.scrape.loop import NEW_IN_THREAD_BYTES, LoopRules, ScrapeLoop
+from tinyobs.builtin.scrape.loop import CHANGED_IN_THREAD_BYTES, LoopRules, ScrapeLoop
 from tinyobs.builtin.scrape.series import SeriesRules, TargetSeries
 from tinyobs.builtin.scrape.statistics import PoolCounters
 from tinyobs.builtin.scrape.targets import PoolDefaults, make_target
@@ -20,7 +20,7 @@ from tinyobs.testing.targets import TEXT
 
 REAL_SECONDS_MAX = 20.0
 """How long a thread waits for the event loop before it gives up and the test fails."""
-LONG = b"".join(b'x{a="%d"} 1\n' % i for i in range(NEW_IN_THREAD_BYTES // 10))
+LONG = b"".join(b'x{a="%d"} 1\n' % i for i in range(CHANGED_IN_THREAD_BYTES // 10))
 MAIN = threading.main_thread()
 
 
@@ -99,7 +99,7 @@ async def test_others_run_while_a_long_first_body_is_read(services, watch):
 
 
 async def test_only_what_takes_long_goes_to_a_thread(services, watch, monkeypatch):
-    """A known structure is read at once, in the event loop; growth, sheer length and slow readings go to a thread."""
+    """A known structure is read at once, in the event loop; growth, shrinking, sheer length and slow readings go to a thread."""
     loop = make(services)
 
     async def is_inline(body):
@@ -110,6 +110,8 @@ async def test_only_what_takes_long_goes_to_a_thread(services, watch, monkeypatc
     assert await is_inline(b"x 1\n")
     assert not await is_inline(LONG)
     assert await is_inline(LONG)
+    assert not await is_inline(b"x 1\n")
+    assert await is_inline(b"x 2\n")
     monkeypatch.setattr(loop_module, "READ_IN_THREAD_BYTES", len(LONG) - 1)
     assert not await is_inline(LONG)
     monkeypatch.undo()

@@ -34,8 +34,8 @@ from .targets import Target
 
 TOLERANCE_MS: Final = 2
 """A scrape this close to its tick is stamped with the tick: regular timestamps compress better."""
-NEW_IN_THREAD_BYTES: Final = 100_000
-"""Bodies that have so many bytes more than the last one are read in a worker thread: new series take long."""
+CHANGED_IN_THREAD_BYTES: Final = 100_000
+"""Bodies that differ in length from the last one by more are read in a worker thread: series that come or go take long."""
 READ_IN_THREAD_BYTES: Final = 2_000_000
 """Bodies longer than this are always read in a worker thread."""
 READ_IN_THREAD_SECONDS: Final = 0.005
@@ -222,7 +222,7 @@ class ScrapeLoop:
     def _takes_long(self, size: int) -> bool:
         return (
             size > READ_IN_THREAD_BYTES
-            or size - self._known_bytes > NEW_IN_THREAD_BYTES
+            or abs(size - self._known_bytes) > CHANGED_IN_THREAD_BYTES
             or self._expected_seconds > READ_IN_THREAD_SECONDS
         )
 
