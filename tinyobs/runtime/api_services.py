@@ -47,6 +47,7 @@ def api_services(agent: Agent) -> ApiServices:
         expose=_expose,
         readiness=agent.readiness,
         reload=agent.reload,
+        series_count=lambda: len(agent.registry),
         quit=agent.quit,
         format=pretty,
     )
