@@ -125,7 +125,7 @@ def test_promtool_accepts_our_metrics_and_queries_us(tmp_path):
             (["instant", base, "up"], b"up{instance="),
             (["labels", base, "job"], b"tinyobs"),
             (["series", "--match=up", base], b'__name__="up"'),
-            (["range", f"--start={time.time() - 60:.0f}", base, "up"], b"up{"),
+            (["range", f"--start={time.time() - 60:.0f}", f"--end={time.time() + 10:.0f}", base, "up"], b"up{"),
         ):
             found = subprocess.run([promtool, "query", *command], capture_output=True)
             assert found.returncode == 0, found.stderr.decode()
