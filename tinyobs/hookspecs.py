@@ -89,4 +89,4 @@ def tinyobs_segment_sealed(name: str, statistics: object) -> None:
 
 @hookspec
 def tinyobs_component_status(name: str, status: str, reason: str) -> None:
-    """A component changed its status (`starting`, `running`, `backing_off`, `stopping`, `stopped`)."""
+    """A component changed its status (`starting`, `running`, `backing_off`, `stopped`)."""

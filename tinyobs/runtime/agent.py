@@ -74,6 +74,8 @@ class Agent:
         self.listeners: Listeners | None = None
         self._reloading = trio.Lock()
         self._tasks: trio.Nursery | None = None
+        self.statistics_failures: dict[str, int] = {}
+        """Component -> how often its statistics could not be had."""
         self._stop = trio.Event()
         self.stopped = trio.Event()
         """Set when everything is stored and closed."""

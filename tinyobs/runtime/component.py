@@ -14,15 +14,13 @@ class Status(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     BACKING_OFF = "backing_off"
-    STOPPING = "stopping"
     STOPPED = "stopped"
 
 
 _LEGAL: Final = {
-    Status.STARTING: {Status.RUNNING, Status.BACKING_OFF, Status.STOPPING, Status.STOPPED},
-    Status.RUNNING: {Status.BACKING_OFF, Status.STOPPING, Status.STOPPED},
+    Status.STARTING: {Status.RUNNING, Status.BACKING_OFF, Status.STOPPED},
+    Status.RUNNING: {Status.BACKING_OFF, Status.STOPPED},
     Status.BACKING_OFF: {Status.STARTING, Status.STOPPED},
-    Status.STOPPING: {Status.STOPPED},
     Status.STOPPED: {Status.STARTING},
 }
 

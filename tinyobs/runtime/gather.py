@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 import attrs
 import psutil
@@ -54,9 +53,6 @@ REFUSED_NAMES: Final = {
 }
 """Reasons of refusal that Prometheus counts under a name of their own; all are float samples."""
 
-_FAILURES: Final[WeakKeyDictionary[Agent, dict[str, int]]] = WeakKeyDictionary()
-"""How often the statistics of a component could not be had: agent -> component -> count."""
-
 log = structlog.get_logger("metrics")
 
 
@@ -81,7 +77,7 @@ def _contained(agent: Agent, name: str, produce: Callable[[], Iterable[MetricFam
     try:
         return list(produce())
     except Exception as e:  # a plugin may raise anything
-        failures = _FAILURES.setdefault(agent, {})
+        failures = agent.statistics_failures
         failures[name] = failures.get(name, 0) + 1
         if failures[name] == 1:
             log.error("statistics failed; told once, later ones are only counted", component=name, exc_info=e)
@@ -93,7 +89,7 @@ def _failures(agent: Agent) -> MetricFamily:
         "tinyobs_component_statistics_failures_total",
         MetricType.COUNTER,
         "How often the statistics of a component could not be had.",
-        tuple(Point(float(n), from_mapping({"component": c})) for c, n in sorted(_FAILURES.get(agent, {}).items())),
+        tuple(Point(float(n), from_mapping({"component": c})) for c, n in sorted(agent.statistics_failures.items())),
     )
 
 

@@ -32,7 +32,6 @@ class Listeners:
         self, settings: AgentSettings, web: WebConfig | None, options: WebOptions, routes: Sequence[Route]
     ) -> None:
         """Raises `UsageError` for settings that make no sense."""
-        self._settings, self._web = settings, web
         self.readiness = Readiness(False, "opening the storage")
         try:
             self.application = Application(routes, options, lambda: self.readiness)
@@ -55,10 +54,6 @@ class Listeners:
                     await self.server.serve(task_status=task_status)
         finally:
             self._ended.set()
-
-    def reconfigure(self, bounds: WebSettings) -> None:
-        """Take other bounds for the requests that begin from now on."""
-        self.application.reconfigure(web_options(self._settings, self._web, bounds))
 
     def report(self, ready: bool, reason: str = "", current: int = 0, last: int = 0) -> None:
         """Say whether the daemon serves, and how far the replay of the log is."""
