@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyobs.codec.pages import decode_page, encode_page
-from tinyobs.codec.ragged import offsets_of
+from tinyobs.model.ragged import offsets_of
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.labels import from_mapping
 from tinyobs.model.matchers import Matcher, MatchType, equal, name_is

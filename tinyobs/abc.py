@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 from attrs import frozen
 
+from .errors import StorageError
 from .model.batch import AppendResult, Batch
 from .model.columns import SeriesColumns
+from .model.exemplars import SeriesExemplars
 from .model.families import MetricFamily
 from .model.labels import Labels
 from .model.matchers import Matcher
@@ -28,6 +30,21 @@ if TYPE_CHECKING:
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
+@frozen
+class SelectHints:
+    """What the asker will do with the samples, so that coarser ones may serve (docs/format/tiers.md).
+
+    function: the PromQL function over ranges ("rate", "avg_over_time", ...), "" for instant selectors.  step_ms: time
+    between two evaluations, 0 for one.  range_ms: width of the range, or the lookback.  resolution_ms: the tier that is
+    wanted (0 raw), None lets the storage choose.
+    """
+
+    function: str = ""
+    step_ms: int = 0
+    range_ms: int = 0
+    resolution_ms: int | None = None
+
+
 class Selection(abc.ABC):
     """The series that fulfil matchers within a time range, before any sample is read.
 
@@ -35,6 +52,8 @@ class Selection(abc.ABC):
     """
 
     labels: Sequence[Labels]
+    resolution_ms: int = 0
+    """The coarsest tier that samples come from, 0 when all are as they were stored."""
 
     @abc.abstractmethod
     def read(self, first: int, last: int) -> SeriesColumns:
@@ -56,9 +75,17 @@ class Querier(abc.ABC):
 
     @abc.abstractmethod
     def select(
-        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+        self,
+        matchers: Sequence[Matcher],
+        mint_ms: int,
+        maxt_ms: int,
+        check: Callable[[], None] | None = None,
+        hints: SelectHints | None = None,
     ) -> Selection:
-        """Return the series for which every matcher holds, with samples from `mint_ms` to `maxt_ms` (inclusive)."""
+        """Return the series for which every matcher holds, with samples from `mint_ms` to `maxt_ms` (inclusive).
+
+        Without hints the samples are those that were stored.
+        """
 
     @abc.abstractmethod
     def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
@@ -113,6 +140,25 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def metadata(self) -> Mapping[str, MetricMetadata]:
         """Return what is known of metric families, by family name."""
+
+    def exemplars(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> list[SeriesExemplars]:
+        """Return the exemplars of series that fulfil any set of matchers, sorted by label set.  Any thread."""
+        return []
+
+    def delete(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> None:
+        """Delete the samples stored so far in a range of series that fulfil any set of matchers; durable on return.
+
+        Called by the writer thread.  Readers see nothing of them any more; their space comes back soon after.
+        """
+        raise StorageError("this storage cannot delete")
+
+    def clean_tombstones(self) -> None:
+        """Regain the space of all that was deleted, now.  Called by the writer thread."""
+        raise StorageError("this storage cannot delete")
+
+    def snapshot(self, *, skip_head: bool = False) -> str:
+        """Keep what is stored now, as a directory of its own within the storage; return its name.  Writer thread."""
+        raise StorageError("this storage cannot make snapshots")
 
     @abc.abstractmethod
     def maintain(self, now_ms: int) -> bool:

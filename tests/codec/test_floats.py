@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.codec.floats import BITS, to_floats, to_integers
-from tinyobs.codec.ragged import offsets_of
 from tinyobs.codec.timestamps import share
+from tinyobs.model.ragged import offsets_of
 from tinyobs.model.staleness import STALE_NAN
 
 

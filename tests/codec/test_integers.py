@@ -13,8 +13,8 @@ from tinyobs.codec import integers
 from tinyobs.codec.compression import DENSE, FAST, compress, decompress
 from tinyobs.codec.integers import decode_rows, encode_rows
 from tinyobs.codec.pages import HEADER, decode_page, encode_block
-from tinyobs.codec.ragged import cut_rows, offsets_of, put_rows, spread, take_rows
 from tinyobs.codec.shuffle import shuffle, unshuffle
+from tinyobs.model.ragged import cut_rows, offsets_of, put_rows, spread, take_rows
 
 INT64 = st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-200, 200))
 ROWS = st.lists(st.lists(INT64, max_size=40), max_size=15)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tinyobs.codec.compression import DENSE, FAST
 from tinyobs.codec.pages import HEADER, decode_page, encode_block, encode_page
-from tinyobs.codec.ragged import offsets_of
+from tinyobs.model.ragged import offsets_of
 from tinyobs.model.staleness import NORMAL_NAN_BITS, STALE_BITS
 
 BITS = st.one_of(

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_disk import MemoryDisk
 
-from tinyobs.codec.ragged import offsets_of
 from tinyobs.errors import CorruptionError, FormatVersionError
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.labels import from_mapping, get
 from tinyobs.model.matchers import Matcher, MatchType
+from tinyobs.model.ragged import offsets_of
 from tinyobs.storage import segment_format, segment_writer
 from tinyobs.storage.page_cache import PageCache
 from tinyobs.storage.segment_format import FOOTER_BYTES

@@ -111,13 +111,6 @@ def _is_longer(text: str, bytes_max: int) -> bool:
 
 def _without(batch: Batch, bad: NDArray[np.bool_]) -> Batch:
     """Return the batch without some samples, which are counted as refused."""
-    keep = ~bad
     refused = dict(batch.refused)
     refused[Refused.LIMIT] = refused.get(Refused.LIMIT, 0) + int(np.count_nonzero(bad))
-    return evolve(
-        batch,
-        refs=batch.refs[keep],
-        timestamps_ms=batch.timestamps_ms[keep],
-        values=batch.values[keep],
-        refused=refused,
-    )
+    return evolve(batch.take(~bad), refused=refused)

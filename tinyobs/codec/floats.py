@@ -18,7 +18,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from .ragged import put_rows, spread, take_rows
+from ..model.ragged import put_rows, spread, take_rows
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]

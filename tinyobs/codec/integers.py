@@ -17,9 +17,9 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ..model.ragged import offsets_of, put_rows, take_rows
 from .compression import compress, decompress
 from .planes import WIDTH_MAX, Planes, decode_planes, encode_planes, widths_of
-from .ragged import offsets_of, put_rows, take_rows
 from .shuffle import shuffle, unshuffle
 
 I64 = NDArray[np.int64]

@@ -16,10 +16,10 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ..model.ragged import cut_rows, offsets_of, take_rows
 from .compression import FAST, compress, decompress
 from .floats import BITS, SCALE_MAX, to_floats, to_integers
 from .integers import ROWS_MAX, IntegerRows, decode_rows, encode_rows
-from .ragged import cut_rows, offsets_of, take_rows
 from .shuffle import shuffle, unshuffle
 from .timestamps import share
 

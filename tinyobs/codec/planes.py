@@ -17,8 +17,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ..model.ragged import offsets_of, take_rows
 from .compression import FAST, compress, decompress
-from .ragged import offsets_of, take_rows
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]

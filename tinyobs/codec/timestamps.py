@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .ragged import offsets_of, spread, take_rows
+from ..model.ragged import offsets_of, spread, take_rows
 
 I64 = NDArray[np.int64]
 

@@ -1,4 +1,4 @@
-"""A batch of samples on its way into storage: three columns over the shared numbering of series.
+"""A batch of samples on its way into storage: columns over the shared numbering of series.
 
 `refs[i]` is the number that the agent's `SeriesRegistry` gave to the series of sample `i`.  A batch is immutable: its
 arrays are never written to after construction.  A batch is atomic: readers see all of it or nothing.
@@ -6,13 +6,15 @@ arrays are never written to after construction.  A batch is atomic: readers see 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import numpy as np
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 from numpy.typing import NDArray
 
+from .exemplars import Exemplar
+from .histograms import Histograms
 from .metadata import MetricMetadata
 
 
@@ -31,12 +33,15 @@ class Refused(StrEnum):
 
 @frozen(eq=False)
 class Batch:
-    """Samples of float series.
+    """Samples of series.
 
     refs: uint32[n].  timestamps_ms: int64[n], milliseconds since 1970.  values: float64[n] (NaN payloads matter:
-    the staleness marker is one).  origin: who made it, for logs ("scrape", "remote_write", ...).
+    the staleness marker is one; the place of a native histogram has its handle, see `histograms.py`).
+    origin: who made it, for logs ("scrape", "remote_write", ...).
     metadata: family name -> metadata, only what is new or changed since the origin's last batch.  refused: samples that
-    a processor took out and that the sender is told of.
+    a processor took out and that the sender is told of.  histograms: what handles stand for, None without any.
+    starts_ms: int64[n], since when a counter or histogram counts, 0 where that is not known; None when nowhere is.
+    exemplars: in order of time for each series.
     """
 
     refs: NDArray[np.uint32]
@@ -45,9 +50,22 @@ class Batch:
     origin: str = ""
     metadata: Mapping[str, MetricMetadata] = Factory(dict)
     refused: Mapping[Refused, int] = Factory(dict)
+    histograms: Histograms | None = None
+    starts_ms: NDArray[np.int64] | None = None
+    exemplars: Sequence[Exemplar] = ()
 
     def __len__(self) -> int:
         return len(self.refs)
+
+    def take(self, positions: NDArray[np.int64] | NDArray[np.bool_]) -> Batch:
+        """Return the batch with only these samples; all that is not a sample stays."""
+        return evolve(
+            self,
+            refs=self.refs[positions],
+            timestamps_ms=self.timestamps_ms[positions],
+            values=self.values[positions],
+            starts_ms=None if self.starts_ms is None else self.starts_ms[positions],
+        )
 
 
 @frozen(eq=False)

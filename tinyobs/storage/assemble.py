@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec.ragged import offsets_of, spread
+from ..model.ragged import offsets_of, spread
 from .head_rows import Runs
 
 Part = tuple[NDArray[np.int64], Runs]

@@ -19,7 +19,7 @@ import numpy as np
 from attrs import Factory, define
 from numpy.typing import NDArray
 
-from ..codec.ragged import spread
+from ..model.ragged import spread
 from .head_chunk import HeadChunk, compress_runs, ranks_of, single_run, unite_chunks
 from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
 from .head_view import HeadView

@@ -14,7 +14,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import SAMPLES_MAX, Page, decode_page, encode_page
-from ..codec.ragged import offsets_of, spread
+from ..model.ragged import offsets_of, spread
 from .head_rows import Runs
 from .page_cache import PageCache
 

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
-from ..codec.ragged import offsets_of, spread
+from ..model.ragged import offsets_of, spread
 
 SLOTS: Final = 12
 """Samples in a row: 144 bytes."""

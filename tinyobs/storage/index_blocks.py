@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..codec.compression import compress, decompress
 from ..codec.integers import IntegerRows, decode_rows, encode_rows
-from ..codec.ragged import offsets_of, spread
 from ..codec.shuffle import shuffle, unshuffle
+from ..model.ragged import offsets_of, spread
 from .segment_format import POSTINGS_PER_BLOCK
 
 I64 = NDArray[np.int64]

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import define
 from numpy.typing import NDArray
 
-from ..abc import Querier, Selection
+from ..abc import Querier, SelectHints, Selection
 from ..errors import CorruptionError, StorageError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
@@ -107,7 +107,12 @@ class EngineQuerier(Querier):
         self._readers = tuple([r for r in readers if r.info.maxt_ms >= mint_ms and r.info.mint_ms <= maxt_ms])
 
     def select(
-        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+        self,
+        matchers: Sequence[Matcher],
+        mint_ms: int,
+        maxt_ms: int,
+        check: Callable[[], None] | None = None,
+        hints: SelectHints | None = None,
     ) -> EngineSelection:
         """Return the series for which every matcher holds."""
         mint_ms, maxt_ms = max(mint_ms, self.mint_ms), min(maxt_ms, self.maxt_ms)

@@ -17,9 +17,9 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..codec.integers import IntegerRows
-from ..codec.ragged import offsets_of, take_rows
 from ..errors import CorruptionError
 from ..model.labels import Labels
+from ..model.ragged import offsets_of, take_rows
 from .index_blocks import decode_postings, decode_series, decode_strings
 from .matching import U32, PostingsIndex
 from .page_cache import PageCache

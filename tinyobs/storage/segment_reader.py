@@ -17,11 +17,11 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import Page, decode_page
-from ..codec.ragged import offsets_of, spread
 from ..errors import CorruptionError, FormatVersionError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from ..model.matchers import Matcher
+from ..model.ragged import offsets_of, spread
 from .disk import Disk
 from .matching import U32
 from .page_cache import PageCache

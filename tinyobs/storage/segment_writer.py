@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ..codec.compression import FAST
 from ..codec.pages import encode_page
-from ..codec.ragged import offsets_of
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
+from ..model.ragged import offsets_of
 from .disk import Disk
 from .index import LabelIndex
 from .index_blocks import cut_postings, encode_postings, encode_series, encode_strings
