@@ -61,6 +61,19 @@ class Disk(abc.ABC):
     def rename(self, old: str, new: str) -> None:
         """Rename a file, replacing `new` atomically; durable after `sync_folder`."""
 
+    def link(self, old: str, new: str) -> None:
+        """Give a file, which nobody changes any more, a second name that must not exist; durable after `sync_folder`.
+
+        Where the file system has no such names the content is copied, durably.
+        """
+        data = self.map(old)
+        file = self.create(new)
+        try:
+            file.append(data)
+            file.sync()
+        finally:
+            file.close()
+
     @abc.abstractmethod
     def remove(self, name: str) -> None:
         """Remove a file; durable after `sync_folder`."""
@@ -84,6 +97,10 @@ class Disk(abc.ABC):
     @abc.abstractmethod
     def free_bytes(self) -> int:
         """Return the free space of the file system."""
+
+    def total_bytes(self) -> int:
+        """Return the size of the file system, 0 where it is not known."""
+        return 0
 
     @abc.abstractmethod
     def lock(self) -> None:

@@ -4,6 +4,8 @@
     MANIFEST                which segments are live and where the log begins (docs/format/manifest.md)
     wal/00000042            files of the write-ahead log, numbered without gaps (docs/format/wal.md)
     segments/00000017.seg   immutable segments (docs/format/segment.md)
+    incoming/NAME.seg       finished segments that an importer hands over; NAME.bad: what was none
+    snapshots/NAME/         copies of the directory at some moment, hard links for the most part
 
 A name that ends in `.tmp` is unfinished and may be removed at any time.
 """
@@ -17,6 +19,10 @@ LOCK: Final = "LOCK"
 MANIFEST: Final = "MANIFEST"
 WAL_FOLDER: Final = "wal"
 SEGMENT_FOLDER: Final = "segments"
+INCOMING_FOLDER: Final = "incoming"
+SNAPSHOT_FOLDER: Final = "snapshots"
+SEGMENT_SUFFIX: Final = ".seg"
+BAD_SUFFIX: Final = ".bad"
 TEMPORARY: Final = ".tmp"
 
 _WAL = re.compile(r"\d{8,}\Z")
@@ -42,6 +48,21 @@ def segment_sequence(file: str) -> int | None:
     """Return the number of a segment from its name within the folder, None for a stranger."""
     found = _SEGMENT.match(file)
     return int(found[1]) if found else None
+
+
+def incoming_name(file: str) -> str:
+    """Return the name of a file that an importer hands over, from its name within the folder."""
+    return f"{INCOMING_FOLDER}/{file}"
+
+
+def snapshot_folder(snapshot: str) -> str:
+    """Return the folder of a snapshot; what is in it has the names that it has in a data directory."""
+    return f"{SNAPSHOT_FOLDER}/{snapshot}"
+
+
+def bad(name: str) -> str:
+    """Return the name that a file gets which an importer handed over and which is no sound segment."""
+    return name.removesuffix(SEGMENT_SUFFIX) + BAD_SUFFIX
 
 
 def temporary(name: str) -> str:

@@ -7,6 +7,7 @@ gives back when the process dies however it dies.  Nothing here knows what the f
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -17,6 +18,8 @@ from ..errors import LockedError, StorageError
 from .disk import Disk, File
 from .layout import LOCK
 
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+"""What file systems say that cannot give a file a second name."""
 _WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -99,6 +102,15 @@ class PosixDisk(Disk):
         """Rename a file, replacing `new` atomically."""
         (self.path / old).replace(self.path / new)
 
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name; copy it where there are no such names."""
+        try:
+            os.link(self.path / old, self.path / new)
+        except OSError as e:
+            if e.errno not in _NO_LINKS:
+                raise
+            super().link(old, new)
+
     def remove(self, name: str) -> None:
         """Remove a file."""
         (self.path / name).unlink()
@@ -133,6 +145,10 @@ class PosixDisk(Disk):
     def free_bytes(self) -> int:
         """Return the free space of the file system."""
         return shutil.disk_usage(self.path).free
+
+    def total_bytes(self) -> int:
+        """Return the size of the file system."""
+        return shutil.disk_usage(self.path).total
 
     def lock(self) -> None:
         """Take the directory for this process; raises `LockedError` that names the holder."""

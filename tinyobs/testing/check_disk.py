@@ -52,6 +52,7 @@ def _check_files(disk: Disk) -> None:
     disk.truncate("a/b/f", 5)
     assert disk.read("a/b/f") == b"hello"
     assert disk.free_bytes() > 0
+    assert disk.total_bytes() == 0 or disk.total_bytes() >= disk.free_bytes()
 
 
 def _check_names(disk: Disk) -> None:
@@ -62,9 +63,16 @@ def _check_names(disk: Disk) -> None:
     disk.rename("a/b/f", "a/b/g")
     assert disk.list("a/b") == ["g"], "a rename replaces"
     assert disk.read("a/b/g") == b"hello"
+    disk.link("a/b/g", "a/h")
+    with _expect(FileExistsError):
+        disk.link("a/b/g", "a/h")
+    with _expect(FileNotFoundError):
+        disk.link("a/b/x", "a/x")
     disk.remove("a/b/g")
     with _expect(FileNotFoundError):
         disk.remove("a/b/g")
+    assert disk.read("a/h") == b"hello", "a second name outlives the first"
+    disk.remove("a/h")
     disk.sync_folder("a/b")
     disk.sync_folder("")
     assert bytes(mapped) == b"hello", "a mapping outlives its file"

@@ -60,6 +60,11 @@ class FaultDisk(Disk):
         self._check()
         self.inner.rename(old, new)
 
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name, or fail."""
+        self._check(takes_space=True)
+        self.inner.link(old, new)
+
     def remove(self, name: str) -> None:
         """Remove a file, or fail."""
         self._check()
@@ -85,6 +90,10 @@ class FaultDisk(Disk):
     def free_bytes(self) -> int:
         """Return the free space."""
         return 0 if self.full else self.inner.free_bytes()
+
+    def total_bytes(self) -> int:
+        """Return the size of the file system."""
+        return self.inner.total_bytes()
 
     def lock(self) -> None:
         """Take the directory."""

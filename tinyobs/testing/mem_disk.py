@@ -19,6 +19,8 @@ from ..storage.disk import Disk, File
 
 FREE_BYTES: Final = 1 << 40
 """What `free_bytes` says."""
+TOTAL_BYTES: Final = 1 << 41
+"""What `total_bytes` says."""
 
 
 class Loss(StrEnum):
@@ -95,6 +97,8 @@ class MemDisk(Disk):
                 self.truncate(c.name, c.size)
             case "rename":
                 self.rename(c.name, c.other)
+            case "link":
+                self.link(c.name, c.other)
             case method:
                 getattr(self, method)(c.name)
 
@@ -156,6 +160,16 @@ class MemDisk(Disk):
         self._files[new] = self._renamed[old] = inode
         del self._files[old]
 
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name."""
+        inode = self._inode(old)
+        if new in self._files:
+            raise FileExistsError(new)
+        if _folder(new) not in self._folders:
+            raise FileNotFoundError(new)
+        self.changes.append(Change("link", old, other=new))
+        self._files[new] = inode
+
     def remove(self, name: str) -> None:
         """Remove a file."""
         self._inode(name)
@@ -188,6 +202,10 @@ class MemDisk(Disk):
     def free_bytes(self) -> int:
         """Return a large number."""
         return FREE_BYTES
+
+    def total_bytes(self) -> int:
+        """Return a large number."""
+        return TOTAL_BYTES
 
     def lock(self) -> None:
         """Take the directory."""
