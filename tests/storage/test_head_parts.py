@@ -15,8 +15,9 @@ from tinyobs.model.registry import SeriesRegistry
 from tinyobs.storage import series_index, wal_layouts
 from tinyobs.storage.assemble import assemble
 from tinyobs.storage.head import Head
-from tinyobs.storage.head_rows import SLOTS, Runs
+from tinyobs.storage.head_rows import SLOTS
 from tinyobs.storage.label_order import label_ranks
+from tinyobs.storage.runs import Runs
 from tinyobs.storage.series_index import RegistryPairs, SeriesIndex
 from tinyobs.storage.wal_layouts import LayoutTable
 

@@ -13,8 +13,8 @@ from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, contents, l
 from tinyobs.model.matchers import Matcher, MatchType, equal
 from tinyobs.storage import chunk_memory, head_view, querier, series_sets
 from tinyobs.storage.head_chunk import compress_runs
-from tinyobs.storage.head_rows import Runs
 from tinyobs.storage.page_cache import PageCache
+from tinyobs.storage.runs import Runs
 from tinyobs.testing.mem_disk import MemDisk
 
 STEP_MS = 1000

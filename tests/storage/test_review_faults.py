@@ -17,10 +17,10 @@ from tinyobs.storage import head_chunk, segment_set, wal_format, wal_layouts, wa
 from tinyobs.storage.assemble import assemble
 from tinyobs.storage.compaction import plan_merge
 from tinyobs.storage.head import Head
-from tinyobs.storage.head_rows import Runs
 from tinyobs.storage.layout import SEGMENT_FOLDER, segment_name
 from tinyobs.storage.manifest import SegmentEntry
 from tinyobs.storage.options import SyncMode
+from tinyobs.storage.runs import Runs
 from tinyobs.storage.segment_writer import SegmentWriter
 from tinyobs.storage.upkeep import PAUSE_MS
 from tinyobs.storage.wal_layouts import LAYOUT_REFS, LayoutTable

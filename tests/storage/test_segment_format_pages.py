@@ -23,7 +23,7 @@ def example(page):
 
 def test_the_page_of_the_format_document():
     """The worked example of page.md decodes to the samples that it claims."""
-    offsets, times, values = decode_page(example("page.md")).read()
+    offsets, times, values, *_ = decode_page(example("page.md")).read()
     assert offsets.tolist() == [0, 4, 8]
     assert times.tolist() == [1000, 16000, 31000, 46000] * 2
     assert values.tolist() == [0.5, 0.75, 1.5, 1.25, 7, 7, 7, 7]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.ragged import offsets_of, spread
-from .head_rows import Runs
+from .runs import Runs, concatenate_runs, empty_runs
 
 Part = tuple[NDArray[np.int64], Runs]
 """Runs and, for each, the number of its series."""
@@ -21,24 +21,20 @@ Part = tuple[NDArray[np.int64], Runs]
 def assemble(parts: Sequence[Part], series_count: int, mint_ms: int, maxt_ms: int) -> Runs:
     """Return one run for each of the series 0 .. series_count-1: ascending, unique times within the range."""
     if not parts:
-        return Runs(np.zeros(series_count + 1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+        return empty_runs(series_count)
     series, runs = _concatenate(parts)
     lengths = np.diff(runs.offsets)
     if len(series) > 1 and bool((series[1:] < series[:-1]).any()):
         order = np.argsort(series, kind="stable")
-        at = spread(runs.offsets[:-1][order], lengths[order])
-        runs = Runs(runs.offsets, runs.times_ms[at], runs.values[at])
+        runs = runs.take(runs.offsets, spread(runs.offsets[:-1][order], lengths[order]))
     counts = np.bincount(series, weights=lengths, minlength=series_count).astype(np.int64)
-    return _put_right(_clip(Runs(offsets_of(counts), runs.times_ms, runs.values), mint_ms, maxt_ms))
+    return _put_right(_clip(runs.with_offsets(offsets_of(counts)), mint_ms, maxt_ms))
 
 
 def _concatenate(parts: Sequence[Part]) -> Part:
     if len(parts) == 1:
         return parts[0]
-    lengths = np.concatenate([np.diff(runs.offsets) for _, runs in parts])
-    times = np.concatenate([runs.times_ms for _, runs in parts])
-    values = np.concatenate([runs.values for _, runs in parts])
-    return np.concatenate([series for series, _ in parts]), Runs(offsets_of(lengths), times, values)
+    return np.concatenate([series for series, _ in parts]), concatenate_runs([runs for _, runs in parts])
 
 
 def _clip(runs: Runs, mint_ms: int, maxt_ms: int) -> Runs:
@@ -58,12 +54,12 @@ def _put_right(runs: Runs) -> Runs:
         return runs
     series = np.repeat(np.arange(len(runs.offsets) - 1), np.diff(runs.offsets))
     order = np.lexsort((times, series))
-    times, values = times[order], runs.values[order]
+    times = times[order]
     keep = np.ones(len(times), np.bool_)
     keep[:-1] = (times[1:] != times[:-1]) | is_start[1:-1]
-    return _keep(Runs(runs.offsets, times, values), keep)
+    return _keep(runs.take(runs.offsets, order), keep)
 
 
 def _keep(runs: Runs, keep: NDArray[np.bool_]) -> Runs:
     kept_before = offsets_of(keep.astype(np.int64))
-    return Runs(kept_before[runs.offsets], runs.times_ms[keep], runs.values[keep])
+    return runs.take(kept_before[runs.offsets], keep)

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..codec.pages import TIME_MAX, TIME_MIN
 from .assemble import Part, assemble
 from .head_chunk import HeadChunk
-from .head_rows import Runs
 from .page_cache import PageCache
+from .runs import Runs
 from .series_sets import ENTRY_BYTES, NamedSeries
 
 KEPT_SAMPLES_MAX: Final = 1 << 17
@@ -69,7 +69,7 @@ class ChunkMemory:
     def nbytes(self) -> int:
         """Bytes of memory."""
         rows = sum([h.rows.nbytes * 2 + 200 for h in self.hits if h is not None and h is not NOT_ASKED])
-        kept = 0 if self.runs is None else self.runs.times_ms.nbytes * 2 + self.runs.offsets.nbytes
+        kept = 0 if self.runs is None else self.runs.nbytes
         return ENTRY_BYTES + 16 * len(self.chunks) + rows + kept
 
     def moved_to(self, now: tuple[ref[HeadChunk], ...]) -> ChunkMemory:

@@ -22,10 +22,10 @@ from ..model.labels import Labels
 from .assemble import Part, assemble
 from .cut import WIDER
 from .disk import Disk
-from .head_rows import Runs
 from .layout import segment_name
 from .manifest import SegmentEntry
 from .options import EngineOptions
+from .runs import runs_of
 from .segment_reader import SegmentReader
 from .segment_set import entry_of
 from .segment_writer import SegmentWriter
@@ -162,9 +162,7 @@ class _Walk:
             while block.labels[end] <= frontier:
                 end += 1
         self._at = end
-        a, b = int(block.offsets[first]), int(block.offsets[end])
-        offsets = block.offsets[first : end + 1] - a
-        return SeriesColumns(block.labels[first:end], offsets, block.timestamps_ms[a:b], block.values[a:b])
+        return runs_of(block).rows(first, end).columns(block.labels[first:end])
 
 
 def _merge(parts: Sequence[SeriesColumns]) -> SeriesColumns:
@@ -174,6 +172,5 @@ def _merge(parts: Sequence[SeriesColumns]) -> SeriesColumns:
     runs: list[Part] = []
     for p in parts:
         places = np.fromiter((place[series] for series in p.labels), np.int64, len(p.labels))
-        runs.append((places, Runs(p.offsets, p.timestamps_ms, p.values)))
-    merged = assemble(runs, len(labels), _INT64_MIN, _INT64_MAX)
-    return SeriesColumns(labels, merged.offsets, merged.times_ms, merged.values)
+        runs.append((places, runs_of(p)))
+    return assemble(runs, len(labels), _INT64_MIN, _INT64_MAX).columns(labels)

@@ -28,7 +28,6 @@ from .admission import admit
 from .assemble import Part, assemble
 from .disk import Disk
 from .engine_statistics import CardinalityReport, EngineStatistics
-from .head_rows import Runs
 from .head_view import HeadView
 from .ingest_counts import IngestCounts
 from .memory import return_free_memory
@@ -37,6 +36,7 @@ from .posix_disk import PosixDisk
 from .querier import EngineQuerier
 from .recovery import recover
 from .reporting import report_cardinality, report_statistics
+from .runs import Runs
 from .segment_reader import SegmentReader
 from .segment_set import SegmentSet
 from .series_index import SeriesIndex

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..codec.pages import SAMPLES_MAX, Page, decode_page, encode_page
 from ..model.ragged import offsets_of, spread
-from .head_rows import Runs
 from .page_cache import PageCache
+from .runs import Runs, concatenate_runs
 
 CHUNK_SAMPLES: Final = 32_768
 """Samples in a chunk, about; a page of this size is decoded in a millisecond or two."""
@@ -73,15 +73,12 @@ def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:
 
 def unite_chunks(chunks: Sequence[HeadChunk], ranks: NDArray[np.uint32]) -> list[HeadChunk]:
     """Return the samples of successive chunks in chunks of longer rows.  ranks: label order by ref, where known."""
-    parts = [c.read(np.arange(len(c.refs))) for c in chunks]
+    runs = concatenate_runs([c.read(np.arange(len(c.refs))) for c in chunks])
     refs = np.concatenate([c.refs for c in chunks])
-    lengths = np.concatenate([np.diff(p.offsets) for p in parts])
-    starts = offsets_of(lengths)[:-1]
+    lengths = np.diff(runs.offsets)
     order = np.lexsort((refs, ranks_of(refs, ranks)))  # stable: rows of one series stay in order of age
-    at = spread(starts[order], lengths[order])
-    times = np.concatenate([p.times_ms for p in parts])[at]
-    values = np.concatenate([p.values for p in parts])[at]
-    return compress_runs(refs[order], Runs(offsets_of(lengths[order]), times, values))
+    at = spread(runs.offsets[:-1][order], lengths[order])
+    return compress_runs(refs[order], runs.take(offsets_of(lengths[order]), at))
 
 
 def ranks_of(refs: NDArray[np.uint32], ranks: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 from numpy.typing import NDArray
 
 from ..model.ragged import offsets_of, spread
+from .runs import Runs
 
 SLOTS: Final = 12
 """Samples in a row: 144 bytes."""
@@ -23,15 +24,6 @@ _FIRST_OFFSET: Final = 1 << 31
 """Offset of a row's first sample from its base: rows reach 24.8 days to either side of their first sample."""
 _OFFSET_MAX: Final = (1 << 32) - 1
 _ROWS_MIN: Final = 1024
-
-
-@frozen(eq=False)
-class Runs:
-    """Samples of several rows, one row after the other: row `i` has `[offsets[i]:offsets[i+1]]`."""
-
-    offsets: NDArray[np.int64]
-    times_ms: NDArray[np.int64]
-    values: NDArray[np.float64]
 
 
 @define(eq=False)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from .assemble import Part
 from .chunk_memory import Reading, hits_of, places_of, read_chunks
 from .head_chunk import HeadChunk
-from .head_rows import RowMatrix, Runs, read_rows
+from .head_rows import RowMatrix, read_rows
 from .page_cache import PageCache
+from .runs import Runs
 from .series_sets import NamedSeries
 
 REMEMBERED_SERIES_MAX: Final = 4096
@@ -92,16 +93,12 @@ class KeptRuns:
     runs: Runs
 
     def __attrs_post_init__(self) -> None:
-        self.runs.times_ms.flags.writeable = False
-        self.runs.values.flags.writeable = False
+        self.runs.freeze()
 
     def read(self, first: int, last: int) -> Part | None:
         """Return the runs of the places first .. last-1."""
-        offsets = self.runs.offsets[first : last + 1]
-        a, b = int(offsets[0]), int(offsets[-1])
-        if a == b:
-            return None
-        return np.arange(last - first), Runs(offsets - a, self.runs.times_ms[a:b], self.runs.values[a:b])
+        found = self.runs.rows(first, last)
+        return (np.arange(last - first), found) if len(found.times_ms) else None
 
 
 @define(eq=False)

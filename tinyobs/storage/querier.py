@@ -23,9 +23,9 @@ from ..model.matchers import Matcher
 from ..model.registry import SeriesRegistry
 from .assemble import Part, assemble
 from .chunk_memory import Reading
-from .head_rows import Runs
 from .head_view import HeadHits, HeadView, KeptRuns
 from .page_cache import PageCache
+from .runs import runs_of
 from .segment_reader import SegmentReader
 from .series_index import SeriesIndex
 from .series_sets import ENTRY_BYTES, LABELS_BYTES, HeadSeries, NamedSeries, SegmentSeries, SeriesSet, is_kept
@@ -83,7 +83,7 @@ class EngineSelection(Selection):
             if b > a:
                 parts += [(s.places[a + numbers] - first, runs) for numbers, runs in s.read(a, b)]
         runs = assemble(parts, last - first, self._mint_ms, self._maxt_ms)
-        return SeriesColumns(self.labels[first:last], runs.offsets, runs.times_ms, runs.values)
+        return runs.compact().columns(self.labels[first:last])
 
 
 class EngineQuerier(Querier):
@@ -190,9 +190,8 @@ def _segment_source(
     small = small and is_kept(len(series.numbers), reading.cache)
 
     def whole() -> tuple[KeptRuns, int]:
-        columns = reader.read(series.numbers, low, high, series.labels, reading.check)
-        runs = Runs(columns.offsets, columns.timestamps_ms, columns.values)
-        return KeptRuns(runs), runs.offsets.nbytes + 2 * runs.times_ms.nbytes + ENTRY_BYTES
+        runs = runs_of(reader.read(series.numbers, low, high, series.labels, reading.check))
+        return KeptRuns(runs), runs.nbytes + ENTRY_BYTES
 
     def read(first: int, last: int) -> list[Part]:
         if small:
@@ -200,7 +199,7 @@ def _segment_source(
             part = kept.read(first, last)
             return [] if part is None else [part]
         columns = reader.read(series.numbers[first:last], mint_ms, maxt_ms, series.labels[first:last], reading.check)
-        return [(np.arange(last - first), Runs(columns.offsets, columns.timestamps_ms, columns.values))]
+        return [(np.arange(last - first), runs_of(columns))]
 
     return _Source(series, read)
 

@@ -136,7 +136,7 @@ class SegmentReader:
         index.verify()
         samples = 0
         for i in range(len(table)):
-            _, times, _ = self._decode_page(i).read()
+            _, times, *_ = self._decode_page(i).read()
             samples += len(times)
             if (times.min(), times.max(), len(times)) != (table.mint_ms[i], table.maxt_ms[i], table.samples[i]):
                 raise CorruptionError(self._name, int(table.offsets[i]), "page and table differ in times or samples")
@@ -226,7 +226,7 @@ class SegmentReader:
             series = np.arange(a[i], b[i])
             rows = None if len(series) == len(page.counts) else wanted[a[i] : b[i]] - table.firsts[i]
             whole = mint_ms <= table.mint_ms[i] and table.maxt_ms[i] <= maxt_ms
-            offsets, times, values = page.read(rows) if whole else page.read(rows, mint_ms, maxt_ms)
+            offsets, times, values, *_ = page.read(rows) if whole else page.read(rows, mint_ms, maxt_ms)
             pieces.append(_Piece(series, np.diff(offsets), times, values))
         return _assemble(pieces, len(wanted))
 

@@ -24,11 +24,11 @@ from ..model.registry import SeriesRegistry
 from .assemble import Part
 from .disk import Disk
 from .head import NEVER
-from .head_rows import Runs
 from .layout import SEGMENT_FOLDER, WAL_FOLDER, segment_name, wal_name, wal_sequence
 from .manifest import Manifest, SegmentEntry, read_manifest, write_manifest
 from .options import EngineOptions
 from .page_cache import PageCache
+from .runs import runs_of
 from .segment_format import SegmentInfo
 from .segment_reader import SegmentReader
 
@@ -149,7 +149,7 @@ class SegmentSet:
             if len(places):
                 wanted = numbers[places].astype(np.uint32)
                 c = reader.read(wanted, mint_ms, maxt_ms, [()] * len(wanted))  # nobody asks for the labels
-                parts.append((places, Runs(c.offsets, c.timestamps_ms, c.values)))
+                parts.append((places, runs_of(c)))
         return parts
 
     def _numbers(self, reader: SegmentReader, registry: SeriesRegistry, refs: NDArray[np.uint32]) -> NDArray[np.int64]:
