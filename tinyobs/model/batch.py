@@ -13,7 +13,7 @@ import numpy as np
 from attrs import Factory, evolve, frozen
 from numpy.typing import NDArray
 
-from .exemplars import Exemplar
+from .exemplars import Exemplar, ExemplarRefused
 from .histograms import Histograms
 from .metadata import MetricMetadata
 
@@ -26,6 +26,7 @@ class Refused(StrEnum):
     OUT_OF_BOUNDS = "out_of_bounds"
     DUPLICATE = "duplicate_timestamp"
     LIMIT = "limit"
+    INVALID = "invalid_histogram"
 
     def __str__(self) -> str:
         return self.value
@@ -70,15 +71,18 @@ class Batch:
 
 @frozen(eq=False)
 class AppendResult:
-    """What became of a batch: samples stored, and samples refused by reason.
+    """What became of a batch: samples stored, and samples refused by reason; its exemplars likewise.
 
     example: for each reason the position in the batch of one refused sample, so that a message can name its series.
-    Samples that repeat a stored one exactly (same series, time and value) count as stored.
+    Samples that repeat a stored one exactly (same series, time and value) count as stored.  exemplars_stored does not
+    count exemplars that repeat the newest of their series; exemplars_refused is by reason.
     """
 
     stored: int
     refused: Mapping[Refused, int] = Factory(dict)
     example: Mapping[Refused, int] = Factory(dict)
+    exemplars_stored: int = 0
+    exemplars_refused: Mapping[ExemplarRefused, int] = Factory(dict)
 
     @property
     def refused_total(self) -> int:
@@ -92,4 +96,4 @@ class AppendResult:
         refused = dict(self.refused)
         for reason, count in earlier.items():
             refused[reason] = refused.get(reason, 0) + count
-        return AppendResult(self.stored, refused, self.example)
+        return evolve(self, refused=refused)

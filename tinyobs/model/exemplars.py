@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from attrs import frozen
@@ -10,6 +11,17 @@ from .labels import Labels
 
 LABEL_CHARACTERS_MAX: Final = 128
 """UTF-8 characters that the names and values of an exemplar's labels may have together (OpenMetrics 1.0)."""
+
+
+class ExemplarRefused(StrEnum):
+    """Why an exemplar was not stored; the values are the `reason` labels of the counters."""
+
+    OUT_OF_ORDER = "out_of_order"
+    LABELS_TOO_LONG = "labels_too_long"
+    DISABLED = "disabled"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @frozen
