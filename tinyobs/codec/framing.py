@@ -69,6 +69,34 @@ def frames(data: memoryview, start: int) -> Iterator[Frame | Damage]:
         at = found.end
 
 
+def sound_frames(data: memoryview, start: int) -> Iterator[Frame]:
+    """Yield every sound record from offset `start` on, past any damage; what they mean may hang on what is lost."""
+    at = start
+    while at < len(data):
+        found = _frame_at(data, at)
+        if isinstance(found, Frame):
+            yield found
+            at = found.end
+        else:
+            at = _next_sound(data, at + 1)
+
+
+def _next_sound(data: memoryview, start: int) -> int:
+    """Return the offset of the first sound record from `start` on, the end of the data without one."""
+    last = len(data) - HEADER.size
+    for first in range(start, last, _SEARCHED_BYTES):
+        count = min(_SEARCHED_BYTES, last - first)
+        raw = np.frombuffer(data[first : first + count + HEADER.size], np.uint8)
+        position = np.arange(first, first + count, dtype=np.int64)
+        length, synced = (sum(raw[j + i : j + i + count].astype(np.int64) << (8 * i) for i in range(4)) for j in (0, 8))
+        plausible = (length > 0) & (length < len(data) - position) & (synced <= position)
+        plausible &= raw[12 : 12 + count] <= TYPE_MAX
+        for p in position[plausible].tolist():
+            if isinstance(_frame_at(data, p), Frame):
+                return int(p)
+    return len(data)
+
+
 def _frame_at(data: memoryview, at: int) -> Frame | str:
     """Return the sound record at `at`, or why there is none."""
     body = at + HEADER.size

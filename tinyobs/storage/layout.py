@@ -6,6 +6,7 @@
     segments/00000017.seg   immutable segments (docs/format/segment.md)
     incoming/NAME.seg       finished segments that an importer hands over; NAME.bad: what was none
     snapshots/NAME/         copies of the directory at some moment, hard links for the most part
+    damaged/TIME/           what a repair took out of use, under the names it had (docs/operations.md)
 
 A name that ends in `.tmp` is unfinished and may be removed at any time.
 """
@@ -23,6 +24,7 @@ INCOMING_FOLDER: Final = "incoming"
 SNAPSHOT_FOLDER: Final = "snapshots"
 SEGMENT_SUFFIX: Final = ".seg"
 BAD_SUFFIX: Final = ".bad"
+DAMAGED_FOLDER: Final = "damaged"
 TEMPORARY: Final = ".tmp"
 
 _WAL = re.compile(r"\d{8,}\Z")
@@ -63,6 +65,11 @@ def snapshot_folder(snapshot: str) -> str:
 def bad(name: str) -> str:
     """Return the name that a file gets which an importer handed over and which is no sound segment."""
     return name.removesuffix(SEGMENT_SUFFIX) + BAD_SUFFIX
+
+
+def damaged_folder(moment: str) -> str:
+    """Return the folder that a repair moves files to; what is in it has the names that it had before."""
+    return f"{DAMAGED_FOLDER}/{moment}"
 
 
 def temporary(name: str) -> str:

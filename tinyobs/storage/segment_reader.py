@@ -143,6 +143,15 @@ class SegmentReader:
         if samples != self.info.sample_count:
             raise CorruptionError(self._name, 0, "pages and footer differ in the number of samples")
 
+    def verify_index(self) -> None:
+        """Read and check labels and postings."""
+        self._index.verify()
+
+    @property
+    def pages(self) -> PageTable:
+        """Where the pages lie and what they hold; pages with series in common have no time in common."""
+        return self._pages
+
     def close(self) -> None:
         """Let go of the file and of what the cache holds of it."""
         self._cache.forget(self.owner)
