@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.errors import LimitExceeded, WireError
-from tinyobs.exposition import remote_write
 from tinyobs.exposition.remote_write import WriteLimits, decode, decode_message
 from tinyobs.exposition.remote_write_encoder import encode, encode_blocks
+from tinyobs.exposition.remote_write_general import GeneralWay
 from tinyobs.exposition.remote_write_schema import WriteRequest
 from tinyobs.model.labels import from_mapping
 from tinyobs.model.metadata import MetricMetadata, MetricType
@@ -122,7 +122,7 @@ def test_unsorted_labels_are_known_the_second_time(monkeypatch):
     unsorted = list(reversed(pairs_of(A)))
     decode_message(message((unsorted, [(NOW, 1.0)])), registry)
     calls = []
-    monkeypatch.setattr(remote_write._Work, "general", lambda *a: calls.append(a))
+    monkeypatch.setattr(GeneralWay, "take", lambda *a: calls.append(a))
     assert rows(decode_message(message((unsorted, [(NOW, 2.0)])), registry), registry) == [row(A, NOW, 2.0)]
     assert not calls
     monkeypatch.undo()
@@ -201,17 +201,6 @@ def test_reasons_are_bounded():
     decoded = decode_message(data, SeriesRegistry())
     assert decoded.refused_series == 50
     assert len(decoded.reasons) == 10
-
-
-def test_histograms_and_exemplars_are_counted():
-    """Native histograms and exemplars are left out and counted; the samples beside them are kept."""
-    request = WriteRequest.FromString(message((pairs_of(A), [(NOW, 5.0)])))
-    request.timeseries[0].exemplars.extend([b"", b"\x11" + bytes(8)])
-    request.timeseries[0].histograms.append(b"\x08\x01")
-    registry = SeriesRegistry()
-    decoded = decode_message(request.SerializeToString(), registry)
-    assert rows(decoded, registry) == [row(A, NOW, 5.0)]
-    assert (decoded.histograms, decoded.exemplars) == (1, 2)
 
 
 def test_metadata():

@@ -73,6 +73,6 @@ def _left_out(decoded: Decoded) -> list[str]:
     problems = list(decoded.reasons)
     if decoded.refused_series > len(decoded.reasons):
         problems.append(f"{decoded.refused_series} series of this request have labels that cannot be stored")
-    if decoded.histograms:
-        problems.append(f"native histograms are not stored by this version ({decoded.histograms} in this request)")
+    if decoded.refused_histograms:
+        problems.append(f"{decoded.refused_histograms} native histograms of this request are invalid")
     return problems

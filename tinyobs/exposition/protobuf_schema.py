@@ -16,12 +16,17 @@ _SCALARS: Final = {
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
     "uint64": descriptor_pb2.FieldDescriptorProto.TYPE_UINT64,
     "int32": descriptor_pb2.FieldDescriptorProto.TYPE_INT32,
+    "uint32": descriptor_pb2.FieldDescriptorProto.TYPE_UINT32,
+    "sint32": descriptor_pb2.FieldDescriptorProto.TYPE_SINT32,
+    "sint64": descriptor_pb2.FieldDescriptorProto.TYPE_SINT64,
     "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
     "bytes": descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
 }
 
 Table = Mapping[str, Sequence[tuple[int, str, str]]]
-"""Message name -> (number, name, type) of its fields; a type is a scalar or a message name, `*` before it repeats."""
+"""Message name -> (number, name, type) of its fields; a type is a scalar or a message name, `*` before it repeats.
+
+`x:type` puts the field into the oneof `x`."""
 
 
 def message_classes(package: str, table: Table, *, presence: bool = False) -> dict[str, Any]:
@@ -37,7 +42,11 @@ def message_classes(package: str, table: Table, *, presence: bool = False) -> di
         for number, name, kind in fields:
             field = message.field.add(name=name, number=number)
             field.label = field.LABEL_REPEATED if kind.startswith("*") else field.LABEL_OPTIONAL
-            kind = kind.lstrip("*")
+            oneof, _, kind = kind.lstrip("*").rpartition(":")
+            if oneof:
+                if oneof not in [o.name for o in message.oneof_decl]:
+                    message.oneof_decl.add(name=oneof)
+                field.oneof_index = [o.name for o in message.oneof_decl].index(oneof)
             if kind in _SCALARS:
                 field.type = _SCALARS[kind]
             else:

@@ -1,7 +1,7 @@
 """The messages of remote write 1.0 (`prometheus.WriteRequest`): the full ones, and one that only splits a request.
 
 Source: prompb/remote.proto and prompb/types.proto of Prometheus.  Label texts are declared as bytes, because one
-series that is not UTF-8 must not spoil the request; histograms and exemplars are bytes, because they are only counted.
+series that is not UTF-8 must not spoil the request.
 """
 
 from __future__ import annotations
@@ -19,8 +19,28 @@ _MESSAGES = message_classes(
         "TimeSeries": [
             (1, "labels", "*Label"),
             (2, "samples", "*Sample"),
-            (3, "exemplars", "*bytes"),
-            (4, "histograms", "*bytes"),
+            (3, "exemplars", "*Exemplar"),
+            (4, "histograms", "*Histogram"),
+        ],
+        "Exemplar": [(1, "labels", "*Label"), (2, "value", "double"), (3, "timestamp", "int64")],
+        "BucketSpan": [(1, "offset", "sint32"), (2, "length", "uint32")],
+        "Histogram": [
+            (1, "count_int", "count:uint64"),
+            (2, "count_float", "count:double"),
+            (3, "sum", "double"),
+            (4, "schema", "sint32"),
+            (5, "zero_threshold", "double"),
+            (6, "zero_count_int", "zero_count:uint64"),
+            (7, "zero_count_float", "zero_count:double"),
+            (8, "negative_spans", "*BucketSpan"),
+            (9, "negative_deltas", "*sint64"),
+            (10, "negative_counts", "*double"),
+            (11, "positive_spans", "*BucketSpan"),
+            (12, "positive_deltas", "*sint64"),
+            (13, "positive_counts", "*double"),
+            (14, "reset_hint", "int32"),
+            (15, "timestamp", "int64"),
+            (16, "custom_values", "*double"),
         ],
         "MetricMetadata": [
             (1, "type", "int32"),
