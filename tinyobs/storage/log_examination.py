@@ -76,7 +76,9 @@ def _cut(overlay: _Overlay, first: int, error: CorruptionError, found: LogExamin
         session = (_session_of(overlay, before[-1]) if before else None) or sequence
     empty = memoryview(fmt.encode_file_header(sequence, session))
     behind = [n for n in present if n > sequence]
-    rest = behind[: next((i for i, n in enumerate(behind) if _session_of(overlay, n) not in (session, None)), len(behind))]
+    rest = behind[
+        : next((i for i, n in enumerate(behind) if _session_of(overlay, n) not in (session, None)), len(behind))
+    ]
     loss = Loss()
     if sequence in present:
         data = overlay.map(error.file)

@@ -49,13 +49,16 @@ class Salvage:
     """Numbers of series whose labels cannot be read, and so neither can their samples."""
     nameless_samples: int = 0
     passes: int = 1
+    groups: list[list[int]] = field(init=False)
+    """Pages of series that lie together, by first series; in each by time."""
+    labels: dict[int, Labels] = field(init=False, factory=dict)
+    """Number of a series -> its label set."""
+    _lost_offsets: set[int] = field(init=False, factory=set)
 
     def __attrs_post_init__(self) -> None:
         """Look at everything; raises `CorruptionError` when the tables are damaged: then nothing can be read."""
         self.groups = _groups(self.reader)
-        self.labels: dict[int, Labels] = {}
         self._find_labels()
-        self._lost_offsets: set[int] = set()
         table = self.reader.pages
         for group in self.groups:
             runs = 1
@@ -69,7 +72,9 @@ class Salvage:
         for i in range(len(table)):
             first, count, samples = int(table.firsts[i]), int(table.counts[i]), int(table.samples[i])
             missing = sum(n in self.nameless for n in range(first, first + count)) if self.nameless else 0
-            self.nameless_samples += samples * missing // count if int(table.offsets[i]) not in self._lost_offsets else 0
+            self.nameless_samples += (
+                samples * missing // count if int(table.offsets[i]) not in self._lost_offsets else 0
+            )
 
     @property
     def is_sound(self) -> bool:
@@ -85,7 +90,9 @@ class Salvage:
             samples = sum(p.samples for p in self.lost_pages)
             parts.append(f"{samples} samples of {len(series)} series {span}{self._names(sorted(series))}")
         if self.nameless:
-            parts.append(f"the labels of {len(self.nameless)} series and with them about {self.nameless_samples} samples")
+            parts.append(
+                f"the labels of {len(self.nameless)} series and with them about {self.nameless_samples} samples"
+            )
         return " and ".join(parts)
 
     def read(self, number: int) -> Iterator[SeriesColumns]:
