@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ..model.histograms import Histograms
 from ..model.ragged import cut_rows, offsets_of, take_rows
 from .compression import FAST, compress, decompress
 from .floats import BITS, SCALE_MAX, to_floats, to_integers
@@ -25,6 +26,8 @@ from .timestamps import share
 
 I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
+Samples: TypeAlias = tuple[I64, I64, F64, Histograms | None, I64 | None]
+"""(offsets, timestamps_ms, values, histograms, starts_ms) in the order and meaning of `model.columns.SeriesColumns`."""
 
 MAGIC: Final = 0x50
 VERSION: Final = 1
@@ -78,8 +81,8 @@ class Page:
     _times: IntegerRows
     _integers: IntegerRows
 
-    def read(self, rows: I64 | None = None, mint_ms: int = TIME_MIN, maxt_ms: int = TIME_MAX) -> tuple[I64, I64, F64]:
-        """Return (offsets, timestamps_ms, values) of ascending `rows`, all of them by default.
+    def read(self, rows: I64 | None = None, mint_ms: int = TIME_MIN, maxt_ms: int = TIME_MAX) -> Samples:
+        """Return (offsets, timestamps_ms, values, histograms, starts_ms) of ascending `rows`, all of them by default.
 
         Only samples with mint_ms <= time <= maxt_ms; the timestamps of each row must ascend where that leaves some out.
         """
@@ -102,7 +105,7 @@ class Page:
         values = to_floats(integers, scales, counts)
         if len(self._patched):
             self._patch(values, rows, clipped, low)
-        return clipped, times, values
+        return clipped, times, values, None, None
 
     def _times_of(self, rows: I64 | None, mint_ms: int, maxt_ms: int) -> tuple[I64, I64, I64]:
         """Return for each row how many samples lie before the range and how many in it; and the times of those."""
