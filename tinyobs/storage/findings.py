@@ -31,7 +31,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = self.file if self.offset < 0 else f"{self.file} at byte {self.offset}"
-        more = "".join(f"; {text}" for text in (self.lost, self.advice) if text)
+        more = "".join(f"; {text}" for text in (self.lost and f"lost: {self.lost}", self.advice) if text)
         return f"{self.severity}: {where}: {self.problem}{more}"
 
 

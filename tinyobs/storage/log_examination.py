@@ -91,8 +91,8 @@ def _cut(overlay: _Overlay, first: int, error: CorruptionError, found: LogExamin
         loss.count(overlay.map(wal_name(n)), fmt.FILE_HEADER.size)
         if overlay.size(wal_name(n)) > fmt.FILE_HEADER.size or _session_of(overlay, n) is None:
             found.patches[wal_name(n)] = memoryview(fmt.encode_file_header(n, session))
-    where = f" and in {len(rest)} files behind it" if rest else ""
-    lost = f"unreadable here{where}: {loss.text()}"
+    where = f" (here and in {len(rest)} files behind it)" if rest else ""
+    lost = loss.text() + where
     found.findings.append(Finding(Severity.DAMAGE, error.file, error.offset, error.reason, lost, ADVICE))
 
 

@@ -95,7 +95,7 @@ def plan_repair(disk: Disk, progress: Callable[[str], None] = lambda file: None)
         _plan_segment(disk, entry, plan)
     plan.patches = log.patches
     plan.steps += [
-        f"{f.file}: {_log_step(plan, f)} ({f.problem} at byte {f.offset}); {f.lost}"
+        f"{f.file}: {_log_step(plan, f)} ({f.problem} at byte {f.offset}); lost: {f.lost}"
         for f in log.findings
         if f.severity is Severity.DAMAGE
     ]

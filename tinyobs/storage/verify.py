@@ -208,4 +208,4 @@ def _manifest_bytes(disk: Disk) -> bytes:
 
 
 def _damage(file: str, offset: int, problem: str, lost: str) -> Finding:
-    return Finding(Severity.DAMAGE, file, offset, problem, f"lost: {lost}" if lost else "", ADVICE)
+    return Finding(Severity.DAMAGE, file, offset, problem, lost, ADVICE)
