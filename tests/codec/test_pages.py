@@ -187,7 +187,8 @@ def resealed(page):
     [
         (0, 0, True, "not a page"),
         (1, 2, True, "version 2, kind 1 is not known"),
-        (2, 2, True, "version 1, kind 2 is not known"),
+        (2, 3, True, "version 1, kind 3 is not known"),
+        (2, 2, True, "sections 0 are not known"),
         (8, 1, True, "another length"),
         (15, 0x80, True, "too many rows"),
         (22, 0x80, True, "row table cut short"),

@@ -1,9 +1,9 @@
-"""A page: the samples of neighbouring float series, compressed, checked and self-contained.
+"""A page: the samples of neighbouring series, compressed, checked and self-contained.
 
 A page is what a segment reads and a query decodes; the head keeps its sealed rows in the same form.  It holds rows of
 samples (CSR, empty rows allowed): the distinct timestamp columns (`timestamps.py`), which row uses which, and the
-values as scaled integers (`floats.py`), both as integer rows (`integers.py`).  Parsing decompresses; reading then
-touches only the rows that are wanted.  Format: `docs/format/page.md`.
+values as scaled integers (`floats.py`), both as integer rows (`integers.py`); where there are any, also start times and
+native histograms (`histograms.py`).  Parsing decompresses; reading then touches only the rows that are wanted.  Format: `docs/format/page.md`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ..model.histograms import Histograms
-from ..model.ragged import cut_rows, offsets_of, take_rows
+from ..model.histograms import NO_HISTOGRAMS, Histograms, handles, is_handle, numbers_of, without_handles
+from ..model.ragged import cut_rows, offsets_of, spread, take_rows
 from .compression import FAST, compress, decompress
 from .floats import BITS, SCALE_MAX, to_floats, to_integers
+from .histograms import PackedHistograms, decode_histograms, encode_histograms
 from .integers import ROWS_MAX, IntegerRows, decode_rows, encode_rows
 from .shuffle import shuffle, unshuffle
 from .timestamps import share
@@ -32,31 +33,74 @@ Samples: TypeAlias = tuple[I64, I64, F64, Histograms | None, I64 | None]
 MAGIC: Final = 0x50
 VERSION: Final = 1
 FLOATS: Final = 1
-"""The kind of a page of float64 samples; other kinds (native histograms) are for later versions."""
+"""The kind of a page of float64 samples."""
+MIXED: Final = 2
+"""The kind of a page with start times, or with native histograms among the samples."""
+STARTS: Final = 1
+HISTOGRAMS: Final = 2
+"""Bits that say which sections a mixed page has."""
 SAMPLES_MAX: Final = 1 << 22
 """Most samples in a page: 64 MiB decoded.  Pages in use have a few ten thousand."""
 TIME_MIN: Final = -(1 << 63)
 TIME_MAX: Final = (1 << 63) - 1
-HEADER: Final = struct.Struct("<BBBxIIIII")
-"""magic, version, kind, zero, checksum of the rest, body bytes, rows, patches, bytes of the row table."""
+HEADER: Final = struct.Struct("<BBBBIIIII")
+"""magic, version, kind, sections, checksum of the rest, body bytes, rows, patches, bytes of the row table."""
 
 
-def encode_page(offsets: I64, timestamps_ms: I64, values: F64, level: int = FAST) -> bytes:
+def encode_page(
+    offsets: I64,
+    timestamps_ms: I64,
+    values: F64,
+    level: int = FAST,
+    *,
+    histograms: Histograms | None = None,
+    starts_ms: I64 | None = None,
+) -> bytes:
     """Return the page of rows `[offsets[i]:offsets[i+1]]`.
 
     offsets: int64[R+1] from 0 to N.  timestamps_ms: int64[N].  values: float64[N].  level: zstd level (see
-    `compression`).  At most `integers.ROWS_MAX` rows and `SAMPLES_MAX` samples.
+    `compression`).  histograms: what handles in `values` stand for; only those in use are stored.  starts_ms: int64[N].
+    At most `integers.ROWS_MAX` rows, `SAMPLES_MAX` samples and `histograms.WORDS_MAX` words of histograms in use.
+    `ValueError` when one of these is inconsistent.
     """
     assert len(values) <= SAMPLES_MAX
+    sections, more = 0, b""
+    if starts_ms is not None and starts_ms.any():
+        sections |= STARTS
+        more += encode_rows(starts_ms, offsets, level)
+    if histograms is not None:
+        values, places, table = _without_histograms(values, offsets, histograms)
+        if len(places):
+            sections |= HISTOGRAMS
+            more += encode_histograms(table, places, offsets, level)
     columns, times, times_offsets = share(timestamps_ms, offsets)
     scaled = to_integers(values, offsets)
-    table = scaled.scales.tobytes() + shuffle(columns.astype("<u4"))
-    table += shuffle(scaled.patched.astype("<u4")) + shuffle(scaled.patches.astype("<u8"))
-    packed = compress(table, level)
-    body = packed + encode_rows(times, times_offsets, level) + encode_rows(scaled.integers, offsets, level)
+    row_table = scaled.scales.tobytes() + shuffle(columns.astype("<u4"))
+    row_table += shuffle(scaled.patched.astype("<u4")) + shuffle(scaled.patches.astype("<u8"))
+    packed = compress(row_table, level)
+    body = packed + encode_rows(times, times_offsets, level) + encode_rows(scaled.integers, offsets, level) + more
     sizes = (len(body), len(columns), len(scaled.patched), len(packed))
-    checksum = zlib.crc32(body, zlib.crc32(struct.pack("<BBBxIIII", MAGIC, VERSION, FLOATS, *sizes)))
-    return HEADER.pack(MAGIC, VERSION, FLOATS, checksum, *sizes) + body
+    head = (MAGIC, VERSION, MIXED if sections else FLOATS, sections)
+    checksum = zlib.crc32(body, zlib.crc32(struct.pack("<BBBBIIII", *head, *sizes)))
+    return HEADER.pack(*head, checksum, *sizes) + body
+
+
+def _without_histograms(values: F64, offsets: I64, table: Histograms) -> tuple[F64, I64, Histograms]:
+    """Return the values, the places of handles among them, and the histograms there.
+
+    A handle is replaced by the float before it in the row, else the first one, else 0: what costs least to store.
+    """
+    hits = is_handle(values)
+    places = np.flatnonzero(hits)
+    if not len(places):
+        return values, places, NO_HISTOGRAMS
+    floats = np.concatenate([[-1], np.flatnonzero(~hits), [len(values)]])
+    row = np.searchsorted(offsets, places, side="right") - 1
+    after = np.searchsorted(floats, places)
+    source = np.where(floats[after - 1] >= offsets[row], floats[after - 1], floats[after])
+    filled = values.copy()
+    filled[places] = np.where(source < offsets[row + 1], values[np.minimum(source, len(values) - 1)], 0.0)
+    return filled, places, table.take(numbers_of(values[places]))
 
 
 def encode_block(timestamps_ms: NDArray[np.integer], values: F64, level: int = FAST) -> bytes:
@@ -80,11 +124,14 @@ class Page:
     _patches: NDArray[np.uint64]
     _times: IntegerRows
     _integers: IntegerRows
+    _starts: IntegerRows | None = None
+    _histograms: PackedHistograms | None = None
 
     def read(self, rows: I64 | None = None, mint_ms: int = TIME_MIN, maxt_ms: int = TIME_MAX) -> Samples:
         """Return (offsets, timestamps_ms, values, histograms, starts_ms) of ascending `rows`, all of them by default.
 
-        Only samples with mint_ms <= time <= maxt_ms; the timestamps of each row must ascend where that leaves some out.
+        histograms: what the handles in values stand for, numbered in order of appearance; None where there are none.
+        starts_ms: None where the page has none.  Only samples with mint_ms <= time <= maxt_ms; the timestamps of each row must ascend where that leaves some out.
         """
         scales = self._scales if rows is None else self._scales[rows]
         integers, offsets = self._integers.decode(rows)
@@ -105,7 +152,15 @@ class Page:
         values = to_floats(integers, scales, counts)
         if len(self._patched):
             self._patch(values, rows, clipped, low)
-        return clipped, times, values, None, None
+        if self._starts is None and self._histograms is None:
+            return clipped, times, values, None, None
+        return (
+            clipped,
+            times,
+            values,
+            self._put_histograms(values, rows, low, counts),
+            self._starts_of(rows, low, counts),
+        )
 
     def _times_of(self, rows: I64 | None, mint_ms: int, maxt_ms: int) -> tuple[I64, I64, I64]:
         """Return for each row how many samples lie before the range and how many in it; and the times of those."""
@@ -119,6 +174,25 @@ class Page:
             return low[columns], counts, take_rows(times, offsets, columns)
         low = low[columns]
         return low, counts, cut_rows(times, offsets[:-1][columns] + low, counts)
+
+    def _starts_of(self, rows: I64 | None, low: I64, counts: I64) -> I64 | None:
+        if self._starts is None:
+            return None
+        starts, offsets = self._starts.decode(rows)
+        return starts if len(starts) == int(counts.sum()) else cut_rows(starts, offsets[:-1] + low, counts)
+
+    def _put_histograms(self, values: F64, rows: I64 | None, low: I64, counts: I64) -> Histograms | None:
+        """Put handles into decoded values and return their table; `low` as for `_patch`."""
+        if self._histograms is None:
+            return None
+        values[:] = without_handles(values)  # a float with such bits is not this page's to give away
+        firsts = np.cumsum(self.counts) - self.counts
+        samples = spread((firsts if rows is None else firsts[rows]) + low, counts)
+        at, numbers = self._histograms.find(samples)
+        if not len(at):
+            return None
+        values[at] = handles(0, len(at))
+        return self._histograms.take(numbers)
 
     def _patch(self, values: F64, rows: I64 | None, offsets: I64, low: I64) -> None:
         """Put the bits of patched samples in place; `low` is how many samples of each row were left out before."""
@@ -153,31 +227,54 @@ def decode_page(data: memoryview | bytes) -> Page:
     view = memoryview(data)
     if len(view) < HEADER.size:
         raise ValueError("page cut short")
-    magic, version, kind, checksum, body, rows, patches, packed = HEADER.unpack_from(view)
+    magic, version, kind, sections, checksum, body, rows, patches, packed = HEADER.unpack_from(view)
     if magic != MAGIC or body != len(view) - HEADER.size:
         raise ValueError("not a page, or of another length")
     if zlib.crc32(view[HEADER.size :], zlib.crc32(view[8 : HEADER.size], zlib.crc32(view[:4]))) != checksum:
         raise ValueError("checksum does not fit")
-    if version != VERSION or kind != FLOATS:
+    if version != VERSION or kind not in (FLOATS, MIXED):
         raise ValueError(f"page of version {version}, kind {kind} is not known to this release")
+    if kind == MIXED and not 0 < sections <= STARTS | HISTOGRAMS:
+        raise ValueError(f"sections {sections} are not known to this release")
     at = HEADER.size + packed
     if rows > ROWS_MAX or at > len(view):
         raise ValueError("too many rows, or row table cut short")
+    table_end = at
     times, used = decode_rows(view[at:], SAMPLES_MAX)
-    integers, used_too = decode_rows(view[at + used :], SAMPLES_MAX)
-    if at + used + used_too != len(view):
-        raise ValueError("bytes left over")
+    at += used
+    integers, used = decode_rows(view[at:], SAMPLES_MAX)
+    at += used
     total = int(integers.counts.sum())
     if patches > total:
         raise ValueError("more patches than samples")
-    table = np.frombuffer(decompress(view[HEADER.size : at], 5 * rows + 12 * patches), np.uint8)
+    table = np.frombuffer(decompress(view[HEADER.size : table_end], 5 * rows + 12 * patches), np.uint8)
     scales = table[:rows]
     columns = unshuffle(table[rows : 5 * rows], "<u4").astype(np.int64)
     patched = unshuffle(table[5 * rows : 5 * rows + 4 * patches], "<u4").astype(np.int64)
     bits = unshuffle(table[5 * rows + 4 * patches :], "<u8").astype(np.uint64)
     _validate(rows, scales, columns, patched, times, integers)
+    starts, histograms = _decode_sections(view[at:], sections if kind == MIXED else 0, integers.counts)
     memory = times.nbytes + integers.nbytes + 9 * rows + 16 * patches
-    return Page(integers.counts, memory, columns, scales, patched, bits, times, integers)
+    memory += (0 if starts is None else starts.nbytes) + (0 if histograms is None else histograms.nbytes)
+    return Page(integers.counts, memory, columns, scales, patched, bits, times, integers, starts, histograms)
+
+
+def _decode_sections(
+    data: memoryview, sections: int, counts: I64
+) -> tuple[IntegerRows | None, PackedHistograms | None]:
+    """Return start times and histograms, which `data` holds to its end."""
+    starts = histograms = None
+    if sections & STARTS:
+        starts, used = decode_rows(data, SAMPLES_MAX)
+        data = data[used:]
+        if not np.array_equal(starts.counts, counts):
+            raise ValueError("a row and its start times differ in length")
+    if sections & HISTOGRAMS:
+        histograms, used = decode_histograms(data, offsets_of(counts))
+        data = data[used:]
+    if len(data):
+        raise ValueError("bytes left over")
+    return starts, histograms
 
 
 def _validate(
