@@ -152,8 +152,8 @@ class Storage(abc.ABC):
         """
         raise StorageError("this storage cannot delete")
 
-    def clean_tombstones(self) -> None:
-        """Regain the space of all that was deleted, now.  Called by the writer thread."""
+    def clean_tombstones(self) -> bool:
+        """Do one slice of regaining the space of all that was deleted; tell whether there is more.  Writer thread."""
         raise StorageError("this storage cannot delete")
 
     def snapshot(self, *, skip_head: bool = False) -> str:

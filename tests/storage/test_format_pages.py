@@ -7,6 +7,8 @@ from pathlib import Path
 
 from engine_cases import contents, labels, open_engine
 
+from tinyobs.model.matchers import equal
+from tinyobs.storage.deletes import Delete
 from tinyobs.storage.layout import MANIFEST, wal_name
 from tinyobs.storage.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
 from tinyobs.testing.mem_disk import MemDisk
@@ -30,6 +32,7 @@ def test_the_log_of_the_page_replays():
 
 
 def test_the_manifest_of_the_page_decodes():
-    """The text on the page is a manifest with one segment."""
+    """The text on the page is a manifest with one segment and one delete."""
     entry = SegmentEntry(17, 1, 1_700_000_000_000, 1_700_007_199_999, 3, 1440, 4096)
-    assert decode_manifest(example("manifest.md").encode()) == Manifest(42, 18, (entry,))
+    delete = Delete(18, 1_700_000_000_000, 1_700_000_060_000, ((equal("job", "debug"),),))
+    assert decode_manifest(example("manifest.md").encode()) == Manifest(42, 19, (entry,), (delete,))

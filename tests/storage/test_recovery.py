@@ -117,10 +117,10 @@ def test_newer_formats_are_refused():
     with pytest.raises(FormatVersionError, match="log format 7"):
         open_engine(disk)
     disk = written()
-    text = disk.read(MANIFEST).splitlines()[0].replace(b'"format":1', b'"format":9')
+    text = disk.read(MANIFEST).splitlines()[0].replace(b'"format":2', b'"format":9')
     disk.remove(MANIFEST)
     disk.create(MANIFEST).append(text + b"\n%08x\n" % zlib.crc32(text))
-    with pytest.raises(FormatVersionError, match="format 9"):
+    with pytest.raises(FormatVersionError, match=r"format 9.*upgrade TinyObs"):
         open_engine(disk)
 
 
@@ -249,14 +249,19 @@ def attrs_never():
     return EngineOptions(sync=SyncMode.NEVER)
 
 
-def test_the_worked_example_of_the_manifest_page():
-    """The text in docs/format/manifest.md decodes as the page says."""
-    entry = manifests.SegmentEntry(17, 1, 1_700_000_000_000, 1_700_007_199_999, 3, 1440, 4096)
-    example = manifests.Manifest(42, 18, (entry,))
-    data = manifests.encode_manifest(example)
-    assert json.loads(data.splitlines()[0])["wal_first"] == 42
-    assert data.splitlines()[1] == b"3a01b1a0"
-    assert manifests.decode_manifest(data) == example
+def test_a_manifest_without_tiers_and_deletes_is_read_and_replaced():
+    """A directory of the first format is opened, and from then on refused by those who know no other."""
+    disk = with_segments()
+    engine = open_engine(disk)
+    expected = contents(engine)
+    engine.close()
+    plain = json.loads(disk.read(MANIFEST).splitlines()[0])
+    assert plain.pop("deletes") == []
+    text = json.dumps({**plain, "format": 1}).encode()
+    disk.remove(MANIFEST)
+    disk.create(MANIFEST).append(text + b"\n%08x\n" % zlib.crc32(text))
+    assert contents(open_engine(disk)) == expected
+    assert json.loads(disk.read(MANIFEST).splitlines()[0])["format"] == 2
 
 
 def test_block_aligned_cuts():

@@ -1,11 +1,11 @@
-"""Merging segments: what to merge (`plan_merge`) and doing it in slices (`Merge`).
+"""What to merge: which segments become one, and when (`plan_merge`).  The merging itself is in `merging.py`.
 
 Widths are the block, three blocks, nine, ... up to `EngineOptions.segment_ms_max`, aligned to the epoch, so that every
 width divides the next.  The segments that lie within one stretch of a width become one, smallest width first, once
-newer data shows that the stretch is complete.  A small late addition to a large segment waits for company.
+newer data shows that the stretch is complete.  A small late addition to a large segment waits for company.  A segment
+wider than all that, as an import may bring, takes in what is small beside it and lies within its time.
 
-A merge walks all inputs in label order at once and holds a block of series of each; the newest input wins where two
-have a sample for the same series and time.
+Only raw segments are merged with each other; those of tiers are made whole.
 """
 
 from __future__ import annotations
@@ -13,28 +13,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
-import numpy as np
-from attrs import define, field
-
-from ..codec.compression import DENSE
-from ..model.columns import SeriesColumns
-from ..model.labels import Labels
-from .assemble import Part, assemble
 from .cut import WIDER
-from .disk import Disk
-from .layout import segment_name
 from .manifest import SegmentEntry
 from .options import EngineOptions
-from .runs import runs_of
-from .segment_reader import SegmentReader
-from .segment_set import entry_of
-from .segment_writer import SegmentWriter
 
 INPUTS_MAX: Final = 16
 """Segments merged at a time."""
 CROWD: Final = 8
 """Segments in a stretch that is not complete yet from which on they are merged all the same."""
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+SMALL: Final = 20
+"""A segment so many times smaller than another is small beside it."""
 
 
 def plan_merge(
@@ -44,6 +32,7 @@ def plan_merge(
 
     left_out: numbers of segments that cannot be merged.
     """
+    entries = [e for e in entries if not e.tier_ms]
     newest = max((e.maxt_ms for e in entries), default=0)
     width, level = options.block_ms, 1
     while width <= options.segment_ms_max:
@@ -56,7 +45,27 @@ def plan_merge(
                 if _is_worth_it(group[:INPUTS_MAX], complete=(number + 1) * width <= newest):
                     return level, group[:INPUTS_MAX]
         width, level = width * WIDER, level + 1
-    return 0, []
+    inputs = _additions(entries, left_out, width // WIDER)
+    return (level, inputs) if inputs else (0, [])
+
+
+def _additions(entries: Sequence[SegmentEntry], left_out: Collection[int], width: int) -> list[SegmentEntry]:
+    """Return a segment that lies in no stretch of the greatest width, and the small ones within it; [] for none."""
+    for wide in entries:
+        if wide.mint_ms // width == wide.maxt_ms // width or wide.sequence in left_out:
+            continue
+        within = [
+            e
+            for e in entries
+            if e.sequence not in left_out
+            and (
+                e is wide or (wide.mint_ms <= e.mint_ms and e.maxt_ms <= wide.maxt_ms and e.bytes * SMALL <= wide.bytes)
+            )
+        ]
+        for group in _mergeable(entries, within):
+            if wide in group and _is_worth_it(group[:INPUTS_MAX], complete=True):
+                return group[:INPUTS_MAX]
+    return []
 
 
 def _mergeable(entries: Sequence[SegmentEntry], stretch: Sequence[SegmentEntry]) -> Iterator[list[SegmentEntry]]:
@@ -81,96 +90,4 @@ def _is_worth_it(group: Sequence[SegmentEntry], *, complete: bool) -> bool:
     if len(group) >= CROWD:
         return True
     largest = max(e.bytes for e in group)
-    return complete and sum(e.bytes for e in group) - largest >= largest // 20
-
-
-@define(eq=False)
-class Merge:
-    """A merge in progress.  inputs: in order of age."""
-
-    disk: Disk
-    inputs: Sequence[tuple[SegmentEntry, SegmentReader]]
-    level: int
-    sequence: int
-    slice_samples_max: int
-    finished: SegmentEntry | None = None
-    _writer: SegmentWriter = field(init=False)
-    _walks: list[_Walk] = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        name = segment_name(self.sequence)
-        self._writer = SegmentWriter(self.disk, name, level=self.level, zstd_level=DENSE)
-        budget = self.slice_samples_max // len(self.inputs)
-        self._walks = [_Walk(reader.iterate(_block_of(entry, budget))) for entry, reader in self.inputs]
-
-    def step(self) -> bool:
-        """Write one slice; tell whether there is more.  Raises `OSError` or `CorruptionError`."""
-        written = 0
-        while written < self.slice_samples_max:
-            alive = [w for w in self._walks if w.fill()]
-            if not alive:
-                self.finished = entry_of(self.sequence, self._writer.finish())
-                return False
-            frontier = min(w.last for w in alive)
-            columns = _merge([w.take(frontier) for w in alive])
-            self._writer.add(columns)
-            written += columns.samples
-        return True
-
-    def abort(self) -> None:
-        """Remove what was begun; a finished segment may be in a manifest already and stays."""
-        if self.finished is None:
-            self._writer.abort()
-
-
-def _block_of(entry: SegmentEntry, budget: int) -> int:
-    """Return how many series to read at a time so that about `budget` samples are held."""
-    per_series = max(1, entry.samples // max(1, entry.series))
-    return int(min(4096, max(16, budget // per_series)))
-
-
-@define(eq=False)
-class _Walk:
-    """A segment on its way through a merge: the block being taken from, and what is left of it."""
-
-    _blocks: Iterator[SeriesColumns]
-    _block: SeriesColumns | None = None
-    _at: int = 0
-
-    def fill(self) -> bool:
-        """Have a series to give; False at the end."""
-        while self._block is None or self._at >= len(self._block):
-            self._block, self._at = next(self._blocks, None), 0
-            if self._block is None:
-                return False
-        return True
-
-    @property
-    def last(self) -> Labels:
-        """The last series of the block."""
-        assert self._block is not None
-        return self._block.labels[-1]
-
-    def take(self, frontier: Labels) -> SeriesColumns:
-        """Return the series up to and including `frontier`."""
-        assert self._block is not None
-        block, first = self._block, self._at
-        end = first
-        if block.labels[-1] <= frontier:
-            end = len(block)
-        else:
-            while block.labels[end] <= frontier:
-                end += 1
-        self._at = end
-        return runs_of(block).rows(first, end).columns(block.labels[first:end])
-
-
-def _merge(parts: Sequence[SeriesColumns]) -> SeriesColumns:
-    """Return the series of all parts, sorted, each once; the later part wins."""
-    labels = sorted(set().union(*(p.labels for p in parts)))
-    place = {series: i for i, series in enumerate(labels)}
-    runs: list[Part] = []
-    for p in parts:
-        places = np.fromiter((place[series] for series in p.labels), np.int64, len(p.labels))
-        runs.append((places, runs_of(p)))
-    return assemble(runs, len(labels), _INT64_MIN, _INT64_MAX).columns(labels)
+    return complete and sum(e.bytes for e in group) - largest >= largest // SMALL

@@ -49,6 +49,7 @@ class Cut:
     slice_samples_max: int
     take_sequence: Callable[[], int]
     finished: list[SegmentEntry] = field(factory=list)
+    samples_written: int = 0
     _blocks: list[int] = field(init=False)
     _width_ms: int = field(init=False)
     _writer: SegmentWriter | None = None
@@ -95,6 +96,7 @@ class Cut:
             self._writer = SegmentWriter(self.disk, segment_name(self._sequence), level=0)
         labels = [self.registry.labels(r) for r in refs[filled].tolist()]
         offsets = np.append(runs.offsets[:-1][filled], runs.offsets[-1])
+        self.samples_written += len(runs.times_ms)
         self._writer.add(SeriesColumns(labels, offsets, runs.times_ms, runs.values))
 
     def _finish_block(self) -> None:

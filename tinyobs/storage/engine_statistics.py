@@ -55,12 +55,44 @@ class EngineStatistics:
     """Bytes of live segments."""
     segment_samples: int
     """Samples in live segments."""
+    segment_bytes_by_tier: Mapping[str, int] = field(metadata={"label": "tier"})
+    """Bytes of live segments, by the distance of their samples; `raw` as they were stored."""
+    segments_missing: int
+    """Live segments whose file somebody removed; they can be read until restart."""
+    segments_adopted_total: int
+    """Segments of imports that were taken over."""
+    incoming_rejected_total: int
+    """Files of imports that were put aside because they are no sound segments."""
+    deletes: int
+    """Deletes whose samples still take up space."""
+    deletes_total: int
+    """Deletes since the start."""
+    job_share: Mapping[str, float] = field(metadata={"label": "kind"})
+    """The background job that runs, and the share of its work that is done, 0 to 1; nothing when none runs."""
+    jobs_total: Mapping[str, int] = field(metadata={"label": "kind"})
+    """Background jobs completed."""
+    jobs_aborted_total: Mapping[str, int] = field(metadata={"label": "kind"})
+    """Background jobs given up, because the disk failed or a delete came; they are done again."""
+    job_seconds_total: Mapping[str, float] = field(metadata={"label": "kind"})
+    """Time that background jobs took from the writer."""
+    job_cpu_seconds_total: Mapping[str, float] = field(metadata={"label": "kind"})
+    """CPU time of background jobs."""
+    job_slice_seconds_max: Mapping[str, float] = field(metadata={"label": "kind"})
+    """The longest that a background job kept the writer from storing samples at a time."""
+    job_samples_read_total: Mapping[str, int] = field(metadata={"label": "kind"})
+    """Samples read by background jobs."""
+    job_samples_written_total: Mapping[str, int] = field(metadata={"label": "kind"})
+    """Samples written by background jobs."""
+    job_bytes_before_total: Mapping[str, int] = field(metadata={"label": "kind"})
+    """Bytes of the segments that background jobs replaced or dropped."""
+    job_bytes_after_total: Mapping[str, int] = field(metadata={"label": "kind"})
+    """Bytes of the segments that background jobs made."""
     cuts_total: int
     """Cuts of the head into segments that were completed."""
     compactions_total: int
     """Merges of segments that were completed."""
     maintenance_failures_total: int
-    """Cuts, merges and removals given up because the disk failed; they are tried again."""
+    """Background jobs given up because the disk failed, and other trouble met on the way; they are tried again."""
     segments_dropped_total: int
     """Segments removed by retention."""
     corruptions_total: int

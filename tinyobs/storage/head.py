@@ -237,6 +237,12 @@ class Head:
         self.chunk_bytes = sum(c.nbytes for c in self.chunks)
         self._united = first + len(chunks)
 
+    def put_chunks(self, chunks: list[HeadChunk]) -> None:
+        """Put others in the place of all sealed chunks; there is nothing in rows, nor frozen."""
+        self.chunks, self._united = chunks, 0
+        self.min_ms, self.max_ms = 2**63 - 1, -(2**63)
+        self._recount()
+
     def freeze(self) -> None:
         """Make frozen chunks of everything."""
         assert not self.frozen

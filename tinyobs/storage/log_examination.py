@@ -149,6 +149,9 @@ class _Nowhere:
     def metadata(self, *args: Any, **more: Any) -> None:
         """Forget metadata."""
 
+    def delete(self, *args: Any, **more: Any) -> None:
+        """Forget a delete."""
+
 
 class _Overlay(DryDisk):
     """A disk some of whose files have another content."""

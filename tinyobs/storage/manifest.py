@@ -14,7 +14,7 @@ import zlib
 from typing import Any, Final
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from ..errors import CorruptionError, FormatVersionError
 from .deletes import Delete, from_plain, to_plain
@@ -59,7 +59,7 @@ class Manifest:
     next_segment: int = 1
     segments: tuple[SegmentEntry, ...] = ()
     deletes: tuple[Delete, ...] = ()
-    format: int = FORMAT
+    format: int = field(default=FORMAT, eq=False)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -125,6 +125,13 @@ class MaskedReader(SegmentReader):
         return without(runs, dropped).columns(columns.labels) if dropped.any() else columns
 
 
+def hide(reader: SegmentReader, deletes: Sequence[Delete], cache: PageCache) -> SegmentReader:
+    """Return a reader that hides more, for whoever reads the segment once."""
+    plain, hidden = (reader.inner, reader.deletes) if isinstance(reader, MaskedReader) else (reader, ())
+    masked = MaskedReader(plain, (*hidden, *deletes), cache)
+    return masked if masked.deletes else reader
+
+
 def without(runs: Runs, dropped: NDArray[np.bool_]) -> Runs:
     """Return the runs without some samples."""
     keep = ~dropped

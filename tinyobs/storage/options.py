@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from attrs import field, frozen, validators
 
+from ..model.matchers import Matcher
+
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 MIB: Final = 1 << 20
@@ -25,6 +27,14 @@ def _between(low: int, high: int) -> Any:
 
 
 @frozen
+class SelectorRetention:
+    """The age in ms at which samples of series that fulfil all matchers may go; at least an hour."""
+
+    matchers: tuple[Matcher, ...]
+    retention_ms: int = field(validator=_between(HOUR_MS, 1000 * 366 * DAY_MS))
+
+
+@frozen
 class EngineOptions:
     """How the engine stores; raises `ValueError` for a value beyond its limit."""
 
@@ -32,7 +42,16 @@ class EngineOptions:
     """Age at which samples may go, in ms; default 15 days, at least an hour, at most 1000 years."""
 
     retention_bytes: int = field(default=0, validator=_between(0, 1 << 60))
-    """Size of all segments above which the oldest go, in bytes; default 0, no limit."""
+    """Size of segments and log above which the oldest segments go, in bytes; default 0, no limit."""
+
+    retention_percent: float = field(default=0.0, validator=[validators.ge(0), validators.le(100)])
+    """The same as a share of the file system's size, in percent; default 0, no limit.  The smaller of both holds."""
+
+    tiers: tuple[tuple[int, int], ...] = ()
+    """Downsampled tiers: (distance of samples, age at which they may go), both in ms; default none."""
+
+    retention_by_selector: tuple[SelectorRetention, ...] = ()
+    """Shorter ages for some series, in raw segments and tiers alike; of several that fit the shortest holds."""
 
     out_of_order_window_ms: int = field(default=HOUR_MS, validator=_between(0, 1000 * 366 * DAY_MS))
     """How much older than the newest sample of its series a sample may be, in ms; default 1 h, 0 refuses all."""
@@ -64,10 +83,17 @@ class EngineOptions:
     page_cache_bytes_max: int = field(default=64 * MIB, validator=_between(0, 1 << 40))
     """Decoded pages kept for queries, in bytes; default 64 MiB."""
 
+    exemplars_max: int = field(default=100_000, validator=_between(0, 10_000_000))
+    """Exemplars kept, of all series together; default 100 000 (at most 50 MB), 0 keeps none."""
+
     @property
     def segment_ms_max(self) -> int:
         """Widest time range that compaction makes: a tenth of the retention, at most 31 days, at least a block."""
         return max(self.block_ms, min(self.retention_ms // 10, 31 * DAY_MS))
+
+    def retention_of(self, tier_ms: int) -> int:
+        """Return the age in ms at which samples of a tier (0: raw) may go; that of raw for a tier no longer made."""
+        return dict(self.tiers).get(tier_ms, self.retention_ms)
 
 
 DEFAULT_OPTIONS: Final = EngineOptions()

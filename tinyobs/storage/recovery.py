@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .deletes import Delete
+from .deletion import delete_from_head, note_in_manifest
 from .disk import Disk
 from .head import Head
 from .layout import (
@@ -29,6 +31,7 @@ from .layout import (
     wal_sequence,
 )
 from .manifest import Manifest, read_manifest
+from .series_index import SeriesIndex
 from .wal_format import FILE_HEADER
 from .wal_reader import ReplayReport, replay
 
@@ -62,6 +65,8 @@ def recover(disk: Disk, registry: SeriesRegistry, progress: Callable[[float], No
         report = replay(disk, registry, manifest.wal_first, receiver, progress)
     else:
         report = ReplayReport(1)
+    for delete in receiver.deletes:
+        manifest = note_in_manifest(manifest, delete)
     progress(1.0)
     return Recovered(manifest, receiver.head, receiver.known, report, time.perf_counter() - began, removed)
 
@@ -107,6 +112,7 @@ class _Receiver:
     registry: SeriesRegistry
     head: Head = Factory(Head)
     known: dict[str, MetricMetadata] = Factory(dict)
+    deletes: list[Delete] = Factory(list)
 
     def samples(
         self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64], unique: bool
@@ -119,6 +125,10 @@ class _Receiver:
     def newest(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         self.head.ensure(len(self.registry))
         self.head.note_newest(refs, times_ms, values)
+
+    def delete(self, delete: Delete) -> None:
+        delete_from_head(self.head, SeriesIndex(self.registry), delete)
+        self.deletes.append(delete)
 
     def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
         self.known.update(metadata)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from ..model.durations import format_duration
 from .engine_statistics import CardinalityReport, EngineStatistics
+from .manifest import SegmentEntry
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .upkeep import Upkeep
 
 
 def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
@@ -41,10 +45,17 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         segments=len(entries),
         segment_bytes=sum(e.bytes for e in entries),
         segment_samples=sum(e.samples for e in entries),
-        cuts_total=upkeep.cut_count,
-        compactions_total=upkeep.merge_count,
+        segment_bytes_by_tier=_bytes_by_tier(entries),
+        segments_missing=len(upkeep.missing),
+        segments_adopted_total=upkeep.counts.adopted,
+        incoming_rejected_total=upkeep.counts.rejected,
+        deletes=len(engine.segments.deletes),
+        deletes_total=upkeep.counts.deletes,
+        cuts_total=upkeep.ledger.of("cut").finished,
+        compactions_total=upkeep.ledger.of("merge").finished,
         maintenance_failures_total=upkeep.failure_count,
-        segments_dropped_total=upkeep.dropped_count,
+        segments_dropped_total=upkeep.counts.dropped,
+        **_of_jobs(upkeep),
         corruptions_total=upkeep.corruption_count,
         replay_seconds=recovered.seconds,
         replay_samples=recovered.report.sample_count,
@@ -54,6 +65,30 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         max_time_ms=high if high >= low else 0,
         free_bytes=free_bytes,
     )
+
+
+def _bytes_by_tier(entries: Sequence[SegmentEntry]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for e in entries:
+        total[format_duration(e.tier_ms) if e.tier_ms else "raw"] += e.bytes
+    return dict(total)
+
+
+def _of_jobs(upkeep: Upkeep) -> dict[str, Any]:
+    """Return the fields about jobs, by kind."""
+    job, kinds = upkeep.job, dict(upkeep.ledger.kinds)
+    return {
+        "job_share": {job.kind: job.work.share} if job is not None else {},
+        "jobs_total": {k: c.finished for k, c in kinds.items()},
+        "jobs_aborted_total": {k: c.aborted for k, c in kinds.items()},
+        "job_seconds_total": {k: c.seconds for k, c in kinds.items()},
+        "job_cpu_seconds_total": {k: c.cpu_seconds for k, c in kinds.items()},
+        "job_slice_seconds_max": {k: c.slice_seconds_max for k, c in kinds.items()},
+        "job_samples_read_total": {k: c.samples_read for k, c in kinds.items()},
+        "job_samples_written_total": {k: c.samples_written for k, c in kinds.items()},
+        "job_bytes_before_total": {k: c.bytes_before for k, c in kinds.items()},
+        "job_bytes_after_total": {k: c.bytes_after for k, c in kinds.items()},
+    }
 
 
 def report_cardinality(engine: Engine, top: int) -> CardinalityReport:

@@ -1,27 +1,82 @@
-"""Which segments are too old or too many.  Whole segments go; a sample may outlive its time by a segment's width."""
+"""Which segments go as a whole: too old, or too many.  A sample may outlive its time by a segment's width.
+
+Each tier has its own age.  Size counts segments and log together, by bytes or by a share of the file system, and takes
+the oldest segments first whatever their tier.  What is older than the retention of a selector only: `expiry.py`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from .jobs import Job, Work
+from .layout import WAL_FOLDER
 from .manifest import SegmentEntry
 from .options import EngineOptions
 
+if TYPE_CHECKING:
+    from .engine import Engine
 
-def plan_drop(entries: Sequence[SegmentEntry], options: EngineOptions, now_ms: int) -> list[SegmentEntry]:
+
+def plan_drop(
+    entries: Sequence[SegmentEntry], options: EngineOptions, now_ms: int, *, log_bytes: int = 0, disk_bytes: int = 0
+) -> list[SegmentEntry]:
     """Return the segments to drop: all samples older than the retention, then the oldest beyond the size limit.
 
     now_ms: from when age counts: the clock, but never later than the newest stored sample (Prometheus counts from its
-    newest block), since a clock that jumps ahead must not empty the directory.
+    newest block), since a clock that jumps ahead must not empty the directory.  disk_bytes: the size of the file
+    system, 0 when it is not known, and then a limit in percent does not hold.
     """
-    expired = [e for e in entries if e.maxt_ms < now_ms - options.retention_ms]
-    if not options.retention_bytes:
+    expired = [e for e in entries if e.maxt_ms < now_ms - options.retention_of(e.tier_ms)]
+    limit = size_limit(options, disk_bytes)
+    if not limit:
         return expired
     kept = sorted((e for e in entries if e not in expired), key=lambda e: e.maxt_ms)
-    excess = sum(e.bytes for e in kept) - options.retention_bytes
+    excess = log_bytes + sum(e.bytes for e in kept) - limit
     for e in kept:
         if excess <= 0:
             break
         expired.append(e)
         excess -= e.bytes
     return expired
+
+
+def size_limit(options: EngineOptions, disk_bytes: int) -> int:
+    """Return how many bytes segments and log may have together, 0 for no limit."""
+    limits = [options.retention_bytes, int(disk_bytes * options.retention_percent / 100)]
+    return min((n for n in limits if n), default=0)
+
+
+class DropJob(Job):
+    """Segments that go as a whole."""
+
+    kind = "drop"
+
+    def __init__(self, engine: Engine, dropped: Sequence[SegmentEntry]) -> None:
+        self._engine, self.dropped = engine, dropped
+        samples, size = sum(e.samples for e in dropped), sum(e.bytes for e in dropped)
+        self.work = Work(samples_total=samples, bytes_before=size)
+
+    def step(self) -> bool:
+        """Do nothing: all happens at once."""
+        return False
+
+    def finish(self) -> None:
+        """Take the segments off the manifest and remove them."""
+        self._engine.segments.replace(self.dropped, (), self._engine.publish)
+        self._engine.upkeep.counts.dropped += len(self.dropped)
+
+    def abort(self) -> None:
+        """Nothing was begun."""
+
+
+def plan_retention(engine: Engine, now_ms: int) -> Job | None:
+    """Return the job that drops what is too old or too much; raises `OSError`."""
+    segments, options = engine.segments, engine.options
+    newest_ms = max(segments.maxt_ms, engine.head.max_ms)
+    log_bytes = disk_bytes = 0
+    if options.retention_bytes or options.retention_percent:
+        log_bytes = sum(engine.disk.size(f"{WAL_FOLDER}/{f}") for f in engine.disk.list(WAL_FOLDER))
+        disk_bytes = engine.disk.total_bytes() if options.retention_percent else 0
+    drop = plan_drop(segments.entries, options, min(now_ms, newest_ms), log_bytes=log_bytes, disk_bytes=disk_bytes)
+    return DropJob(engine, drop) if drop else None

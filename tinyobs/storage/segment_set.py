@@ -1,5 +1,8 @@
 """The live segments: what the manifest lists, their readers, and the one way to change either.
 
+Queries read `readers`: the raw segments, each without what deletes take from it.  `pairs` are all segments with their
+readers as well, for upkeep; `tiers` those of the downsampled ones.
+
 A change is durable in the manifest before readers see it, and files go only after that.  When writing the manifest
 fails, memory keeps the old state and no file is removed: on disk there is either the old manifest or the new one, and
 both are true.  The next change, or the next start, settles it.
@@ -22,10 +25,12 @@ from ..model.labels import Labels
 from ..model.matchers import equal
 from ..model.registry import SeriesRegistry
 from .assemble import Part
+from .deletes import Delete
 from .disk import Disk
 from .head import NEVER
 from .layout import SEGMENT_FOLDER, WAL_FOLDER, segment_name, wal_name, wal_sequence
-from .manifest import Manifest, SegmentEntry, read_manifest, write_manifest
+from .manifest import FORMAT, Manifest, SegmentEntry, read_manifest, write_manifest
+from .masking import MaskedReader
 from .options import EngineOptions
 from .page_cache import PageCache
 from .runs import runs_of
@@ -52,20 +57,37 @@ class SegmentSet:
     manifest: Manifest
     options: EngineOptions
     cache: PageCache = field(init=False)
-    readers: tuple[SegmentReader, ...] = field(init=False)
+    readers: tuple[SegmentReader, ...] = field(init=False, default=())
+    pairs: tuple[tuple[SegmentEntry, SegmentReader], ...] = field(init=False, default=())
     sealed: deque[SegmentInfo] = field(init=False, factory=lambda: deque(maxlen=SEALED_KEPT_MAX))
     """New segments that nobody asked for yet."""
     _next: int = field(init=False)
+    _opened: dict[int, SegmentReader] = field(init=False, factory=dict)
+    """The readers by number, without masks."""
 
     def __attrs_post_init__(self) -> None:
         self.cache = PageCache(self.options.page_cache_bytes_max)
-        self.readers = tuple(self._open(e) for e in self.manifest.segments)
         self._next = self.manifest.next_segment
+        if self.manifest.wal_first and self.manifest.format < FORMAT:
+            self.manifest = attrs.evolve(self.manifest, format=FORMAT)
+            write_manifest(self.disk, self.manifest)  # from now on an older version must not open it
+        self._opened = {e.sequence: self._open(e) for e in self.entries}
+        self._take_over(self.manifest)
 
     @property
     def entries(self) -> tuple[SegmentEntry, ...]:
-        """The segments as the manifest lists them; `readers` has the same order."""
+        """The segments as the manifest lists them; `pairs` has the same order."""
         return self.manifest.segments
+
+    @property
+    def deletes(self) -> tuple[Delete, ...]:
+        """The deletes that may still hold for some segment, in order."""
+        return self.manifest.deletes
+
+    @property
+    def tiers(self) -> tuple[tuple[SegmentEntry, SegmentReader], ...]:
+        """The downsampled segments with their readers, in order of age."""
+        return tuple([(e, r) for e, r in self.pairs if e.tier_ms])
 
     @property
     def maxt_ms(self) -> int:
@@ -83,7 +105,7 @@ class SegmentSet:
         write_manifest(self.disk, self.manifest)
 
     def take_sequence(self) -> int:
-        """Return a number for a new segment; never given again."""
+        """Return a number for a new segment or a delete; never given again."""
         self._next += 1
         return self._next - 1
 
@@ -94,47 +116,79 @@ class SegmentSet:
         publish: Callable[[Callable[[], None]], None],
         *,
         wal_first: int | None = None,
+        at_front: bool = False,
+        deletes: tuple[Delete, ...] | None = None,
     ) -> None:
         """Make a change durable, then visible, then remove what is no longer needed.
 
-        Added segments stand where the last removed one stood, else at the end.  publish: runs a change of memory under
-        the engine's lock.  Raises `OSError`; nothing has changed then as far as memory is concerned, and the files of
-        the added segments are gone unless a manifest may list them.
+        Added segments stand where the last removed one stood, else at the end, or `at_front` before all others.
+        publish: runs a change of memory under the engine's lock.  deletes: those that are left, None for all.
+        Raises `OSError`; nothing has changed then as far as memory is concerned, and the files of the added segments
+        are gone unless a manifest may list them.
         """
+        live = self._order(removed, added, at_front)
+        first = self.manifest.wal_first if wal_first is None else wal_first
+        left = self.deletes if deletes is None else deletes
         try:
-            self._replace(removed, added, publish, wal_first)
+            fresh = self._commit(Manifest(first, self._next, live, left), added)
         except BaseException:
             self._give_up(added)
             raise
+        publish(lambda: self._take_over(self.manifest))
+        self.sealed.extend(r.info for r in fresh)
+        gone = {e.sequence for e in removed}
+        for sequence in gone:
+            self._opened.pop(sequence).close()  # frees what the cache holds; queriers that still read load it again
+        self._remove_unneeded(gone, first)
 
-    def _replace(
-        self,
-        removed: Sequence[SegmentEntry],
-        added: Sequence[SegmentEntry],
-        publish: Callable[[Callable[[], None]], None],
-        wal_first: int | None,
-    ) -> None:
+    def hold(self, delete: Delete, publish: Callable[[Callable[[], None]], None]) -> None:
+        """Let a delete that is in the log hold for all segments.
+
+        The next manifest lists it; until then the log has it, and no file of the log goes without a manifest.
+        """
+        self.manifest = attrs.evolve(self.manifest, next_segment=self._next, deletes=(*self.deletes, delete))
+        publish(lambda: self._take_over(self.manifest))
+
+    def deletes_of(self, entry: SegmentEntry) -> tuple[Delete, ...]:
+        """Return the deletes that hold for a segment and may take samples from it, by its times."""
+        return tuple([d for d in self.deletes if entry.sequence < d.below and d.overlaps(entry.mint_ms, entry.maxt_ms)])
+
+    def _order(
+        self, removed: Sequence[SegmentEntry], added: Sequence[SegmentEntry], at_front: bool
+    ) -> tuple[SegmentEntry, ...]:
+        gone = {e.sequence for e in removed}
+        last = max((i for i, e in enumerate(self.entries) if e.sequence in gone), default=len(self.entries))
+        place = 0 if at_front else last
+        order = [*self.entries[:place], *added, *self.entries[place:]]
+        return tuple([e for e in order if e.sequence not in gone])
+
+    def _commit(self, manifest: Manifest, added: Sequence[SegmentEntry]) -> list[SegmentReader]:
+        """Write a manifest and make it the one in memory; return the readers of the added segments."""
         if added:
             self.disk.sync_folder(SEGMENT_FOLDER)
         fresh = {e.sequence: self._open(e) for e in added}
-        gone = {e.sequence for e in removed}
-        readers = {e.sequence: r for e, r in zip(self.entries, self.readers, strict=True)} | fresh
-        place = max((i for i, e in enumerate(self.entries) if e.sequence in gone), default=len(self.entries))
-        order = [*self.entries[:place], *added, *self.entries[place:]]
-        live = tuple(e for e in order if e.sequence not in gone)
-        first = self.manifest.wal_first if wal_first is None else wal_first
-        manifest = Manifest(first, self._next, live)
         write_manifest(self.disk, manifest)
+        self._opened.update(fresh)
+        self.manifest = manifest
+        return list(fresh.values())
 
-        def swap() -> None:
-            self.manifest = manifest
-            self.readers = tuple(readers[e.sequence] for e in live)
+    def _take_over(self, manifest: Manifest) -> None:
+        """Let readers see what a manifest lists; masks that stay the same are kept with what the cache has of them."""
+        before = {e.sequence: r for e, r in self.pairs}
+        self.pairs = tuple([(e, self._masked(e, before.get(e.sequence))) for e in manifest.segments])
+        self.readers = tuple([r for e, r in self.pairs if not e.tier_ms])
+        now = {id(r) for _, r in self.pairs}
+        for reader in before.values():
+            if isinstance(reader, MaskedReader) and id(reader) not in now:
+                reader.close()
 
-        publish(swap)
-        for sequence in gone:
-            readers[sequence].close()  # frees what the cache holds; queriers that still read it load it again
-        self.sealed.extend(r.info for r in fresh.values())
-        self._remove_unneeded(gone, first)
+    def _masked(self, entry: SegmentEntry, before: SegmentReader | None) -> SegmentReader:
+        deletes, plain = self.deletes_of(entry), self._opened[entry.sequence]
+        if not deletes:
+            return plain
+        if isinstance(before, MaskedReader) and before.deletes == deletes:
+            return before
+        return MaskedReader(plain, deletes, self.cache)
 
     def find(self, registry: SeriesRegistry, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> list[Part]:
         """Return what the segments have of series in a range, numbered by their place in `refs`."""
@@ -165,7 +219,7 @@ class SegmentSet:
 
     def close(self) -> None:
         """Close the readers; queriers must be closed before."""
-        for r in self.readers:
+        for r in [*self._opened.values(), *(r for _, r in self.pairs)]:
             r.close()
 
     def _open(self, entry: SegmentEntry) -> SegmentReader:
@@ -182,12 +236,13 @@ class SegmentSet:
 
     def _remove_unneeded(self, gone: set[int], wal_first: int) -> None:
         """Remove files that the manifest no longer lists; what fails here is removed at the next start."""
+        names = [segment_name(sequence) for sequence in sorted(gone)]
         with contextlib.suppress(OSError):
-            for sequence in gone:
-                self.disk.remove(segment_name(sequence))
-            for n in map(wal_sequence, self.disk.list(WAL_FOLDER)):
-                if n is not None and n < wal_first:
-                    self.disk.remove(wal_name(n))
+            files = map(wal_sequence, self.disk.list(WAL_FOLDER))
+            names += [wal_name(n) for n in files if n is not None and n < wal_first]
+        for name in names:
+            with contextlib.suppress(OSError):
+                self.disk.remove(name)
 
 
 def _numbers_of(reader: SegmentReader, wanted: Sequence[Labels]) -> list[int]:

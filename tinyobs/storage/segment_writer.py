@@ -84,6 +84,11 @@ class SegmentWriter:
         if self._pending_samples >= PAGE_SAMPLES or self._pending_series >= PAGE_SERIES_MAX or self._held() >= HELD_MAX:
             self._flush(all_=self._held() >= HELD_MAX)
 
+    @property
+    def sample_count(self) -> int:
+        """Samples added so far."""
+        return self._samples + self._held()
+
     def finish(self) -> SegmentInfo:
         """Write what is missing, make the file durable and close it."""
         self._flush(all_=True)

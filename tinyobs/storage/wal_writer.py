@@ -103,6 +103,12 @@ class WalWriter:
         else:
             self.sync_when_due()
 
+    def write_record(self, kind: fmt.RecordType, payload: bytes) -> None:
+        """Append one record and make it durable whatever the `sync` option says; raises as `write` does."""
+        self._refuse_after_failure()
+        self._append([(kind, payload)])
+        self.sync()
+
     def sync(self) -> None:
         """Make everything written durable; raises `ReadOnlyError`."""
         self._refuse_after_failure()
