@@ -1,0 +1,103 @@
+"""Values and times of text formats, many at a time: exact both ways.
+
+A value is the shortest decimal that reads back as the same float (`exposition/json.py`).  NaN is "NaN", whatever its
+bits, but for the staleness marker, which is "StaleNaN" where a format has room for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..exposition.floats import parse_float, parse_floats, printable
+from ..exposition.json import format_floats
+from ..model.histograms import without_handles
+from ..model.staleness import STALE_NAN, is_stale
+from .chunks import TIME_MS_MAX
+
+STALE: Final = "StaleNaN"
+"""How text formats write the staleness marker."""
+
+Faults = dict[int, str]
+"""By position: why a text is refused."""
+
+
+def read_values(texts: Sequence[bytes]) -> tuple[NDArray[np.float64], Faults]:
+    """Return float64[n] of the texts, and the faults; a faulty one has value 0."""
+    try:
+        return parse_floats(texts), {}
+    except ValueError:
+        return _each(texts, _value, np.dtype(np.float64))
+
+
+def write_values(values: NDArray[np.float64]) -> list[str]:
+    """Return the texts of values."""
+    texts = format_floats(without_handles(values))
+    for i in np.flatnonzero(is_stale(values)).tolist():
+        texts[i] = STALE
+    return texts
+
+
+def read_integers(texts: Sequence[bytes]) -> tuple[NDArray[np.int64], Faults]:
+    """Return int64[n] of decimal integers, and the faults."""
+    try:
+        joined = b",".join(texts)
+        if not joined.translate(None, b"0123456789,-") and b"-" not in joined[1:].replace(b",-", b","):
+            found = np.fromiter(map(int, texts), np.int64, len(texts))
+            return found, {}
+    except (ValueError, OverflowError):
+        pass
+    return _each(texts, _integer, np.dtype(np.int64))
+
+
+def read_seconds(texts: Sequence[bytes]) -> tuple[NDArray[np.int64], Faults]:
+    """Return times in ms, int64[n], of decimal seconds, rounded to the nearest millisecond."""
+    seconds, faults = read_values(texts)
+    with np.errstate(invalid="ignore"):
+        times = np.rint(seconds * 1000)
+        good = np.abs(times) <= TIME_MS_MAX
+    for i in np.flatnonzero(~good).tolist():
+        faults.setdefault(i, f"a time that cannot be: {printable(texts[i])}")
+    return np.where(good, times, 0).astype(np.int64), faults
+
+
+def write_seconds(times_ms: NDArray[np.int64]) -> list[str]:
+    """Return times as seconds with three decimals."""
+    if len(times_ms) and int(times_ms.min()) >= 0:
+        seconds, rest = np.divmod(times_ms, 1000)
+        both = np.column_stack((seconds, rest)).ravel().tolist()
+        return ("%d.%03d," * len(times_ms) % tuple(both)).split(",")[:-1]
+    return [f"{'-' if t < 0 else ''}{abs(t) // 1000}.{abs(t) % 1000:03d}" for t in times_ms.tolist()]
+
+
+def time_faults(times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of times that cannot be."""
+    return np.flatnonzero((times_ms > TIME_MS_MAX) | (times_ms < -TIME_MS_MAX))
+
+
+def _value(text: bytes) -> float:
+    return STALE_NAN if text == STALE.encode() else parse_float(text)
+
+
+def _integer(text: bytes) -> int:
+    try:
+        number = int(text) if text.lstrip(b"-").isdigit() else None
+    except ValueError:
+        number = None
+    if number is None or not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"not an integer: {printable(text)}")
+    return number
+
+
+def _each(texts: Sequence[bytes], read: Callable[[bytes], float], dtype: np.dtype) -> tuple[NDArray, Faults]:  # type: ignore[type-arg]
+    found = np.zeros(len(texts), dtype)
+    faults: Faults = {}
+    for i, text in enumerate(texts):
+        try:
+            found[i] = read(text)
+        except ValueError as e:
+            faults[i] = str(e)
+    return found, faults
