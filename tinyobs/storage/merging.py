@@ -57,8 +57,8 @@ class MergeJob(Job):
         self._writer = SegmentWriter(engine.disk, segment_name(self._sequence), level=level, zstd_level=DENSE)
         budget = min(HELD_SAMPLES, self._slice_samples_max) // len(self.inputs)
         readers = [hide(reader, expired, engine.segments.cache) for _, reader in self.inputs]
-        blocks = [_block_of(entry, budget) for entry, _ in self.inputs]
-        self._walks = [_Walk(r.iterate(block)) for r, block in zip(readers, blocks, strict=True)]
+        blocks = [block_of(entry, budget) for entry, _ in self.inputs]
+        self._walks = [Walk(r.iterate(block)) for r, block in zip(readers, blocks, strict=True)]
         self.result: SegmentEntry | None = None
         """The new segment once it is written; None as well when no sample is left."""
         self._is_written = False
@@ -76,7 +76,7 @@ class MergeJob(Job):
                 return False
             frontier = min(w.last for w in alive)
             parts = [w.take(frontier) for w in alive]
-            columns = _merge(parts)
+            columns = merge_parts(parts)
             self._writer.add(columns)
             written += columns.samples
             self.work.samples_read += sum(p.samples for p in parts)
@@ -111,14 +111,14 @@ class MergeJob(Job):
         self.work.samples_written, self.work.bytes_after = info.sample_count, info.bytes
 
 
-def _block_of(entry: SegmentEntry, budget: int) -> int:
+def block_of(entry: SegmentEntry, budget: int) -> int:
     """Return how many series to read at a time so that about `budget` samples are held."""
     per_series = max(1, entry.samples // max(1, entry.series))
     return int(min(4096, max(16, budget // per_series)))
 
 
 @define(eq=False)
-class _Walk:
+class Walk:
     """A segment on its way through a merge: the block being taken from, and what is left of it."""
 
     _blocks: Iterator[SeriesColumns]
@@ -153,7 +153,7 @@ class _Walk:
         return runs_of(block).rows(first, end).columns(block.labels[first:end])
 
 
-def _merge(parts: Sequence[SeriesColumns]) -> SeriesColumns:
+def merge_parts(parts: Sequence[SeriesColumns]) -> SeriesColumns:
     """Return the series of all parts, sorted, each once; the later part wins."""
     labels = sorted(set().union(*(p.labels for p in parts)))
     place = {series: i for i, series in enumerate(labels)}
