@@ -10,7 +10,7 @@ from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, batch, cont
 from tinyobs.errors import LimitExceeded, StorageError
 from tinyobs.model.batch import Batch, Refused
 from tinyobs.model.metadata import MetricMetadata, MetricType
-from tinyobs.storage import engine as engine_module
+from tinyobs.storage import intake
 from tinyobs.storage.options import DAY_MS, EngineOptions, SyncMode
 from tinyobs.testing.mem_disk import MemDisk
 
@@ -181,7 +181,7 @@ def test_an_empty_batch_is_nothing():
 def test_a_batch_beyond_the_limit_is_refused_whole(monkeypatch):
     """A batch that would make too large a record raises and stores nothing."""
     engine = open_engine(MemDisk())
-    monkeypatch.setattr(engine_module, "BATCH_SAMPLES_MAX", 1)
+    monkeypatch.setattr(intake, "BATCH_SAMPLES_MAX", 1)
     with pytest.raises(LimitExceeded, match="the limit is 1"):
         append(engine, [(A, NOW, 1.0), (B, NOW, 1.0)])
     assert contents(engine) == {}
@@ -245,7 +245,7 @@ def test_label_queries_cover_head_and_segments():
 
 def test_metadata_is_bounded(monkeypatch):
     """Beyond the limit metadata of new families is not kept; known ones still change."""
-    monkeypatch.setattr(engine_module, "METADATA_FAMILIES_MAX", 2)
+    monkeypatch.setattr(intake, "METADATA_FAMILIES_MAX", 2)
     engine = open_engine(MemDisk())
     for i, family in enumerate("abca"):
         known = {family: MetricMetadata(MetricType.GAUGE, str(i))}
@@ -268,8 +268,8 @@ def test_a_view_made_while_the_log_is_written_is_not_kept(monkeypatch):
     engine = open_engine(MemDisk())
     write = engine.wal.write
 
-    def write_while_someone_reads(entries, metadata):
-        write(entries, metadata)
+    def write_while_someone_reads(*args):
+        write(*args)
         assert contents(engine) == {}
 
     monkeypatch.setattr(engine.wal, "write", write_while_someone_reads)

@@ -18,6 +18,7 @@ from tinyobs.storage.head import Head
 from tinyobs.storage.head_rows import SLOTS
 from tinyobs.storage.label_order import label_ranks
 from tinyobs.storage.runs import Runs
+from tinyobs.storage.samples import Samples
 from tinyobs.storage.series_index import RegistryPairs, SeriesIndex
 from tinyobs.storage.wal_layouts import LayoutTable
 
@@ -112,7 +113,7 @@ def filled(rounds, series=3):
     head.ensure(series)
     refs = np.arange(series, dtype=np.uint32)
     for i in range(rounds):
-        head.add(refs, np.full(series, 1000 + i), np.full(series, float(i)), unique=True)
+        head.add(refs, Samples(np.full(series, 1000 + i), np.full(series, float(i))), unique=True)
     return head, refs
 
 
@@ -126,14 +127,14 @@ def test_rows_are_not_reused_while_a_view_may_read_them():
     head, refs = filled(SLOTS)
     view = head.view()
     for step in range(3 * SLOTS):
-        head.add(refs, np.full(3, 5000 + step), np.full(3, 77.0), unique=True)
+        head.add(refs, Samples(np.full(3, 5000 + step), np.full(3, 77.0)), unique=True)
         head.compress()
     assert read(view, refs) == [[float(i) for i in range(SLOTS)]] * 3
     used = head.matrix.used
     del view
     gc.collect()
     for step in range(6 * SLOTS):
-        head.add(refs, np.full(3, 9000 + step), np.full(3, 78.0), unique=True)
+        head.add(refs, Samples(np.full(3, 9000 + step), np.full(3, 78.0)), unique=True)
         head.compress()
     assert head.matrix.used <= used + 3, "rows of the view went to other samples"
     assert head.sample_count == 3 * 10 * SLOTS
@@ -143,7 +144,7 @@ def test_uniting_chunks_changes_nothing_but_their_number():
     """Many short rows become few long ones with the same samples, in the same order."""
     head, refs = filled(0)
     for i in range(20 * SLOTS):
-        head.add(refs, np.full(3, 1000 + i), np.full(3, float(i)), unique=True)
+        head.add(refs, Samples(np.full(3, 1000 + i), np.full(3, float(i))), unique=True)
         if i % SLOTS == SLOTS - 1:
             head.compress()
     before = read(head.view(), refs)

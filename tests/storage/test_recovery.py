@@ -113,7 +113,7 @@ def test_a_missing_log_file_is_corruption():
 def test_newer_formats_are_refused():
     """Data of a newer version is left alone, and the message says which."""
     disk = written()
-    disk.damage(wal_name(1), 7, mask=0x06)
+    disk.damage(wal_name(1), 7, mask=0x05)
     with pytest.raises(FormatVersionError, match="log format 7"):
         open_engine(disk)
     disk = written()

@@ -79,7 +79,7 @@ def test_an_append_that_runs_out_of_memory_leaves_no_half_definitions(monkeypatc
         append(engine, [(A, NOW, 1.0)])
 
     with monkeypatch.context() as patch:
-        patch.setattr(wal_format, "encode_newest" if checkpoint else "encode_samples", fail)
+        patch.setattr(*((wal_format, "encode_newest") if checkpoint else (wal_layouts, "encode_samples")), fail)
         with pytest.raises(MemoryError):
             attempt()
     append(engine, [(A, NOW, 1.0), (B, NOW + 1, 1.0)])

@@ -2,9 +2,11 @@
 
 The common case, every sample newer than its series' newest and no series twice, is settled by two comparisons.  Else
 each sample is judged against the newest sample that its series has at that point of the batch, and samples that are
-not newer are compared with what is stored at their time.
+not newer are compared with what is stored at their time.  A float and a histogram are never equal; two histograms
+are when all their fields are.
 
     time                                  verdict
+    any, of an inconsistent histogram     INVALID
     beyond now + future                   OUT_OF_BOUNDS
     before now - retention                TOO_OLD
     newer than the series' newest         stored
@@ -20,19 +22,30 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from attrs import define
+from attrs import define, frozen
 from numpy.typing import NDArray
 
-from ..model.batch import AppendResult, Batch, Refused
+from ..model.batch import AppendResult, Refused
 from .head import NEVER, Head
 from .options import EngineOptions
+from .samples import Samples
 
 Lookup = Callable[[NDArray[np.uint32], int, int], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]
-"""(distinct refs, mint, maxt) -> (place in refs, time, value) of what is stored."""
+"""(distinct refs, mint, maxt) -> (place in refs, time, mark) of what is stored (`Samples.marks`)."""
 
 _STORED, _KNOWN = 0, 1
-_REASONS: Final = (Refused.OUT_OF_BOUNDS, Refused.TOO_OLD, Refused.OUT_OF_ORDER, Refused.DUPLICATE)
+_REASONS: Final = (Refused.INVALID, Refused.OUT_OF_BOUNDS, Refused.TOO_OLD, Refused.OUT_OF_ORDER, Refused.DUPLICATE)
 _VERDICT_OF: Final = {reason: i for i, reason in enumerate(_REASONS, 2)}
+
+
+@frozen(eq=False)
+class Offer:
+    """Samples that ask for admission.  unique: no series occurs twice.  invalid: which are no histograms, None for none."""
+
+    refs: NDArray[np.uint32]
+    samples: Samples
+    unique: bool
+    invalid: NDArray[np.bool_] | None = None
 
 
 @define(eq=False)
@@ -44,32 +57,35 @@ class Admission:
 
 
 def admit(
-    head: Head, batch: Batch, unique: bool, options: EngineOptions, now_ms: int, segments_maxt_ms: int, lookup: Lookup
+    head: Head, offer: Offer, options: EngineOptions, now_ms: int, segments_maxt_ms: int, lookup: Lookup
 ) -> Admission:
-    """Judge a batch; `head.ensure` was called.  unique: no series occurs twice.
+    """Judge a batch; `head.ensure` was called.
 
     segments_maxt_ms: newest time in any segment, `NEVER` without one.  lookup: finds stored samples; called only where
     a sample is not newer than its series' newest, or may be in a segment though the head has forgotten its series.
     """
-    times = batch.timestamps_ms
+    times, unique = offer.samples.times_ms, offer.unique
     oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
-    newest = head.newest_ms[batch.refs]
+    newest = head.newest_ms[offer.refs]
     in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
-    if in_bounds and bool((times > _maybe_stored(newest, segments_maxt_ms)).all()) and (unique or _ascends(batch)):
+    quick = in_bounds and offer.invalid is None
+    if quick and bool((times > _maybe_stored(newest, segments_maxt_ms)).all()) and (unique or _ascends(offer)):
         return Admission(None, AppendResult(len(times)))
     verdicts = np.zeros(len(times), np.int8)
     if not in_bounds:
         verdicts[times > latest] = _VERDICT_OF[Refused.OUT_OF_BOUNDS]
         verdicts[times < oldest] = _VERDICT_OF[Refused.TOO_OLD]
+    if offer.invalid is not None:
+        verdicts[offer.invalid] = _VERDICT_OF[Refused.INVALID]
     if not unique:
-        newest = _newest_before(batch, newest, verdicts)
+        newest = _newest_before(offer, newest, verdicts)
     late = (times <= newest) & (verdicts == _STORED)
     limit = np.maximum(newest, np.iinfo(np.int64).min + options.out_of_order_window_ms) - options.out_of_order_window_ms
     reason = Refused.TOO_OLD if options.out_of_order_window_ms else Refused.OUT_OF_ORDER
     verdicts[late & (times < limit)] = _VERDICT_OF[reason]
     doubtful = (times <= _maybe_stored(newest, segments_maxt_ms)) & (verdicts == _STORED)
     if bool(doubtful.any()):
-        _judge_repeats(head, batch, doubtful, verdicts, options, lookup)
+        _judge_repeats(head, offer, doubtful, verdicts, options, lookup)
     return _conclude(verdicts)
 
 
@@ -80,18 +96,18 @@ def _maybe_stored(newest: NDArray[np.int64], segments_maxt_ms: int) -> NDArray[n
     return np.where(newest == NEVER, segments_maxt_ms, newest)
 
 
-def _ascends(batch: Batch) -> bool:
+def _ascends(offer: Offer) -> bool:
     """Tell whether the samples of each series are in order of time, none twice."""
-    order = np.argsort(batch.refs, kind="stable")
-    refs, times = batch.refs[order], batch.timestamps_ms[order]
+    order = np.argsort(offer.refs, kind="stable")
+    refs, times = offer.refs[order], offer.samples.times_ms[order]
     return bool(((refs[1:] != refs[:-1]) | (times[1:] > times[:-1])).all())
 
 
-def _newest_before(batch: Batch, newest: NDArray[np.int64], verdicts: NDArray[np.int8]) -> NDArray[np.int64]:
+def _newest_before(offer: Offer, newest: NDArray[np.int64], verdicts: NDArray[np.int8]) -> NDArray[np.int64]:
     """Return for each sample the newest time of its series before it: stored, or earlier in this batch."""
-    times = np.where(verdicts == _STORED, batch.timestamps_ms, NEVER)
-    order = np.argsort(batch.refs, kind="stable")
-    refs = batch.refs[order]
+    times = np.where(verdicts == _STORED, offer.samples.times_ms, NEVER)
+    order = np.argsort(offer.refs, kind="stable")
+    refs = offer.refs[order]
     is_first = np.ones(len(refs), np.bool_)
     is_first[1:] = refs[1:] != refs[:-1]
     run = np.cumsum(is_first) - 1
@@ -108,22 +124,22 @@ def _newest_before(batch: Batch, newest: NDArray[np.int64], verdicts: NDArray[np
 
 def _judge_repeats(
     head: Head,
-    batch: Batch,
+    offer: Offer,
     doubtful: NDArray[np.bool_],
     verdicts: NDArray[np.int8],
     options: EngineOptions,
     lookup: Lookup,
 ) -> None:
     """Compare samples that are not newer with what is stored, and with each other."""
-    refs = np.unique(batch.refs[doubtful])
-    among = np.flatnonzero(np.isin(batch.refs, refs) & (verdicts == _STORED))
-    if not options.last_write_wins and _settle_by_newest(head, batch, doubtful, among, verdicts):
+    refs = np.unique(offer.refs[doubtful])
+    among = np.flatnonzero(np.isin(offer.refs, refs) & (verdicts == _STORED))
+    if not options.last_write_wins and _settle_by_newest(head, offer, doubtful, among, verdicts):
         return
-    times = batch.timestamps_ms[among]
-    place, stored_times, stored_values = lookup(refs, int(times.min()), int(times.max()))
-    series = np.concatenate((place, np.searchsorted(refs, batch.refs[among])))
+    times = offer.samples.times_ms[among]
+    place, stored_times, stored_marks = lookup(refs, int(times.min()), int(times.max()))
+    series = np.concatenate((place, np.searchsorted(refs, offer.refs[among])))
     times = np.concatenate((stored_times, times))
-    bits = np.concatenate((stored_values, batch.values[among])).view(np.uint64)
+    bits = np.concatenate((stored_marks, offer.samples.marks[among])).view(np.uint64)
     order = np.lexsort((times, series))  # stable: what is stored comes before what is new
     same = np.zeros(len(order), np.bool_)
     same[1:] = (series[order][1:] == series[order][:-1]) & (times[order][1:] == times[order][:-1])
@@ -140,13 +156,13 @@ def _judge_repeats(
 
 
 def _settle_by_newest(
-    head: Head, batch: Batch, doubtful: NDArray[np.bool_], among: NDArray[np.int64], verdicts: NDArray[np.int8]
+    head: Head, offer: Offer, doubtful: NDArray[np.bool_], among: NDArray[np.int64], verdicts: NDArray[np.int8]
 ) -> bool:
     """Judge by the newest stored sample alone, where every sample in doubt has exactly its time: a repeated push."""
-    refs, times = batch.refs[among], batch.timestamps_ms[among]
+    refs, times = offer.refs[among], offer.samples.times_ms[among]
     if len(among) != int(doubtful.sum()) or not bool((times == head.newest_ms[refs]).all()):
         return False
-    equal = batch.values[among].view(np.uint64) == head.newest_values[refs].view(np.uint64)
+    equal = offer.samples.marks[among].view(np.uint64) == head.newest_values[refs].view(np.uint64)
     verdicts[among] = np.where(equal, _KNOWN, _VERDICT_OF[Refused.DUPLICATE])
     return True
 

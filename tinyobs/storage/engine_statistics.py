@@ -33,8 +33,20 @@ class EngineStatistics:
     """Series that entered the head."""
     head_series_removed_total: int
     """Series that left the head."""
+    head_histogram_samples_appended_total: int
+    """Samples accepted that are native histograms."""
     exemplars_appended_total: int
-    """Exemplars stored; this version stores none."""
+    """Exemplars accepted."""
+    exemplars_refused_total: Mapping[str, int] = field(metadata={"label": "reason"})
+    """Exemplars refused, by reason."""
+    exemplars_stored: int
+    """Exemplars kept now."""
+    exemplar_series: int
+    """Series with exemplars kept now."""
+    exemplars_max: int
+    """Exemplars that are kept at most."""
+    exemplar_newest_time_ms: int
+    """Time of the exemplar that came last, in ms; 0 when there is none."""
     wal_written_bytes_total: int
     """Bytes appended to the log."""
     wal_fsyncs_total: int

@@ -13,17 +13,20 @@ Not here: whether a sample is acceptable (`admission.py`), durability (`wal_writ
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import numpy as np
 from attrs import Factory, define
 from numpy.typing import NDArray
 
-from ..model.ragged import spread
-from .head_chunk import HeadChunk, compress_runs, ranks_of, single_run, unite_chunks
+from ..model.ragged import offsets_of, spread
+from .head_chunk import HeadChunk, compress_runs, ranks_of, unite_chunks
 from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
 from .head_view import HeadView
 from .page_cache import PageCache
+from .runs import Runs
+from .samples import Samples
 from .wal_format import NewestRecord
 
 NEVER: Final = np.iinfo(np.int64).min
@@ -34,17 +37,28 @@ UNITED_ROWS: Final = 3
 """Chunks are united where a series has at least so many rows in them on average."""
 DIRECT_SAMPLES: Final = 4096
 """A batch of at least so many samples, many per series, becomes chunks without passing through rows."""
+ARENA_BYTES_MAX: Final = 32 << 20
+"""Bytes of native histograms in rows above which all rows that have some are compressed, full or not."""
 
 T = TypeVar("T", bound=np.generic)
 Refs = NDArray[np.uint32]
 Rows = NDArray[np.int64]
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
+Change = Callable[[], None]
+
+
+def at_once(change: Change) -> None:
+    """Make a change that no reader can notice half of: there is none yet."""
+    change()
 
 
 @define(eq=False)
 class Head:
-    """Samples in memory.  newest_ms, newest_values: by ref.  chunks: sealed.  frozen: sealed and being cut."""
+    """Samples in memory.  chunks: sealed.  frozen: sealed and being cut.
+
+    newest_ms, newest_values: by ref; for a histogram a digest is in place of the value (`Samples.marks`).
+    """
 
     matrix: RowMatrix = Factory(new_matrix)
     newest_ms: Times = Factory(lambda: np.full(1024, NEVER))
@@ -63,7 +77,8 @@ class Head:
     _row_of: NDArray[np.int32] = Factory(lambda: np.full(1024, -1, np.int32))
     _staged: list[Rows] = Factory(list)
     _staged_count: int = 0
-    _retired: list[tuple[Rows, list[weakref.ref[HeadView]]]] = Factory(list)
+    _retired: list[tuple[Rows, Rows, list[weakref.ref[HeadView]]]] = Factory(list)
+    """Sealed rows, their slots of the arena, and the views that may still read them."""
     _views: list[weakref.ref[HeadView]] = Factory(list)
     _united: int = 0
     """Chunks before this one are not looked at again by `unite`."""
@@ -79,16 +94,26 @@ class Head:
             self.newest_values = _longer(self.newest_values, size, 0.0)
             self._row_of = _longer(self._row_of, size, -1)
 
-    def add(self, refs: Refs, times_ms: Times, values: Values, unique: bool) -> None:
-        """Add samples; `ensure` was called.  unique: no series occurs twice."""
+    def add(self, refs: Refs, samples: Samples, unique: bool, publish: Callable[[Change], None] = at_once) -> None:
+        """Add samples; `ensure` was called.  unique: no series occurs twice.
+
+        publish: makes a change so that readers see all or nothing of it; work that takes long is done before.
+        """
         if not len(refs):
             return
-        self.min_ms = min(self.min_ms, int(times_ms.min()))
-        self.max_ms = max(self.max_ms, int(times_ms.max()))
         if unique:
-            self._add_one_each(refs, times_ms, values)
+            publish(lambda: self._add_one_each(refs, samples))
+            return
+        order = np.argsort(refs, kind="stable")
+        refs, samples = refs[order], samples.take(order)
+        is_first = np.ones(len(refs), np.bool_)
+        is_first[1:] = refs[1:] != refs[:-1]
+        starts = np.flatnonzero(is_first)
+        lengths = np.diff(np.append(starts, len(refs)))
+        if len(refs) >= DIRECT_SAMPLES and int(lengths.max()) > SLOTS:
+            self._add_chunks(refs[starts], samples, starts, lengths, publish)
         else:
-            self._add_many(refs, times_ms, values)
+            publish(lambda: self._add_many(refs[starts], samples, starts, lengths))
 
     def note_newest(self, refs: Refs, times_ms: Times, values: Values) -> None:
         """Remember the newest samples of distinct series without storing them."""
@@ -102,39 +127,52 @@ class Head:
             self.newest_ms[refs[later]] = times_ms[later]
             self.newest_values[refs[later]] = values[later]
 
-    def _add_one_each(self, refs: Refs, times_ms: Times, values: Values) -> None:
+    def _add_one_each(self, refs: Refs, samples: Samples) -> None:
+        times_ms, m = samples.times_ms, self.matrix
         rows = self._rows_for(refs, times_ms)
-        fits = self.matrix.fits(rows, times_ms)
+        fits = m.fits(rows, times_ms)
         if not fits.all():
             self._stage(rows[~fits])
             rows = self._rows_for(refs, times_ms)
-        full = self.matrix.add(rows, times_ms, values)
+        counts = m.counts[rows]
+        m.put(rows * SLOTS + counts, rows, times_ms, m.arena.hold(samples), samples.starts_ms)
+        counts += 1
+        m.counts[rows] = counts
+        full = counts == SLOTS
         if full.any():
             self._stage(rows[full])
-        self.note_newest(refs, times_ms, values)
+        self._note(refs, samples)
 
-    def _add_many(self, refs: Refs, times_ms: Times, values: Values) -> None:
-        """Add samples of series that may occur several times, in the order given."""
-        order = np.argsort(refs, kind="stable")
-        refs, times_ms, values = refs[order], times_ms[order], values[order]
-        is_first = np.ones(len(refs), np.bool_)
-        is_first[1:] = refs[1:] != refs[:-1]
-        starts = np.flatnonzero(is_first)
-        lengths = np.diff(np.append(starts, len(refs)))
-        own = refs[starts]
-        self.note_newest(own, *_newest_of_runs(times_ms, values, starts, lengths))
-        if len(refs) >= DIRECT_SAMPLES and int(lengths.max()) > SLOTS:
-            self._seal_rows_of(own)
-            self._publish(compress_runs(own, single_run(times_ms, values, lengths)))
-            return
-        done = np.zeros(len(own), np.int64)
-        while len(own):
-            done += self._add_runs(own, starts + done, lengths - done, times_ms, values)
+    def _add_many(self, refs: Refs, samples: Samples, starts: Rows, lengths: Rows) -> None:
+        """Add runs of samples of distinct series; within a run they keep their order."""
+        self._note_runs(refs, samples, starts, lengths)
+        values = self.matrix.arena.hold(samples)
+        done = np.zeros(len(refs), np.int64)
+        while len(refs):
+            done += self._add_runs(refs, starts + done, lengths - done, samples, values)
             rest = done < lengths
-            own, starts, lengths, done = own[rest], starts[rest], lengths[rest], done[rest]
+            refs, starts, lengths, done = refs[rest], starts[rest], lengths[rest], done[rest]
 
-    def _add_runs(self, refs: Refs, starts: Rows, lengths: Rows, times_ms: Times, values: Values) -> Rows:
+    def _add_chunks(
+        self, refs: Refs, samples: Samples, starts: Rows, lengths: Rows, publish: Callable[[Change], None]
+    ) -> None:
+        """Add long runs as chunks, behind what these series have in rows."""
+        rows = self._row_of[refs].astype(np.int64)
+        self._stage(rows[rows >= 0])
+        sealed = self.seal()
+        runs = Runs(offsets_of(lengths), samples.times_ms, samples.values, samples.histograms, samples.starts_ms)
+        chunks = compress_runs(refs, runs)
+
+        def change() -> None:
+            self.put_sealed(*sealed)
+            self._publish(chunks)
+            self._note_runs(refs, samples, starts, lengths)
+
+        publish(change)
+
+    def _add_runs(self, refs: Refs, starts: Rows, lengths: Rows, samples: Samples, values: Values) -> Rows:
         """Add the beginnings of runs, as much as fits into the rows of their series; return how much that was."""
+        times_ms = samples.times_ms
         rows = self._rows_for(refs, times_ms[starts])
         m = self.matrix
         fits = m.fits(rows, times_ms[starts])
@@ -150,12 +188,23 @@ class Head:
             np.minimum.at(taken, owner[misfit], source[misfit] - starts[owner[misfit]])
             source, owner = spread(starts, taken), np.repeat(np.arange(len(rows)), taken)
         at = spread(rows * SLOTS + counts, taken)
-        m.times.reshape(-1)[at] = times_ms[source] - m.bases_ms[rows[owner]]
-        m.values.reshape(-1)[at] = values[source]
+        since = None if samples.starts_ms is None else samples.starts_ms[source]
+        m.put(at, rows[owner], times_ms[source], values[source], since)
         counts += taken
         m.counts[rows] = counts
         self._stage(rows[counts == SLOTS])
         return taken
+
+    def _note(self, refs: Refs, samples: Samples) -> None:
+        """Note the newest samples of distinct series and how far all samples reach."""
+        self.min_ms = min(self.min_ms, int(samples.times_ms.min()))
+        self.max_ms = max(self.max_ms, int(samples.times_ms.max()))
+        self.note_newest(refs, samples.times_ms, samples.marks)
+
+    def _note_runs(self, refs: Refs, samples: Samples, starts: Rows, lengths: Rows) -> None:
+        self.min_ms = min(self.min_ms, int(samples.times_ms.min()))
+        self.max_ms = max(self.max_ms, int(samples.times_ms.max()))
+        self.note_newest(refs, *_newest_of_runs(samples.times_ms, samples.marks, starts, lengths))
 
     def _rows_for(self, refs: Refs, times_ms: Times) -> Rows:
         """Return the row of each of distinct series, giving one where there is none."""
@@ -171,8 +220,8 @@ class Head:
 
     @property
     def is_compression_due(self) -> bool:
-        """Whether the rows set aside have become many."""
-        return self._staged_count >= STAGED_ROWS
+        """Whether the rows set aside have become many, or rows take too much memory for histograms."""
+        return self._staged_count >= STAGED_ROWS or self.matrix.arena.live_bytes > ARENA_BYTES_MAX
 
     def compress(self) -> None:
         """Compress all rows set aside."""
@@ -183,6 +232,9 @@ class Head:
 
         Changes nothing yet: the work may be long and needs no lock, `put_sealed` is short.
         """
+        if self.matrix.arena.live_bytes > ARENA_BYTES_MAX:
+            growing = self._row_of[self._row_of >= 0].astype(np.int64)
+            self._stage(growing[self.matrix.holds_histograms(growing)])
         rows = np.concatenate([np.empty(0, np.int64), *self._staged])
         m = self.matrix
         rows = rows[np.lexsort((m.births[rows], m.refs[rows], ranks_of(m.refs[rows], self.ranks)))]
@@ -198,14 +250,13 @@ class Head:
             return
         self._staged, self._staged_count = [], 0
         self._publish(chunks)
-        m = self.matrix
-        m.counts[rows] = 0
+        slots = self.matrix.retire(rows)
         self._reclaim()
         readers = [v for v in self._views if v() is not None]
         if readers:
-            self._retired.append((rows, readers))
+            self._retired.append((rows, slots, readers))
         else:
-            m.free(rows)
+            self.matrix.free(rows, slots)
 
     def set_all_aside(self) -> None:
         """Set all rows aside, full or not; readers do not notice."""
@@ -215,16 +266,16 @@ class Head:
     def unite(self, samples_max: int) -> tuple[int, int, list[HeadChunk]] | None:
         """Return (first, last, chunks): what chunks first .. last-1 become when rows of the same series are joined.
 
-        Takes about `samples_max` samples, oldest first; None when so many are not there.  Changes nothing yet: the
+        Takes about `samples_max` samples (`HeadChunk.cost`), oldest first; None when so many are not there.  Changes nothing yet: the
         work may be long, `put_united` is short.
         """
         while True:
             first = last = self._united
-            samples = 0
-            while last < len(self.chunks) and samples < samples_max:
-                samples += self.chunks[last].sample_count
+            cost = 0
+            while last < len(self.chunks) and cost < samples_max:
+                cost += self.chunks[last].cost
                 last += 1
-            if samples < samples_max:
+            if cost < samples_max:
                 return None
             refs = np.concatenate([c.refs for c in self.chunks[first:last]])
             if len(refs) >= UNITED_ROWS * len(np.unique(refs)):
@@ -293,10 +344,9 @@ class Head:
 
     def view(self) -> HeadView:
         """Return what the head holds now; to be called under the engine's lock."""
-        m = self.matrix
         made = HeadView(
             (*self.frozen, *self.chunks),
-            RowMatrix(m.times, m.values, m.bases_ms, m.births, m.refs, m.counts[: m.used].copy(), m.used),
+            self.matrix.seen_now(),
             self.newest_ms,
             min([self.min_ms, *(c.min_ms for c in self.frozen)]),
             max([self.max_ms, *(c.max_ms for c in self.frozen)]),
@@ -313,12 +363,6 @@ class Head:
         self._staged.append(rows)
         self._staged_count += len(rows)
 
-    def _seal_rows_of(self, refs: Refs) -> None:
-        """Compress what these series have in rows, so that later chunks come behind it."""
-        rows = self._row_of[refs].astype(np.int64)
-        self._stage(rows[rows >= 0])
-        self.compress()
-
     def _publish(self, chunks: list[HeadChunk]) -> None:
         self.chunks.extend(chunks)
         self.chunk_bytes += sum(c.nbytes for c in chunks)
@@ -326,11 +370,11 @@ class Head:
     def _reclaim(self) -> None:
         """Free rows that no open view can still read."""
         waiting = []
-        for rows, readers in self._retired:
+        for rows, slots, readers in self._retired:
             if any(v() is not None for v in readers):
-                waiting.append((rows, readers))
+                waiting.append((rows, slots, readers))
             else:
-                self.matrix.free(rows)
+                self.matrix.free(rows, slots)
         self._retired = waiting
 
     def _recount(self) -> None:

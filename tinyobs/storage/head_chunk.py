@@ -6,7 +6,7 @@ query for one metric, and the cut into a segment, decode few chunks.  A chunk ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,9 @@ from .page_cache import PageCache
 from .runs import Runs, concatenate_runs
 
 CHUNK_SAMPLES: Final = 32_768
-"""Samples in a chunk, about; a page of this size is decoded in a millisecond or two."""
+"""Samples in a chunk, about; words of histograms count as well.  Such a page is decoded in a millisecond or two."""
+COST_MAX: Final = SAMPLES_MAX
+"""Samples and words of histograms in a page, about."""
 
 
 @frozen(eq=False)
@@ -31,6 +33,8 @@ class HeadChunk:
     max_ms: int
     sample_count: int
     page: bytes
+    cost: int
+    """Samples, and words of histograms: what decoding takes."""
 
     @property
     def nbytes(self) -> int:
@@ -54,21 +58,29 @@ def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:
     is_first = np.ones(len(refs), np.bool_)
     is_first[1:] = refs[1:] != refs[:-1]
     starts = np.flatnonzero(is_first)
-    offsets = np.append(runs.offsets[starts], runs.offsets[-1])
-    refs = refs[starts]
+    runs = runs.with_offsets(np.append(runs.offsets[starts], runs.offsets[-1]))
+    refs, costs = refs[starts], runs.costs()
     chunks = []
     row = 0
     while row < len(refs):
-        limit = int(offsets[row]) + CHUNK_SAMPLES
-        end = max(row + 1, int(np.searchsorted(offsets, limit, "right")) - 1)
-        first, last = int(offsets[row]), int(offsets[end])
-        for a in range(first, last, SAMPLES_MAX):  # more than one piece only where a single row is too long for a page
-            b = min(a + SAMPLES_MAX, last)
-            times = runs.times_ms[a:b]
-            page = encode_page(np.clip(offsets[row : end + 1], a, b) - a, times, runs.values[a:b])
-            chunks.append(HeadChunk(refs[row:end].copy(), int(times.min()), int(times.max()), b - a, page))
+        limit = int(costs[row]) + CHUNK_SAMPLES
+        end = max(row + 1, int(np.searchsorted(costs, limit, "right")) - 1)
+        for part in _pieces(runs.rows(row, end), int(costs[end] - costs[row])):
+            times = part.times_ms
+            page = encode_page(part.offsets, times, part.values, histograms=part.histograms, starts_ms=part.starts_ms)
+            cost = int(part.costs()[-1])
+            chunks.append(HeadChunk(refs[row:end].copy(), int(times.min()), int(times.max()), len(times), page, cost))
         row = end
     return chunks
+
+
+def _pieces(runs: Runs, cost: int) -> Iterator[Runs]:
+    """Yield what goes into one page; more than one only where a single row is too long for one."""
+    count = len(runs.times_ms)
+    step = SAMPLES_MAX if cost <= COST_MAX else max(1, count * COST_MAX // cost // 2)
+    for a in range(0, count, step):
+        b = min(a + step, count)
+        yield runs.take(np.clip(runs.offsets, a, b) - a, slice(a, b))
 
 
 def unite_chunks(chunks: Sequence[HeadChunk], ranks: NDArray[np.uint32]) -> list[HeadChunk]:
@@ -88,8 +100,3 @@ def ranks_of(refs: NDArray[np.uint32], ranks: NDArray[np.uint32]) -> NDArray[np.
     found = ranks[np.minimum(refs, len(ranks) - 1)]
     found[refs >= len(ranks)] = 0xFFFFFFFF
     return found
-
-
-def single_run(times_ms: NDArray[np.int64], values: NDArray[np.float64], lengths: NDArray[np.int64]) -> Runs:
-    """Return runs that lie one after the other."""
-    return Runs(offsets_of(lengths), times_ms, values)

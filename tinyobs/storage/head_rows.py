@@ -15,7 +15,9 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
+from ..model.histograms import is_handle, numbers_of, renumbered
 from ..model.ragged import offsets_of, spread
+from .histogram_arena import HistogramArena
 from .runs import Runs
 
 SLOTS: Final = 12
@@ -28,7 +30,11 @@ _ROWS_MIN: Final = 1024
 
 @define(eq=False)
 class RowMatrix:
-    """Rows 0 .. used-1.  refs: the series of each row.  births: grows with every allocation, orders a series' rows."""
+    """Rows 0 .. used-1.  refs: the series of each row.  births: grows with every allocation, orders a series' rows.
+
+    arena: what handles among the values stand for.  starts_ms: int64[rows, SLOTS], since when samples count; None
+    until there is such a time, and pages of it in which there is none cost no memory.
+    """
 
     times: NDArray[np.uint32]
     values: NDArray[np.float64]
@@ -37,13 +43,22 @@ class RowMatrix:
     refs: NDArray[np.uint32]
     counts: NDArray[np.uint8]
     used: int = 0
+    arena: HistogramArena = field(factory=HistogramArena)
+    starts_ms: NDArray[np.int64] | None = None
     _birth: int = 0
     _free: NDArray[np.int64] = field(factory=lambda: np.empty(0, np.int64))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that rows in use occupy."""
-        return self.used * (SLOTS * 12 + 21)
+        """Bytes of memory that rows in use occupy, at most."""
+        starts = 0 if self.starts_ms is None else SLOTS * 8
+        return self.used * (SLOTS * 12 + 21 + starts) + self.arena.nbytes
+
+    def seen_now(self) -> RowMatrix:
+        """Return what a reader sees from now on: the same rows, with their counts of this moment."""
+        counts = self.counts[: self.used].copy()
+        rest = self.times, self.values, self.bases_ms, self.births, self.refs
+        return RowMatrix(*rest, counts, self.used, self.arena, self.starts_ms)
 
     def give(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return a fresh row for each series, based on the time of the first sample that will go into it."""
@@ -62,9 +77,20 @@ class RowMatrix:
         self.counts[rows] = 0
         return rows
 
-    def free(self, rows: NDArray[np.int64]) -> None:
-        """Take rows back; nobody may read them any more."""
+    def retire(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Empty rows that none but open views will read; return the slots of the arena that they have, for `free`."""
+        slots = np.empty(0, np.int64)
+        if self.arena.is_used:
+            at = spread(rows * SLOTS, self.counts[rows].astype(np.int64))
+            slots = numbers_of(self.values.reshape(-1)[at])
+            slots = slots[slots >= 0]
+            self.arena.retire(slots)
         self.counts[rows] = 0
+        return slots
+
+    def free(self, rows: NDArray[np.int64], slots: NDArray[np.int64]) -> None:
+        """Take retired rows back; nobody may read them any more."""
+        self.arena.free(slots)
         self._free = np.sort(np.concatenate((self._free, rows)))
 
     def fits(self, rows: NDArray[np.int64], times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -72,22 +98,35 @@ class RowMatrix:
         fit: NDArray[np.bool_] = (times_ms - self.bases_ms[rows]).view(np.uint64) <= _OFFSET_MAX
         return fit
 
-    def add(
-        self, rows: NDArray[np.int64], times_ms: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> NDArray[np.bool_]:
-        """Add one sample to each of distinct rows; return which of them are full now."""
-        counts = self.counts[rows]
-        at = rows * SLOTS + counts
+    def put(
+        self,
+        at: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        times_ms: NDArray[np.int64],
+        values: NDArray[np.float64],
+        starts_ms: NDArray[np.int64] | None,
+    ) -> None:
+        """Write samples to places in rows, `row * SLOTS + number`; their counts are the caller's matter."""
         self.times.reshape(-1)[at] = times_ms - self.bases_ms[rows]
         self.values.reshape(-1)[at] = values
-        counts += 1
-        self.counts[rows] = counts
-        full: NDArray[np.bool_] = counts == SLOTS
-        return full
+        if starts_ms is not None and self.starts_ms is None:
+            self.starts_ms = np.zeros((len(self.counts), SLOTS), np.int64)
+        if self.starts_ms is not None:
+            self.starts_ms.reshape(-1)[at] = 0 if starts_ms is None else starts_ms
+
+    def holds_histograms(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows have one."""
+        at = np.arange(SLOTS) < self.counts[rows][:, None]
+        found: NDArray[np.bool_] = np.any(is_handle(self.values[rows]) & at, axis=1)
+        return found
 
     def _grow(self) -> None:
         size = max(_ROWS_MIN, self.used, len(self.counts) * 2)
         old = len(self.counts)
+        if self.starts_ms is not None:
+            starts = np.zeros((size, SLOTS), np.int64)
+            starts[:old] = self.starts_ms
+            self.starts_ms = starts
         for name in ("times", "values", "bases_ms", "births", "refs", "counts"):
             column = getattr(self, name)
             longer = np.empty((size, *column.shape[1:]), column.dtype)  # pages not yet used cost no memory
@@ -115,4 +154,11 @@ def read_rows(matrix: RowMatrix, rows: NDArray[np.int64], counts: NDArray[np.uin
     at = spread(rows * SLOTS, lengths)
     times = np.repeat(matrix.bases_ms[rows], lengths)
     times += matrix.times.reshape(-1)[at]
-    return Runs(offsets, times, matrix.values.reshape(-1)[at])
+    values, histograms, starts = matrix.values.reshape(-1)[at], None, None
+    if matrix.starts_ms is not None:
+        starts = matrix.starts_ms.reshape(-1)[at]
+        starts = starts if starts.any() else None
+    if matrix.arena.is_used:
+        values, slots = renumbered(values)
+        histograms = matrix.arena.read(slots) if len(slots) else None
+    return Runs(offsets, times, values, histograms, starts)

@@ -7,7 +7,7 @@ that it lists must be there.  Then the log is replayed from the checkpoint on.  
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from attrs import Factory, define
@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
-from .deletes import Delete
-from .deletion import delete_from_head, note_in_manifest
 from .disk import Disk
+from .exemplars import ExemplarRing
 from .head import Head
 from .layout import (
     MANIFEST,
@@ -31,7 +30,9 @@ from .layout import (
     wal_sequence,
 )
 from .manifest import Manifest, read_manifest
-from .series_index import SeriesIndex
+from .options import EngineOptions
+from .samples import Samples
+from .wal_exemplars import StoredExemplar
 from .wal_format import FILE_HEADER
 from .wal_reader import ReplayReport, replay
 
@@ -43,12 +44,15 @@ class Recovered:
     manifest: Manifest
     head: Head
     metadata: dict[str, MetricMetadata]
+    exemplars: ExemplarRing
     report: ReplayReport
     seconds: float
     removed: list[str]
 
 
-def recover(disk: Disk, registry: SeriesRegistry, progress: Callable[[float], None]) -> Recovered:
+def recover(
+    disk: Disk, registry: SeriesRegistry, options: EngineOptions, progress: Callable[[float], None]
+) -> Recovered:
     """Bring a locked directory into order.  progress: called with the share of the replay done, 0 to 1.
 
     Raises `CorruptionError`, `FormatVersionError`, or `StorageError` when a listed segment is missing.
@@ -60,15 +64,14 @@ def recover(disk: Disk, registry: SeriesRegistry, progress: Callable[[float], No
     if manifest is None:
         manifest = _begin(disk)
     removed = _remove_unlisted(disk, manifest)
-    receiver = _Receiver(registry)
+    receiver = _Receiver(registry, ExemplarRing(options.exemplars_max))
     if manifest.wal_first:
         report = replay(disk, registry, manifest.wal_first, receiver, progress)
     else:
         report = ReplayReport(1)
-    for delete in receiver.deletes:
-        manifest = note_in_manifest(manifest, delete)
     progress(1.0)
-    return Recovered(manifest, receiver.head, receiver.known, report, time.perf_counter() - began, removed)
+    seconds = time.perf_counter() - began
+    return Recovered(manifest, receiver.head, receiver.known, receiver.ring, report, seconds, removed)
 
 
 def _begin(disk: Disk) -> Manifest:
@@ -110,15 +113,13 @@ class _Receiver:
     """Puts what the log holds into a head."""
 
     registry: SeriesRegistry
+    ring: ExemplarRing
     head: Head = Factory(Head)
     known: dict[str, MetricMetadata] = Factory(dict)
-    deletes: list[Delete] = Factory(list)
 
-    def samples(
-        self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64], unique: bool
-    ) -> None:
+    def samples(self, refs: NDArray[np.uint32], samples: Samples, unique: bool) -> None:
         self.head.ensure(len(self.registry))
-        self.head.add(refs, times_ms, values, unique)
+        self.head.add(refs, samples, unique)
         if self.head.is_compression_due:
             self.head.compress()
 
@@ -126,9 +127,9 @@ class _Receiver:
         self.head.ensure(len(self.registry))
         self.head.note_newest(refs, times_ms, values)
 
-    def delete(self, delete: Delete) -> None:
-        delete_from_head(self.head, SeriesIndex(self.registry), delete)
-        self.deletes.append(delete)
 
     def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
         self.known.update(metadata)
+
+    def exemplars(self, exemplars: Sequence[StoredExemplar]) -> None:
+        self.ring.replay(exemplars)

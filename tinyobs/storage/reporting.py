@@ -19,6 +19,7 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
     """Return the statistics; to be called under the engine's lock."""
     head, wal, upkeep, counts = engine.head, engine.wal, engine.upkeep, engine.counts
     recovered, entries = engine.recovered, engine.segments.entries
+    exemplars = engine.exemplar_ring.figures()
     has_head = head.max_ms >= head.min_ms
     low = min([head.min_ms, *(c.min_ms for c in head.frozen), *(e.mint_ms for e in entries)])
     high = max([head.max_ms, *(c.max_ms for c in head.frozen), *(e.maxt_ms for e in entries)])
@@ -34,7 +35,13 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         samples_refused_total=dict(counts.refused),
         head_series_created_total=counts.created,
         head_series_removed_total=head.series_removed,
-        exemplars_appended_total=0,
+        head_histogram_samples_appended_total=counts.histograms,
+        exemplars_appended_total=counts.exemplars_stored,
+        exemplars_refused_total=dict(counts.exemplars_refused),
+        exemplars_stored=exemplars.count,
+        exemplar_series=exemplars.series,
+        exemplars_max=exemplars.size_max,
+        exemplar_newest_time_ms=exemplars.newest_ms,
         wal_written_bytes_total=wal.statistics.written_bytes,
         wal_fsyncs_total=wal.statistics.fsync_count,
         wal_fsync_seconds_total=wal.statistics.fsync_seconds,

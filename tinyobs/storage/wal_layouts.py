@@ -11,24 +11,30 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from attrs import define
+from attrs import Factory, define
 from numpy.typing import NDArray
+
+from .samples import Samples
+from .wal_format import RecordType, encode_samples
+from .wal_histograms import Previous, encode_histograms
 
 REFS_MAX: Final = 4 << 20
 """Refs held by all layouts together (12 bytes each); beyond it the table starts anew."""
+WORDS_MAX: Final = 4 << 20
+"""Words of histograms that all layouts together remember (32 MiB); beyond it histograms are logged in full."""
 LAYOUT_REFS: Final = 36
 """What a layout costs besides its refs, counted in refs: 450 bytes."""
 
 
 @define(eq=False)
 class Layout:
-    """One sequence of series.  unique: no series occurs twice.  previous: bits of the last values logged."""
+    """One sequence of series.  unique: no series occurs twice.  previous: what its next batch is logged against."""
 
     number: int
     refs: NDArray[np.uint32]
     unique: bool
     generation: int
-    previous: NDArray[np.uint64] | None = None
+    previous: Previous = Factory(Previous)
     defined: bool = False
 
 
@@ -38,6 +44,7 @@ class LayoutTable:
     def __init__(self) -> None:
         self._by_bytes: dict[bytes, Layout] = {}
         self._refs_count = 0
+        self._words_count = 0
         self._generation = 0
 
     def find(self, refs: NDArray[np.uint32]) -> Layout:
@@ -52,6 +59,18 @@ class LayoutTable:
             self._refs_count += len(refs) + LAYOUT_REFS
         return found
 
+    def encode(self, layout: Layout, samples: Samples) -> tuple[RecordType, bytes]:
+        """Return the record of a batch, and remember the batch as the layout's last."""
+        previous = layout.previous
+        if samples.is_plain:
+            payload = encode_samples(layout.number, samples.times_ms, samples.values, previous.bits)
+            previous.bits = samples.values.view(np.uint64).copy()  # a view could keep a whole request body alive
+            return RecordType.SAMPLES, payload
+        self._words_count -= previous.words_count
+        payload = encode_histograms(layout.number, samples, previous, WORDS_MAX - self._words_count)
+        self._words_count += previous.words_count
+        return RecordType.HISTOGRAMS, payload
+
     def is_current(self, layout: Layout) -> bool:
         """Tell whether a layout found earlier is still in the table."""
         return layout.generation == self._generation
@@ -59,7 +78,7 @@ class LayoutTable:
     def clear(self) -> None:
         """Forget all layouts; their numbers are given anew."""
         self._by_bytes.clear()
-        self._refs_count = 0
+        self._refs_count = self._words_count = 0
         self._generation += 1
 
 

@@ -10,12 +10,12 @@ Not here: what replayed samples do (`recovery.py`); writing (`wal_writer.py`).  
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, Protocol
 
 import numpy as np
-from attrs import define
+from attrs import Factory, define, evolve
 from numpy.typing import NDArray
 
 from ..codec.framing import Damage, Frame, frames
@@ -23,21 +23,21 @@ from ..errors import CorruptionError, FormatVersionError, WireError
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry, encode_block, read_varint
 from . import wal_format as fmt
-from .deletes import Delete, decode_delete
 from .disk import Disk
 from .layout import WAL_FOLDER, wal_name, wal_sequence
+from .samples import Samples, concatenate_samples
+from .wal_exemplars import StoredExemplar, decode_exemplars
+from .wal_histograms import HistogramsRecord, Previous, decode_histograms, plain_record
 
 UNITED_SAMPLES: Final = 65_536
-"""Records are united until they have this many samples."""
+"""Records are united until they have this many samples; words of histograms count as well."""
 NO_REF: Final = 0xFFFFFFFF
 
 
 class Receiver(Protocol):
     """Takes what the log holds, in order, with refs of this process."""
 
-    def samples(
-        self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64], unique: bool
-    ) -> None:
+    def samples(self, refs: NDArray[np.uint32], samples: Samples, unique: bool) -> None:
         """Take samples; unique: no series occurs twice."""
 
     def newest(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
@@ -46,8 +46,8 @@ class Receiver(Protocol):
     def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
         """Take metadata of families."""
 
-    def delete(self, delete: Delete) -> None:
-        """Take a delete: of the samples before it, and of segments."""
+    def exemplars(self, exemplars: Sequence[StoredExemplar]) -> None:
+        """Take exemplars."""
 
 
 @define
@@ -113,9 +113,11 @@ def _read_header(data: memoryview, sequence: int, is_last: bool) -> int | None:
             return None
         raise CorruptionError(name, 0, "the file header is missing")
     magic, number, session, _ = fmt.FILE_HEADER.unpack_from(data)
-    if magic[:7] == fmt.FILE_MAGIC[:7] and magic[7] > fmt.FILE_MAGIC[7]:
-        raise FormatVersionError(f"{name} has log format {magic[7]}; this version reads up to {fmt.FILE_MAGIC[7]}")
-    if number != sequence or bytes(data[: fmt.FILE_HEADER.size]) != fmt.encode_file_header(sequence, session):
+    if magic[:7] == fmt.FILE_MAGIC[:7] and magic[7] > fmt.VERSION:
+        raise FormatVersionError(
+            f"{name} has log format {magic[7]}; this release reads up to {fmt.VERSION}: upgrade TinyObs"
+        )
+    if number != sequence or bytes(data[: fmt.FILE_HEADER.size]) != fmt.encode_file_header(sequence, session, magic[7]):
         if is_last and len(data) == fmt.FILE_HEADER.size:
             return None
         raise CorruptionError(name, 0, "not a log file, or one that was renamed")
@@ -148,15 +150,21 @@ class _Session:
         self._block_of_pair: dict[int, bytes] = {}
         self._ref_of_number = np.full(1024, NO_REF, np.uint32)
         self._layouts: dict[int, _Layout] = {}
-        self._waiting: list[tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]] = []
-        self._waiting_count = 0
+        self._waiting: list[tuple[NDArray[np.uint32], Samples]] = []
+        self._waiting_cost = 0
 
     def take(self, frame: Frame) -> None:
         """Take one record."""
         self._report.record_count += 1
         match frame.type:
             case fmt.RecordType.SAMPLES:
-                self._take_samples(fmt.decode_samples(frame.payload))
+                self._take_samples(plain_record(fmt.decode_samples(frame.payload)))
+            case fmt.RecordType.HISTOGRAMS:
+                self._take_samples(decode_histograms(frame.payload))
+            case fmt.RecordType.EXEMPLARS:
+                numbers, exemplars = decode_exemplars(frame.payload)
+                refs = self._refs(numbers).tolist()
+                self._receiver.exemplars([evolve(e, ref=r) for e, r in zip(exemplars, refs, strict=True)])
             case fmt.RecordType.LAYOUT:
                 number, refs = fmt.decode_layout(frame.payload)
                 self._layouts[number] = _Layout(self._refs(refs))
@@ -171,9 +179,6 @@ class _Session:
                 self.flush()
                 record = fmt.decode_newest(frame.payload)
                 self._receiver.newest(self._refs(record.numbers), record.times_ms, record.values)
-            case fmt.RecordType.TOMBSTONE:
-                self.flush()
-                self._receiver.delete(decode_delete(frame.payload))
             case fmt.RecordType.END:
                 pass  # says only, by its `synced`, that all before it is durable
             case _:
@@ -184,21 +189,20 @@ class _Session:
         if len(self._waiting) == 1:
             self._receiver.samples(*self._waiting[0], unique=False)
         elif self._waiting:
-            refs, times, values = (np.concatenate(column) for column in zip(*self._waiting, strict=True))
-            self._receiver.samples(refs, times, values, unique=False)
+            refs = np.concatenate([refs for refs, _ in self._waiting])
+            self._receiver.samples(refs, concatenate_samples([s for _, s in self._waiting]), unique=False)
         self._waiting.clear()
-        self._waiting_count = 0
+        self._waiting_cost = 0
 
-    def _take_samples(self, record: fmt.SamplesRecord) -> None:
-        layout = self._layouts[record.layout]
-        if len(layout.refs) != len(record.bits):
+    def _take_samples(self, record: HistogramsRecord) -> None:
+        layout = self._layouts[record.columns.layout]
+        if len(layout.refs) != len(record.columns.bits):
             raise ValueError("batch and layout differ in length")
-        bits = record.bits if layout.previous is None else record.bits ^ layout.previous
-        layout.previous = bits
-        self._report.sample_count += len(bits)
-        self._waiting.append((layout.refs, record.times_ms, bits.view(np.float64)))
-        self._waiting_count += len(bits)
-        if self._waiting_count >= UNITED_SAMPLES:
+        samples = record.resolve(layout.previous)
+        self._report.sample_count += len(samples)
+        self._waiting.append((layout.refs, samples))
+        self._waiting_cost += samples.cost
+        if self._waiting_cost >= UNITED_SAMPLES:
             self.flush()
 
     def _take_series(self, record: fmt.SeriesRecord) -> None:
@@ -238,4 +242,4 @@ def _pair_of(block: bytes) -> tuple[str, str]:
 @define(eq=False)
 class _Layout:
     refs: NDArray[np.uint32]
-    previous: NDArray[np.uint64] | None = None
+    previous: Previous = Factory(Previous)

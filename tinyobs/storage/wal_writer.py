@@ -30,6 +30,8 @@ from . import wal_format as fmt
 from .disk import Disk, File
 from .layout import WAL_FOLDER, wal_name
 from .options import EngineOptions, SyncMode
+from .samples import Samples
+from .wal_exemplars import StoredExemplar, cut_exemplars, encode_exemplars
 from .wal_layouts import Layout, LayoutTable
 
 SERIES_PER_RECORD: Final = 65_536
@@ -47,8 +49,7 @@ class Entry:
     """Accepted samples of one batch, as the log takes them."""
 
     layout: Layout
-    times_ms: NDArray[np.int64]
-    values: NDArray[np.float64]
+    samples: Samples
 
 
 @define
@@ -66,10 +67,18 @@ class WalWriter:
     """The log of one session, open for appending.  One thread."""
 
     def __init__(
-        self, disk: Disk, registry: SeriesRegistry, options: EngineOptions, clock: Callable[[], int], sequence: int
+        self,
+        disk: Disk,
+        registry: SeriesRegistry,
+        options: EngineOptions,
+        clock: Callable[[], int],
+        sequence: int,
+        exemplars: Callable[[], Sequence[StoredExemplar]] = tuple,
     ) -> None:
+        """Begin log file number `sequence`.  exemplars: gives all that are kept, for checkpoints."""
         self._disk, self._registry, self._options, self._clock = disk, registry, options, clock
         self._session = sequence
+        self._kept_exemplars = exemplars
         self.layouts = LayoutTable()
         self.statistics = WalStatistics()
         self.failure = ""
@@ -82,8 +91,13 @@ class WalWriter:
 
     # -- writing -----------------------------------------------------------------------------------------------
 
-    def write(self, entries: Sequence[Entry], metadata: Mapping[str, MetricMetadata]) -> None:
-        """Append batches and make them durable as the `sync` option says.
+    def write(
+        self,
+        entries: Sequence[Entry],
+        metadata: Mapping[str, MetricMetadata],
+        exemplars: Sequence[StoredExemplar] = (),
+    ) -> None:
+        """Append batches, metadata and exemplars and make them durable as the `sync` option says.
 
         Raises `DiskFullError` (nothing is in the log; try again later) or `ReadOnlyError`.
         """
@@ -94,6 +108,7 @@ class WalWriter:
             records = _metadata_records(metadata)
             for entry in entries:
                 self._encode_entry(entry, records)
+            self._encode_exemplars(exemplars, records)
         except BaseException:  # out of memory, say: what counts as defined by now will not be in the log
             self._forget_definitions()
             raise
@@ -133,8 +148,8 @@ class WalWriter:
     def checkpoint(self, newest: fmt.NewestRecord, metadata: Mapping[str, MetricMetadata]) -> int:
         """Begin a file that needs none of those before it, and return its number.
 
-        It starts with the definitions of the series in `newest` and their newest samples.  The files before it may be
-        removed when everything they hold is in segments and the manifest says so.
+        It starts with the definitions of the series in `newest`, their newest samples and all exemplars that are kept.
+        The files before it may be removed when all samples they hold are in segments and the manifest says so.
         """
         self._refuse_after_failure()
         self._rotate()
@@ -147,6 +162,7 @@ class WalWriter:
                 self._define_series(numbers, records)
                 record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
                 records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
+            self._encode_exemplars(self._kept_exemplars(), records)
         except BaseException:
             self._forget_definitions()
             raise
@@ -180,9 +196,14 @@ class WalWriter:
             self._define_series(layout.refs, records)
             records.append((fmt.RecordType.LAYOUT, fmt.encode_layout(layout.number, layout.refs)))
             layout.defined = True
-        payload = fmt.encode_samples(layout.number, entry.times_ms, entry.values, layout.previous)
-        layout.previous = entry.values.view(np.uint64).copy()  # a view could keep a whole request body alive
-        records.append((fmt.RecordType.SAMPLES, payload))
+        records.append(self.layouts.encode(layout, entry.samples))
+
+    def _encode_exemplars(
+        self, exemplars: Sequence[StoredExemplar], records: list[tuple[fmt.RecordType, bytes]]
+    ) -> None:
+        for part in cut_exemplars(exemplars, TEXT_PER_RECORD):
+            self._define_series(np.fromiter((e.ref for e in part), np.uint32, len(part)), records)
+            records.append((fmt.RecordType.EXEMPLARS, encode_exemplars(part)))
 
     def _define_series(self, refs: NDArray[np.uint32], records: list[tuple[fmt.RecordType, bytes]]) -> None:
         self._defined_series = grow(self._defined_series, len(self._registry))
