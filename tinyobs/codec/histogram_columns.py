@@ -14,7 +14,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ..model.histogram_words import INTEGER_FLAG, shapes_of, sums_of_rows
+from ..model.histogram_words import INTEGER_FLAG, bucket_indexes, shapes_of, span_lengths, sums_of_rows
 from ..model.ragged import offsets_of, spread, take_rows
 
 I64 = NDArray[np.int64]
@@ -60,27 +60,14 @@ class Layouts:
         if (2 + shapes.spans + shapes.custom != lengths).any():
             raise ValueError("layout of another length than it says")
         spans = words[spread(offsets[:-1] + 2, shapes.spans)]
-        in_spans = (spans >> np.uint64(32)).astype(np.int64)
-        widths = FIXED + sums_of_rows(in_spans, shapes.spans)
+        widths = FIXED + sums_of_rows(span_lengths(spans), shapes.spans)
         if int(widths.sum()) > widths_max:
             raise ValueError("layouts with too many buckets")
-        sides = np.stack([shapes.positive, shapes.negative], axis=1).reshape(-1)
-        indexes = spread(_span_starts(spans, in_spans, sides), in_spans)
-        negative = np.repeat(np.repeat(np.arange(len(sides)) & 1, sides), in_spans)
-        meanings, is_float = _meanings(heads, widths, indexes, negative)
+        meanings, is_float = _meanings(heads, widths, *bucket_indexes(spans, shapes))
         return cls(offsets, words, widths, meanings, is_float)
 
 
-def _span_starts(spans: U64, lengths: I64, sides: I64) -> I64:
-    """Return the number of the first bucket of each span; `sides[i]` spans belong to side `i`, which begins at 0."""
-    gaps = spans.astype(np.uint32).view(np.int32).astype(np.int64)
-    starts = np.cumsum(gaps + lengths) - lengths
-    before = offsets_of(gaps + lengths)[offsets_of(sides)[:-1]]
-    out: I64 = starts - np.repeat(before, sides)
-    return out
-
-
-def _meanings(heads: U64, widths: I64, indexes: I64, negative: I64) -> tuple[I64, Mask]:
+def _meanings(heads: U64, widths: I64, indexes: I64, negative: Mask) -> tuple[I64, Mask]:
     """Return for each data word of each layout the number of its meaning; and by meaning, whether it is a float."""
     offsets = offsets_of(widths)
     index = np.empty(int(offsets[-1]), np.int64)

@@ -100,7 +100,10 @@ def _without_histograms(values: F64, offsets: I64, table: Histograms) -> tuple[F
     source = np.where(floats[after - 1] >= offsets[row], floats[after - 1], floats[after])
     filled = values.copy()
     filled[places] = np.where(source < offsets[row + 1], values[np.minimum(source, len(values) - 1)], 0.0)
-    return filled, places, table.take(numbers_of(values[places]))
+    numbers = numbers_of(values[places])
+    if int(numbers.max()) >= len(table):
+        raise ValueError("handle of a histogram that is not in the table")
+    return filled, places, table.take(numbers)
 
 
 def encode_block(timestamps_ms: NDArray[np.integer], values: F64, level: int = FAST) -> bytes:

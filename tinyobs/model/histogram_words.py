@@ -62,10 +62,65 @@ def refuse_inconsistent(offsets: I64, words: U64) -> Shapes:
     buckets = lengths - FIXED_WORDS - spans - shapes.custom
     if (buckets < 0).any():
         raise ValueError("histogram cut short")
-    in_spans = (words[spread(offsets[:-1] + FIXED_WORDS, spans)] >> np.uint64(32)).astype(np.int64)
+    in_spans = span_lengths(words[spread(offsets[:-1] + FIXED_WORDS, spans)])
     if (sums_of_rows(in_spans, spans) != buckets).any():
         raise ValueError("spans and buckets differ in number")
     return shapes
+
+
+def span_lengths(spans: U64) -> I64:
+    """Return the number of buckets in each span."""
+    return (spans >> np.uint64(32)).astype(np.int64)
+
+
+def bucket_indexes(spans: U64, shapes: Shapes) -> tuple[I64, Mask]:
+    """Return the index of each bucket, and whether it is a negative one; spans: those of all histograms."""
+    lengths = span_lengths(spans)
+    ends = spans.astype(np.uint32).view(np.int32) + lengths  # against where the span before ends
+    sides = np.stack([shapes.positive, shapes.negative], axis=1).reshape(-1)
+    before = offsets_of(ends)[offsets_of(sides)[:-1]]
+    starts = np.cumsum(ends) - lengths - np.repeat(before, sides)
+    negative = np.repeat((np.arange(len(sides)) & 1).astype(np.bool_), sides)
+    return spread(starts, lengths), np.repeat(negative, lengths)
+
+
+@frozen(eq=False)
+class Buckets:
+    """The buckets of many histograms: those of histogram `i` are `[offsets[i]:offsets[i+1]]`, positive ones first.
+
+    indexes: int64[N]; bucket `i` of schema `s` ends at 2^(i / 2^s), that of custom bounds at `custom_values[i]`.
+    negative: bool[N], whether the bucket is on the negative side.  counts: float64[N].
+    """
+
+    offsets: I64
+    indexes: I64
+    negative: Mask
+    counts: F64
+
+
+def buckets_of(offsets: I64, words: U64) -> Buckets:
+    """Return the buckets of all histograms; integer counts above 2^53 are rounded."""
+    heads = words[offsets[:-1]]
+    shapes = shapes_of(heads)
+    first = offsets[:-1] + FIXED_WORDS
+    indexes, negative = bucket_indexes(words[spread(first, shapes.spans)], shapes)
+    lengths = offsets[1:] - shapes.custom - first - shapes.spans
+    return Buckets(
+        offsets_of(lengths),
+        indexes,
+        negative,
+        counts_at(offsets, words, spread(first + shapes.spans, lengths), lengths),
+    )
+
+
+def counts_at(offsets: I64, words: U64, places: I64, per_histogram: I64) -> F64:
+    """Return counts as float64.  places: where they stand among the words, `per_histogram[i]` for histogram `i`."""
+    counts = words[places]
+    is_integer = (words[offsets[:-1]] & INTEGER_FLAG) != 0
+    floats = counts.view(np.float64)
+    if is_integer.any():
+        np.copyto(floats, counts.astype(np.float64), where=np.repeat(is_integer, per_histogram))
+    return floats
 
 
 def data_words(offsets: I64, shapes: Shapes) -> Mask:

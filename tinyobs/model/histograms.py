@@ -31,6 +31,15 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from .histogram_words import (
+    FIXED_WORDS,
+    INTEGER_FLAG,
+    Buckets,
+    buckets_of,
+    counts_at,
+    refuse_inconsistent,
+    with_float_counts,
+)
 from .ragged import offsets_of, take_rows
 from .staleness import NORMAL_NAN_BITS, STALE_NAN
 
@@ -48,7 +57,6 @@ PARTS_MAX: Final = (1 << 16) - 1
 """Spans on one side, and custom values, that a histogram may have."""
 BUCKETS_MAX: Final = 1 << 20
 """Buckets that a histogram may have."""
-FIXED_WORDS: Final = 5
 
 _INDEX_MASK: Final = np.uint64((1 << 48) - 1)
 _HEAD = struct.Struct("<bBHHH")
@@ -103,12 +111,69 @@ class Histograms:
 
     def take(self, numbers: I64) -> Histograms:
         """Return the histograms with these numbers, in this order."""
+        if len(numbers) == len(self) and (numbers == np.arange(len(numbers))).all():
+            return self
         lengths = np.diff(self.offsets)[numbers]
         return Histograms(offsets_of(lengths), take_rows(self.words, self.offsets, numbers))
 
     def one(self, number: int) -> Histogram:
         """Return one histogram."""
         return unpack(self.words[int(self.offsets[number]) : int(self.offsets[number + 1])].tobytes())
+
+    def validate(self) -> None:
+        """Raise `ValueError` when the words do not make up the histograms that they say they are."""
+        refuse_inconsistent(self.offsets, self.words)
+
+    def schemas(self) -> I64:
+        """Return int64[H], the schema of each histogram."""
+        return self._fixed(0).astype(np.uint8).view(np.int8).astype(np.int64)
+
+    def reset_hints(self) -> I64:
+        """Return int64[H], the number of the `ResetHint` of each histogram."""
+        return (self._fixed(0) >> np.uint64(9) & np.uint64(3)).astype(np.int64)
+
+    def are_integers(self) -> NDArray[np.bool_]:
+        """Return bool[H], which histograms have integer counts."""
+        found: NDArray[np.bool_] = (self._fixed(0) & INTEGER_FLAG) != 0
+        return found
+
+    def zero_thresholds(self) -> F64:
+        """Return float64[H], the end of the zero bucket of each histogram."""
+        return self._fixed(1).view(np.float64)
+
+    def zero_counts(self) -> F64:
+        """Return float64[H], the count of the zero bucket of each histogram."""
+        return self._counts(2)
+
+    def counts(self) -> F64:
+        """Return float64[H], the number of observations of each histogram."""
+        return self._counts(3)
+
+    def sums(self) -> F64:
+        """Return float64[H], the sum of observations of each histogram; of a staleness marker it is that marker."""
+        return self._fixed(4).view(np.float64)
+
+    def buckets(self) -> Buckets:
+        """Return the buckets of all histograms."""
+        return buckets_of(self.offsets, self.words)
+
+    def to_float(self) -> Histograms:
+        """Return the same histograms with all counts as floats; counts above 2^53 are rounded."""
+        return Histograms(self.offsets, with_float_counts(self.offsets, self.words))
+
+    def with_reset_hints(self, hints: I64) -> Histograms:
+        """Return the same histograms with other hints.  hints: int64[H], numbers of `ResetHint`."""
+        words = self.words.copy()
+        words[self.offsets[:-1]] &= ~np.uint64(3 << 9)
+        words[self.offsets[:-1]] |= hints.astype(np.uint64) << np.uint64(9)
+        return Histograms(self.offsets, words)
+
+    def _fixed(self, word: int) -> U64:
+        return self.words[self.offsets[:-1] + word]
+
+    def _counts(self, word: int) -> F64:
+        places = self.offsets[:-1] + word
+        return counts_at(self.offsets, self.words, places, np.ones(len(places), np.int64))
 
     def digests(self) -> U64:
         """Return for each histogram 48 bits of the BLAKE2 digest of its words below `DIGEST_PREFIX`."""
@@ -127,8 +192,11 @@ def histograms_of(histograms: Iterable[Histogram]) -> Histograms:
 
 
 def from_blobs(blobs: Sequence[bytes]) -> Histograms:
-    """Return the table of packed histograms."""
-    lengths = np.fromiter(map(len, blobs), np.int64, len(blobs)) // 8
+    """Return the table of packed histograms; `ValueError` when one is not made of whole words."""
+    lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
+    if (lengths & 7).any():
+        raise ValueError("histogram of broken words")
+    lengths //= 8
     return Histograms(offsets_of(lengths), np.frombuffer(b"".join(blobs), "<u8").astype(np.uint64, copy=False))
 
 
@@ -220,13 +288,16 @@ def pack(h: Histogram) -> bytes:
     """Return the words of a histogram as little-endian bytes; `ValueError` when it is inconsistent or too large."""
     _refuse_inconsistent(h)
     flags = int(h.is_integer) | int(h.reset_hint) << 1
-    head = _HEAD.pack(h.schema, flags, len(h.positive_spans), len(h.negative_spans), len(h.custom_values))
     kind = "Q" if h.is_integer else "d"
-    fixed = struct.pack(f"<d{kind}{kind}d", h.zero_threshold, h.zero_count, h.count, h.sum)
-    spans = b"".join(_SPAN.pack(*s) for s in (*h.positive_spans, *h.negative_spans))
     counts = (*h.positive_buckets, *h.negative_buckets)
-    buckets = struct.pack(f"<{len(counts)}{kind}", *counts)
-    return head + fixed + spans + buckets + struct.pack(f"<{len(h.custom_values)}d", *h.custom_values)
+    try:
+        head = _HEAD.pack(h.schema, flags, len(h.positive_spans), len(h.negative_spans), len(h.custom_values))
+        fixed = struct.pack(f"<d{kind}{kind}d", h.zero_threshold, h.zero_count, h.count, h.sum)
+        spans = b"".join(_SPAN.pack(*s) for s in (*h.positive_spans, *h.negative_spans))
+        buckets = struct.pack(f"<{len(counts)}{kind}", *counts)
+        return head + fixed + spans + buckets + struct.pack(f"<{len(h.custom_values)}d", *h.custom_values)
+    except (struct.error, OverflowError) as e:
+        raise ValueError(f"histogram with a number out of range: {e}") from None
 
 
 def unpack(blob: bytes | memoryview) -> Histogram:
