@@ -5,6 +5,8 @@
     wal/00000042            files of the write-ahead log, numbered without gaps (docs/format/wal.md)
     segments/00000017.seg   immutable segments (docs/format/segment.md)
     incoming/NAME.seg       finished segments that an importer hands over; NAME.bad: what was none
+    incoming/.import-ID.json   how far an import is (docs/interchange.md)
+    incoming/LOCK           held by the process that imports; what it works on is in incoming/segments/
     snapshots/NAME/         copies of the directory at some moment, hard links for the most part
     damaged/TIME/           what a repair took out of use, under the names it had (docs/operations.md)
 
@@ -55,6 +57,16 @@ def segment_sequence(file: str) -> int | None:
 def incoming_name(file: str) -> str:
     """Return the name of a file that an importer hands over, from its name within the folder."""
     return f"{INCOMING_FOLDER}/{file}"
+
+
+def import_journal_name(import_id: str) -> str:
+    """Return the name of an import's journal, within the folder of what is handed over."""
+    return f".import-{import_id}.json"
+
+
+def handover_name(import_id: str, number: int) -> str:
+    """Return the name of a segment that an import hands over, within the folder."""
+    return f"{import_id}-{number:06d}{SEGMENT_SUFFIX}"
 
 
 def snapshot_folder(snapshot: str) -> str:
