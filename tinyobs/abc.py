@@ -23,6 +23,7 @@ from .model.labels import Labels
 from .model.matchers import Matcher
 from .model.metadata import MetricMetadata
 from .model.registry import SeriesRegistry
+from .model.rollup import Rounding
 
 if TYPE_CHECKING:
     import trio
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
 class SelectHints:
     """What the asker will do with the samples, so that coarser ones may serve (docs/format/tiers.md).
 
-    function: the PromQL function over ranges ("rate", "avg_over_time", ...), "" for instant selectors.  step_ms: time
-    between two evaluations, 0 for one.  range_ms: width of the range, or the lookback.  resolution_ms: the tier that is
-    wanted (0 raw), None lets the storage choose.
+    function: the PromQL function over ranges ("rate", "avg_over_time", ...), "" for instant selectors, "[]" for the
+    samples as such.  first_ms: the first moment of evaluation, offset and `@` in it.  step_ms: time between two
+    evaluations, 0 for one.  range_ms: width of the range, or the lookback.  resolution_ms: the tier that is wanted (0
+    raw), None lets the storage choose.
     """
 
     function: str = ""
+    first_ms: int = 0
     step_ms: int = 0
     range_ms: int = 0
     resolution_ms: int | None = None
@@ -54,6 +57,8 @@ class Selection(abc.ABC):
     labels: Sequence[Labels]
     resolution_ms: int = 0
     """The coarsest tier that samples come from, 0 when all are as they were stored."""
+    rounding: Rounding | None = None
+    """How windows over ranges have to be rounded, None where those that were announced fit."""
 
     @abc.abstractmethod
     def read(self, first: int, last: int) -> SeriesColumns:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from attrs import define, frozen
 
-from tinyobs.abc import Querier, Selection
+from tinyobs.abc import Querier, SelectHints, Selection
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.labels import Labels, get
 from tinyobs.model.matchers import Matcher
@@ -51,7 +51,12 @@ class MemoryQuerier(Querier):
     maxt_ms: int
 
     def select(
-        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+        self,
+        matchers: Sequence[Matcher],
+        mint_ms: int,
+        maxt_ms: int,
+        check: Callable[[], None] | None = None,
+        hints: SelectHints | None = None,
     ) -> Selection:
         found = [x for x in sorted(self.store.series) if all(m.matches(get(x, m.name)) for m in matchers)]
         return MemorySelection(found, self.store, mint_ms, maxt_ms)

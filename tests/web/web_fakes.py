@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyobs.abc import Querier, Selection
+from tinyobs.abc import Querier, SelectHints, Selection
 from tinyobs.errors import QueryParseError
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.families import counter
@@ -72,7 +72,12 @@ class FakeQuerier(Querier):
         return sorted(s for s in SERIES if all(m.matches(get(s, m.name)) for m in matchers))
 
     def select(
-        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+        self,
+        matchers: Sequence[Matcher],
+        mint_ms: int,
+        maxt_ms: int,
+        check: Callable[[], None] | None = None,
+        hints: SelectHints | None = None,
     ) -> Selection:
         return FakeSelection(self._chosen(matchers))
 

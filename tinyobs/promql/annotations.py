@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import Factory, define
 
+from ..model.rollup import READS, tier_name
 from .nodes import Expr
 from .numbers_text import format_g
 from .strings import quote
@@ -90,6 +91,14 @@ class Annotations:
     def incompatible_types(self, left: str, op: str, right: str, node: Expr) -> None:
         """An operator that does not take samples of these kinds."""
         self.info(f"incompatible sample types encountered for binary operator {quote(op)}: {left} {op} {right}", node)
+
+    def tier_used(self, width_ms: int, function: str, node: Expr) -> None:
+        """Samples of a downsampling tier, perhaps under a function that needs all samples."""
+        tier = tier_name(width_ms)
+        self.info(f"samples from the {tier} downsampling tier were used", node)
+        if function not in READS:
+            what = "a range selector" if function == "[]" else function
+            self.warn(f"{what} needs all samples, but some are left in the {tier} downsampling tier only", node)
 
     def repaired_buckets(
         self,

@@ -97,16 +97,17 @@ class PromqlEngine:
         *,
         lookback_ms: int | None = None,
         timeout_seconds: float | None = None,
+        resolution_ms: int | None = None,
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
     ) -> Result:
-        """Evaluate a query at one moment.
+        """Evaluate a query at one moment; `resolution_ms` asks for a downsampling tier (0 for none).
 
         Raises `QueryError`: its subclasses say whether the text, the time or the data are at fault.
         """
         times = TimeRange(time_ms, time_ms, 0)
         with _bounded_depth():
-            run = self.start(text, instant(time_ms), times, lookback_ms, timeout_seconds, check, observe)
+            run = self.start(text, instant(time_ms), times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
             return self.finish(queryable, run)
 
     def range(
@@ -119,6 +120,7 @@ class PromqlEngine:
         *,
         lookback_ms: int | None = None,
         timeout_seconds: float | None = None,
+        resolution_ms: int | None = None,
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
     ) -> Result:
@@ -131,7 +133,8 @@ class PromqlEngine:
         grid = between(start_ms, end_ms, step_ms)
         times = TimeRange(start_ms, end_ms, step_ms)
         with _bounded_depth():
-            return self.finish(queryable, self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe))
+            run = self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
+            return self.finish(queryable, run)
 
     def start(
         self,
@@ -142,6 +145,7 @@ class PromqlEngine:
         timeout_seconds: float | None = None,
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
+        resolution_ms: int | None = None,
     ) -> Run:
         """Parse and plan a query."""
         started = time.perf_counter()
@@ -156,6 +160,7 @@ class PromqlEngine:
             lookback_ms=options.lookback_ms if lookback_ms is None else lookback_ms,
             subquery_step_ms=options.subquery_step_ms,
             functions=self.functions,
+            resolution_ms=resolution_ms,
         )
         return Run(text, expr, plan, times, options, started, budget, Annotations(text), observe, time.perf_counter())
 

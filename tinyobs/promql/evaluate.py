@@ -89,10 +89,20 @@ class Evaluation:
         found = self._selections.get(source)
         if found is None:
             wanted = self.plan.sources[source]
-            found = self.querier.select(wanted.matchers, wanted.mint_ms, wanted.maxt_ms, self.budget.poll)
+            span = wanted.mint_ms, wanted.maxt_ms
+            found = self.querier.select(wanted.matchers, *span, self.budget.poll, wanted.hints)
             self._selections[source] = found
-            self.budget.touch(len(found.labels))
+            if not self._is_selected_otherwise(source):
+                self.budget.touch(len(found.labels))
+            if found.resolution_ms and len(found.labels):
+                self.annotations.tier_used(found.resolution_ms, wanted.hints.function, wanted.expr)
         return found
+
+    def _is_selected_otherwise(self, source: int) -> bool:
+        """Tell whether the same series were selected for another purpose before."""
+        this = self.plan.sources[source]
+        others = (self.plan.sources[i] for i in self._selections if i != source)
+        return any((o.matchers, o.mint_ms, o.maxt_ms) == (this.matchers, this.mint_ms, this.maxt_ms) for o in others)
 
     def read(self, source: int, steps: int) -> Iterator[tuple[int, SeriesColumns]]:
         """Yield (first row, samples) of a source, in blocks that fit the cache."""
@@ -113,11 +123,12 @@ class Evaluation:
         if isinstance(node, p.Samples):
             source, reference, range_ms = node.source, node.reference, node.range_ms
             modifier, lookback_ms = node.modifier, node.lookback_ms
+            rounding = self.selection(source).rounding
 
             def of_samples() -> Iterator[tuple[int, Windows]]:
                 for first, columns in self.read(source, len(moments)):
                     kept = without_stale(columns)
-                    yield first, Windows(kept, reference, range_ms, moments, modifier, lookback_ms)
+                    yield first, Windows(kept, reference, range_ms, moments, modifier, lookback_ms, rounding)
 
             return Vector(self.selection(source).labels, node.steps, lambda: iter(())), of_samples
         assert isinstance(node, p.Inner)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
 
+from ..abc import SelectHints
 from ..model.labels import NAME
 from ..model.matchers import Matcher, name_is
 from . import nodes
@@ -24,11 +25,16 @@ from .signatures import FUNCTIONS, Signature
 
 @frozen
 class Source:
-    """Series to select, and the time range in which their samples may be needed (both ends included)."""
+    """Series to select, and the time range in which their samples may be needed (both ends included).
+
+    hints: what for.  expr: the first selector that needs it.
+    """
 
     matchers: tuple[Matcher, ...]
     mint_ms: int
     maxt_ms: int
+    hints: SelectHints
+    expr: Expr = field(eq=False)
 
 
 @frozen(eq=False)
@@ -166,9 +172,13 @@ def make_plan(
     lookback_ms: int,
     subquery_step_ms: int,
     functions: Mapping[str, Signature] = FUNCTIONS,
+    resolution_ms: int | None = None,
 ) -> Plan:
-    """Return the plan of a checked expression over a grid; `times` is the range of the query itself."""
-    planner = Planner(times, lookback_ms, subquery_step_ms, functions)
+    """Return the plan of a checked expression over a grid; `times` is the range of the query itself.
+
+    resolution_ms: the tier that samples shall come from, see `SelectHints`.
+    """
+    planner = Planner(times, lookback_ms, subquery_step_ms, functions, resolution_ms)
     root = planner.plan(expr, grid)
     return Plan(root, tuple(planner.sources), grid)
 
@@ -181,7 +191,10 @@ class Planner:
     lookback_ms: int
     subquery_step_ms: int
     functions: Mapping[str, Signature] = FUNCTIONS
+    resolution_ms: int | None = None
     sources: dict[Source, int] = Factory(dict)
+    _function: str = "[]"
+    """The function whose arguments are being planned."""
 
     def plan(self, expr: Expr, grid: Grid) -> Node:
         """Return the plan of an expression on a grid; what does not change from step to step is planned for one."""
@@ -221,7 +234,8 @@ class Planner:
         """Plan an instant selector."""
         reference = self.reference(grid, expr.offset, expr.at)
         ahead = self.lookback_ms if expr.smoothed else 0
-        source = self.source(expr.matchers, reference.start_ms - self.lookback_ms + 1, reference.end_ms + ahead)
+        span = reference.start_ms - self.lookback_ms + 1, reference.end_ms + ahead
+        source = self.source(expr, span, self.hints("", reference, self.lookback_ms))
         return Instant(expr, ValueType.VECTOR, grid, source, reference, self.lookback_ms, expr.smoothed)
 
     def samples(self, expr: nodes.MatrixSelector, grid: Grid) -> Node:
@@ -232,7 +246,8 @@ class Planner:
         modifier = "anchored" if selector.anchored else "smoothed" if selector.smoothed else ""
         before = range_ms + (self.lookback_ms if modifier else 0)
         after = self.lookback_ms if modifier == "smoothed" else 0
-        source = self.source(selector.matchers, reference.start_ms - before + 1, reference.end_ms + after)
+        span = reference.start_ms - before + 1, reference.end_ms + after
+        source = self.source(selector, span, self.hints(self._function, reference, range_ms))
         return Samples(expr, ValueType.MATRIX, grid, source, reference, range_ms, self.lookback_ms, modifier)
 
     def subquery(self, expr: nodes.Subquery, grid: Grid) -> Node:
@@ -249,10 +264,12 @@ class Planner:
         if found is None:
             raise AssertionError(f"function {expr.name} is declared but not implemented")
         arguments: tuple[Node, ...]
+        outer, self._function = self._function, expr.name
         if expr.name == "info":
             arguments = (self.plan(expr.args[0], grid), self.info_selector(expr, grid))
         else:
             arguments = tuple([self.plan(a, grid) for a in expr.args])
+        self._function = outer
         return CallNode(expr, self.functions[expr.name].returns, grid, found, arguments)
 
     def info_selector(self, expr: nodes.Call, grid: Grid) -> Node:
@@ -288,9 +305,14 @@ class Planner:
         moment = {AtKind.TIME: at.timestamp_ms, AtKind.START: self.times.start_ms, AtKind.END: self.times.end_ms}
         return instant(moment[at.kind] - offset_ms)
 
-    def source(self, matchers: tuple[Matcher, ...], mint_ms: int, maxt_ms: int) -> int:
+    def hints(self, function: str, reference: Grid, range_ms: int) -> SelectHints:
+        """Return what a selector that looks back over a range at some moments is for."""
+        step_ms = reference.step_ms if reference.steps > 1 else 0
+        return SelectHints(function, reference.start_ms, step_ms, range_ms, self.resolution_ms)
+
+    def source(self, expr: nodes.VectorSelector, span: tuple[int, int], hints: SelectHints) -> int:
         """Return the number of a source."""
-        return self.sources.setdefault(Source(matchers, mint_ms, maxt_ms), len(self.sources))
+        return self.sources.setdefault(Source(expr.matchers, *span, hints, expr), len(self.sources))
 
 
 def bare(expr: Expr) -> Expr:

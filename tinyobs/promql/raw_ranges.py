@@ -35,7 +35,7 @@ def _of_block(windows: Windows) -> SeriesColumns:
     labels, counts = [], []
     times: list[Indexes] = []
     values: list[Floats] = []
-    start, end = int(windows.ends[0]) - windows.range_ms, int(windows.ends[0])
+    start, end = int(windows.starts[0]), int(windows.ends[0])
     for row, series in enumerate(windows.columns.labels):
         low, high = int(windows.low[row, 0]), int(windows.high[row, 0])
         stamps, found = windows.times[low:high], windows.values[low:high]

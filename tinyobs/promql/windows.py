@@ -16,6 +16,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from ..model.columns import SeriesColumns
+from ..model.rollup import Rounding
 from ..model.staleness import is_stale
 from .blocks import Floats, Indexes, Mask
 from .grid import Grid
@@ -48,7 +49,24 @@ def without_stale(columns: SeriesColumns) -> SeriesColumns:
     keep = ~stale
     before = np.zeros(len(keep) + 1, np.int64)
     np.cumsum(keep, out=before[1:])
-    return SeriesColumns(columns.labels, before[columns.offsets], columns.timestamps_ms[keep], columns.values[keep])
+    return SeriesColumns(
+        columns.labels,
+        before[columns.offsets],
+        columns.timestamps_ms[keep],
+        columns.values[keep],
+        columns.histograms,
+        None if columns.starts_ms is None else columns.starts_ms[keep],
+        None if columns.weights is None else columns.weights[keep],
+    )
+
+
+def counts_at(offsets: Indexes, stamps: Indexes, moments: Indexes) -> Indexes:
+    """Return int64[S, T]: how many samples of each series are stamped at or before each of ascending moments."""
+    series, steps = len(offsets) - 1, len(moments)
+    first = np.searchsorted(moments, stamps, "left")
+    first += np.repeat(np.arange(series, dtype=np.int64) * (steps + 1), np.diff(offsets))
+    counts: Indexes = np.bincount(first, minlength=series * (steps + 1)).reshape(series, steps + 1)
+    return counts[:, :steps].cumsum(axis=1)
 
 
 @define(eq=False)
@@ -57,8 +75,9 @@ class Windows:
 
     columns: samples without staleness markers.  grid: the ends of the windows (offset and @ are already in it); one
     moment stands for all steps.  range_ms: their length.  moments: int64[T], the steps of the evaluation.  modifier,
-    lookback_ms: what `anchored` and `smoothed` windows need beyond.
-    ends: int64[T].  low, high: int64[S, T], the samples of a window are `low` .. `high - 1`.
+    lookback_ms: what `anchored` and `smoothed` windows need beyond.  rounding: how windows that a downsampling tier
+    does not have are rounded down; a window then has at least one of its buckets.
+    starts, ends: int64[T].  low, high: int64[S, T], the samples of a window are `low` .. `high - 1`.
     """
 
     columns: SeriesColumns
@@ -67,6 +86,8 @@ class Windows:
     moments: Indexes
     modifier: str = ""
     lookback_ms: int = 0
+    rounding: Rounding | None = None
+    starts: Indexes = field(init=False)
     ends: Indexes = field(init=False)
     low: Indexes = field(init=False)
     high: Indexes = field(init=False)
@@ -74,13 +95,24 @@ class Windows:
     def __attrs_post_init__(self) -> None:
         base = self.columns.offsets[:-1, None]
         self.ends = self.grid.times()
-        self.low, self.high = bounds(self.columns, self.grid, self.range_ms)
+        self.starts = self.ends - self.range_ms
+        if self.rounding is None:
+            self.low, self.high = bounds(self.columns, self.grid, self.range_ms)
+        else:
+            self._round(self.rounding)
         self.low += base
         self.high += base
         steps = len(self.moments)
         if steps > self.grid.steps:
-            self.ends = np.repeat(self.ends, steps)
+            self.starts, self.ends = np.repeat(self.starts, steps), np.repeat(self.ends, steps)
             self.low, self.high = np.repeat(self.low, steps, axis=1), np.repeat(self.high, steps, axis=1)
+
+    def _round(self, rounding: Rounding) -> None:
+        ranges = np.maximum(self.range_ms, rounding.width(self.ends))
+        self.starts, self.ends = rounding.down(self.ends - ranges), rounding.down(self.ends)
+        stamps = rounding.up(self.columns.timestamps_ms)
+        self.low = counts_at(self.columns.offsets, stamps, self.starts)
+        self.high = counts_at(self.columns.offsets, stamps, self.ends)
 
     @property
     def times(self) -> Indexes:
@@ -103,9 +135,16 @@ class Windows:
         return self.high > self.low
 
     @property
-    def range_seconds(self) -> float:
+    def weights(self) -> Floats:
+        """For how many samples those in each window stand, float64[S, T]: their number, unless they are of a tier."""
+        if self.columns.weights is None:
+            return self.counts.astype(np.float64)
+        return self.reduce(np.add, self.columns.weights)
+
+    @property
+    def seconds(self) -> float | Floats:
         """The length of the windows in seconds."""
-        return self.range_ms / 1000
+        return self.range_ms / 1000 if self.rounding is None else (self.ends - self.starts) / 1000.0
 
     def first(self) -> Indexes:
         """Return the index of the first sample of each window; anything valid where there is none."""

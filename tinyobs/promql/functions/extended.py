@@ -40,12 +40,12 @@ def first_sample(w: Windows) -> Indexes:
     """Return the sample at or before the start of each window, within the lookback; else the first one after it."""
     base = w.columns.offsets[:-1, None]
     before = np.maximum(w.low - 1, 0)
-    usable = (w.low > base) & (w.times[before] > w.ends - w.range_ms - w.lookback_ms)
+    usable = (w.low > base) & (w.times[before] > w.starts - w.lookback_ms)
     return np.where(usable, before, np.minimum(w.low, len(w.values) - 1))
 
 
 def _smoothed(w: Windows, counter: bool) -> Edges:
-    starts, ends = w.ends - w.range_ms, w.ends
+    starts, ends = w.starts, w.ends
     base, stop = w.columns.offsets[:-1, None], w.columns.offsets[1:, None]
     first = first_sample(w)
     latest = w.last()

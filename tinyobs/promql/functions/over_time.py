@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @function("count_over_time", Kind.WINDOW)
 def count_over_time(windows: Windows) -> tuple[Floats, Mask]:
     """The number of samples."""
-    return windows.counts.astype(np.float64), windows.present
+    return windows.weights, windows.present
 
 
 @function("sum_over_time", Kind.WINDOW)
@@ -53,7 +53,7 @@ def _overflown(windows: Windows, total: Floats) -> Mask:
 @function("avg_over_time", Kind.WINDOW)
 def avg_over_time(windows: Windows) -> tuple[Floats, Mask]:
     """The mean; where the sum would overflow, the samples are divided before they are added."""
-    counts = np.maximum(windows.counts, 1)
+    counts = np.maximum(windows.weights, 1)
     with np.errstate(all="ignore"):
         total, rest = windows.sum(windows.values)
         mean = np.where(np.isinf(total), total, total / counts + rest / counts)

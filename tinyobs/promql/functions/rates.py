@@ -84,7 +84,9 @@ def change(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats
             return _extrapolated(windows, counter, per_second)
         found, present = _extended(windows, counter)
     if per_second:
-        found /= windows.range_seconds
+        found /= windows.seconds
+    elif windows.rounding is not None:
+        found *= windows.range_ms / 1000 / windows.seconds
     return found, present
 
 
@@ -98,8 +100,8 @@ def _extrapolated(w: Windows, counter: bool, per_second: bool) -> tuple[Floats, 
         risen += _resets_between(w.values, first, last)
     t1, t2 = w.times[first], w.times[last]
     sampled = (t2 - t1) / 1000.0
-    between = sampled / (counts - 1)
-    to_start = (t1 - (w.ends - w.range_ms)) / 1000.0
+    between = sampled / (w.weights - 1)
+    to_start = (t1 - w.starts) / 1000.0
     to_end = (w.ends - t2) / 1000.0
     threshold = between * 1.1
     half = between / 2
@@ -112,7 +114,9 @@ def _extrapolated(w: Windows, counter: bool, per_second: bool) -> tuple[Floats, 
     to_end += to_start
     to_end /= sampled
     if per_second:
-        to_end /= w.range_seconds
+        to_end /= w.seconds
+    elif w.rounding is not None:
+        to_end *= w.range_ms / 1000 / w.seconds
     risen *= to_end
     return risen, present
 
@@ -142,7 +146,7 @@ def _extended(w: Windows, counter: bool) -> tuple[Floats, Mask]:
     found = e.right - e.left
     if counter:
         # Only samples strictly inside the range are compared; the borders join them at both sides.
-        a = e.first + (w.times[e.first] <= w.ends - w.range_ms)
+        a = e.first + (w.times[e.first] <= w.starts)
         b = e.last - (w.times[e.last] >= w.ends)
         some = a <= b
         a, b = np.where(some, a, e.first), np.where(some, b, e.first)
