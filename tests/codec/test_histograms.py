@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.codec import pages
-from tinyobs.codec.compression import DENSE, FAST
-from tinyobs.codec.histograms import decode_histograms
+from tinyobs.codec.compression import DENSE, FAST, compress, decompress
+from tinyobs.codec.histograms import HEADER as SECTION
+from tinyobs.codec.histograms import decode_histograms, encode_histograms
 from tinyobs.codec.pages import FLOATS, HEADER, MIXED, decode_page, encode_page
 from tinyobs.model.histograms import (
     Histogram,
@@ -318,6 +319,42 @@ def test_damage_under_a_right_checksum_is_refused_or_harmless(data):
     if table is not None:
         table.validate()
         assert numbers_of(values).max() < len(table)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_table_of_histograms_is_refused_or_harmless(data):
+    """Whatever the decompressed table says, the section is refused, or gives consistent histograms of bounded size."""
+    table = latencies(np.random.default_rng(6), 2, 4)
+    places = np.array([0, 1, 2, 3, 5, 6, 7, 8])
+    offsets = np.array([0, 5, 5, 10])
+    sound = encode_histograms(table, places, offsets, FAST)
+    sizes = list(SECTION.unpack_from(sound))
+    end = SECTION.size + sizes[-1]
+    inner = bytearray(decompress(sound[SECTION.size : end], inner_size(sizes)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        inner[data.draw(st.integers(0, len(inner) - 1))] = data.draw(st.one_of(st.integers(0, 9), st.integers(0, 255)))
+    if data.draw(st.booleans()):
+        i = data.draw(st.integers(0, 5))
+        sizes[i] = max(0, sizes[i] + data.draw(st.integers(-2, 2)))
+        inner = inner.ljust(inner_size(sizes), b"\0")[: inner_size(sizes)]
+    packed = compress(bytes(inner), FAST)
+    section = SECTION.pack(*sizes[:-1], len(packed)) + packed + sound[end:]
+    try:
+        found, used = decode_histograms(memoryview(section), offsets)
+    except ValueError:
+        return
+    assert used == len(section)
+    at, numbers = found.find(np.arange(10))
+    assert numbers.tolist() == list(range(len(at))) == list(range(len(found)))
+    found.take(numbers).validate()
+    found.take(numbers[1:2]).validate()
+
+
+def inner_size(sizes):
+    """Return the bytes of the table of a section."""
+    stretches, runs, layouts, words, columns, patches, _ = sizes
+    return columns + 4 * (stretches + 2 * runs + layouts + patches) + 8 * (patches + words)
 
 
 @settings(max_examples=150, deadline=None)
