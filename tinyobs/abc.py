@@ -16,6 +16,7 @@ from attrs import frozen
 
 from .errors import StorageError
 from .model.batch import AppendResult, Batch
+from .model.cardinality import Cardinality, CardinalityQuery
 from .model.columns import SeriesColumns
 from .model.exemplars import SeriesExemplars
 from .model.families import MetricFamily
@@ -164,6 +165,10 @@ class Storage(abc.ABC):
     def snapshot(self, *, skip_head: bool = False) -> str:
         """Keep what is stored now, as a directory of its own within the storage; return its name.  Writer thread."""
         raise StorageError("this storage cannot make snapshots")
+
+    def cardinality(self, query: CardinalityQuery) -> Cardinality:
+        """Return what takes the room.  Any thread; may take a second, not a minute."""
+        raise StorageError("this storage cannot tell its cardinality")
 
     @abc.abstractmethod
     def maintain(self, now_ms: int) -> bool:

@@ -38,6 +38,7 @@ BUILTIN: Final = (
     "host",
     "limits",
     "remote_write_receiver",
+    "memory_storage",
     "event_log",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""

@@ -93,9 +93,9 @@ scrape_configs:
             await until(lambda: scraped("second.example"))
 
 
-async def test_memory_storage_answers_queries(settings):
+async def test_simple_storage_answers_queries(settings):
     """Batches are seen at once, the last write of a moment wins, and nothing is on disk."""
-    async with running_agent(settings("memory_storage", storage_url="memory:")) as running:
+    async with running_agent(settings("simple_storage", storage_url="simple:")) as running:
         await running.store("x", 1.0, host="b")
         await running.store("x", 2.0, host="a")
         assert await running.query("x") == {'x{host="a"}': 2.0, 'x{host="b"}': 1.0}
@@ -107,9 +107,9 @@ async def test_memory_storage_answers_queries(settings):
         querier.close()
 
 
-async def test_memory_storage_sorts_joins_and_forgets(settings):
+async def test_simple_storage_sorts_joins_and_forgets(settings):
     """Samples in any order are read ascending; maintenance joins chunks and drops what is too old."""
-    async with running_agent(settings("memory_storage", storage_url="memory://", retention_ms=60_000)) as running:
+    async with running_agent(settings("simple_storage", storage_url="simple://", retention_ms=60_000)) as running:
         storage = running.agent.storage
         (ref,) = storage.registry.intern_many([(("__name__", "y"),)])
         now = running.agent.clock.now_ms()

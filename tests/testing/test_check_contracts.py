@@ -23,17 +23,11 @@ from tinyobs.config.discovery import FileSdConfig, StaticConfig
 from tinyobs.model.families import MetricFamily, Point, counter, gauge
 from tinyobs.model.labels import from_mapping
 from tinyobs.model.metadata import MetricType
-from tinyobs.storage.engine import Engine
-from tinyobs.storage.options import DEFAULT_OPTIONS
 from tinyobs.testing.check_discoverer import check_discoverer
 from tinyobs.testing.check_exporter import check_exporter
 from tinyobs.testing.check_processor import check_processor
 from tinyobs.testing.check_source import check_source
-from tinyobs.testing.check_storage import check_storage
-from tinyobs.testing.mem_disk import MemDisk
 from tinyobs.testing.services import FakeServices
-
-NOW_MS = 1_700_000_000_000
 
 
 def example(name):
@@ -43,65 +37,6 @@ def example(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def make_engine(registry):
-    return Engine.open(MemDisk(), registry, DEFAULT_OPTIONS, lambda: NOW_MS)
-
-
-MemoryStorage = example("memory_storage").MemoryStorage
-
-
-def make_memory(registry):
-    return MemoryStorage(registry, 3_600_000)
-
-
-@pytest.mark.parametrize("make", [make_engine, make_memory], ids=["engine", "memory"])
-def test_storages_keep_their_promises(make):
-    """The engine and the storage of the example."""
-    check_storage(make, NOW_MS)
-
-
-def spoilt(method, change):
-    """Return a function that makes a memory storage of which one method answers something else."""
-
-    def make(registry):
-        storage = make_memory(registry)
-        original = getattr(storage, method)
-        setattr(storage, method, lambda *arguments: change(original(*arguments)))
-        return storage
-
-    return make
-
-
-def reversed_series(querier):
-    """Spoil a querier: its series come in the wrong order."""
-    select = querier.select
-
-    def backwards(*arguments):
-        selection = select(*arguments)
-        selection.labels = selection.labels[::-1]
-        return selection
-
-    querier.select = backwards
-    return querier
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (spoilt("querier", reversed_series), "what was stored is read"),
-        (spoilt("append", lambda results: results[:1]), "a result for each batch"),
-        (spoilt("append", lambda results: [attrs.evolve(r, stored=0) for r in results]), "a result for each batch"),
-        (spoilt("statistics", lambda statistics: {}), "statistics are an attrs object"),
-        (spoilt("maintain", lambda more: True), "background work comes to an end"),
-        (spoilt("metadata", lambda metadata: {**metadata, "a": None}), "metadata that came with a batch is known"),
-    ],
-)
-def test_a_storage_that_breaks_one_is_found(make, message):
-    """The assertion says which."""
-    with pytest.raises(AssertionError, match=message):
-        check_storage(make, NOW_MS)
 
 
 class Spoiling(Processor):

@@ -1,10 +1,11 @@
-"""A plugin that keeps samples in memory: `tinyobs run --plugin memory_storage.py --storage.tsdb.path=memory://`.
+"""A plugin with a storage of its own: `tinyobs run --plugin simple_storage.py --storage.tsdb.path=simple://`.
 
 A whole implementation of `Storage`, `Querier` and `Selection`, small enough to read in one go.  For tests and
 demonstrations: nothing survives the process, so it does *not* keep the promise of durability that `append` makes.
 
 Samples are kept as columns in the order of arrival and sorted when they are read; a later write to the same series and
-time wins.
+time wins.  Native histograms are refused; start times and exemplars are not kept; nothing can be deleted.  The
+storage of the package for `memory://` does all that.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 import tinyobs
-from tinyobs.abc import Querier, Selection, Services, Storage
-from tinyobs.errors import DiskFullError
+from tinyobs.abc import Querier, SelectHints, Selection, Services, Storage
+from tinyobs.errors import DiskFullError, StorageError
 from tinyobs.model import labels as lb
 from tinyobs.model.batch import AppendResult, Batch
 from tinyobs.model.columns import SeriesColumns
+from tinyobs.model.histograms import without_handles
 from tinyobs.model.labels import Labels
 from tinyobs.model.matchers import Matcher
 from tinyobs.model.metadata import MetricMetadata
@@ -50,7 +52,7 @@ EMPTY: Final = Chunk(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0, 
 
 
 @frozen
-class MemoryStatistics:
+class SimpleStatistics:
     """What is in memory."""
 
     head_series: int
@@ -59,7 +61,7 @@ class MemoryStatistics:
     """Samples."""
 
 
-class MemoryStorage(Storage):
+class SimpleStorage(Storage):
     """Chunks in a tuple that is replaced as a whole, so that every reader sees all of a batch or nothing."""
 
     def __init__(self, registry: SeriesRegistry, retention_ms: int) -> None:
@@ -67,20 +69,25 @@ class MemoryStorage(Storage):
         self._retention_ms = retention_ms
         self._chunks: tuple[Chunk, ...] = ()
         self._metadata: dict[str, MetricMetadata] = {}
+        self._closed = False
 
     def append(self, batches: Sequence[Batch]) -> list[AppendResult]:
         """Keep batches; raises `DiskFullError` when there would be more than `SAMPLES_MAX` samples."""
+        if self._closed:
+            raise StorageError("the storage is closed")
+        if any(b.histograms is not None for b in batches):
+            raise StorageError("this storage cannot hold native histograms")
         count = sum(map(len, batches))
         if count + sum(len(c.refs) for c in self._chunks) > SAMPLES_MAX:
-            raise DiskFullError(f"the memory storage holds at most {SAMPLES_MAX} samples")
-        self._chunks += tuple(Chunk(b.refs, b.timestamps_ms, b.values) for b in batches if len(b))
+            raise DiskFullError(f"the simple storage holds at most {SAMPLES_MAX} samples")
+        self._chunks += tuple(Chunk(b.refs, b.timestamps_ms, without_handles(b.values)) for b in batches if len(b))
         for batch in batches:
             self._metadata = {**self._metadata, **batch.metadata}
         return [AppendResult(len(b)) for b in batches]
 
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
         """Return a view of what is there now."""
-        return MemoryQuerier(self._chunks, self.registry, mint_ms, maxt_ms)
+        return SimpleQuerier(self._chunks, self.registry, mint_ms, maxt_ms)
 
     def metadata(self) -> Mapping[str, MetricMetadata]:
         """Return what is known of metric families."""
@@ -95,17 +102,18 @@ class MemoryStorage(Storage):
             self._chunks = (joined,) if len(joined.refs) else ()
         return False
 
-    def statistics(self) -> MemoryStatistics:
+    def statistics(self) -> SimpleStatistics:
         """Return the figures of this moment."""
         joined = join(self._chunks)
-        return MemoryStatistics(len(np.unique(joined.refs)), len(joined.refs))
+        return SimpleStatistics(len(np.unique(joined.refs)), len(joined.refs))
 
     def close(self) -> None:
         """Forget everything."""
+        self._closed = True
         self._chunks = ()
 
 
-class MemoryQuerier(Querier):
+class SimpleQuerier(Querier):
     """A view: the chunks that were there when it was made."""
 
     def __init__(self, chunks: tuple[Chunk, ...], registry: SeriesRegistry, mint_ms: int, maxt_ms: int) -> None:
@@ -113,17 +121,23 @@ class MemoryQuerier(Querier):
         self._chunks, self._registry = chunks, registry
 
     def select(
-        self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None
+        self,
+        matchers: Sequence[Matcher],
+        mint_ms: int,
+        maxt_ms: int,
+        check: Callable[[], None] | None = None,
+        hints: SelectHints | None = None,
     ) -> Selection:
         """Return the matching series, sorted by labels, with their samples in the range."""
         joined = join(self._chunks)
+        mint_ms, maxt_ms = max(mint_ms, self.mint_ms), min(maxt_ms, self.maxt_ms)
         joined = joined.where((joined.times >= mint_ms) & (joined.times <= maxt_ms))
         if check is not None:
             check()
         found = sorted((labels, ref) for ref, labels in self._labels(joined) if _fulfils(labels, matchers))
         place = np.full(len(self._registry) + 1, -1)
         place[[ref for _, ref in found]] = range(len(found))
-        return MemorySelection([labels for labels, _ in found], place[joined.refs], joined)
+        return SimpleSelection([labels for labels, _ in found], place[joined.refs], joined)
 
     def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
         """Return the names of labels on matching series."""
@@ -141,7 +155,7 @@ class MemoryQuerier(Querier):
         return [(ref, self._registry.labels(ref)) for ref in np.unique(chunk.refs).tolist()]
 
 
-class MemorySelection(Selection):
+class SimpleSelection(Selection):
     """Selected samples in the order of their series, ascending in time, the last write of each moment."""
 
     def __init__(self, labels: Sequence[Labels], place: NDArray[np.int64], chunk: Chunk) -> None:
@@ -178,8 +192,8 @@ def _fulfils(labels: Labels, matchers: Sequence[Matcher]) -> bool:
 
 @tinyobs.hookimpl
 def tinyobs_storage(url: str, services: Services) -> Storage | None:
-    """Open `memory:` and `memory://`."""
-    if not url.startswith("memory:"):
+    """Open `simple://`."""
+    if not url.startswith("simple:"):
         return None
     retention_ms, _ = services.retention()
-    return MemoryStorage(services.registry, retention_ms)
+    return SimpleStorage(services.registry, retention_ms)

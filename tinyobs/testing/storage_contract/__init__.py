@@ -1,0 +1,1 @@
+"""The promises of `Storage`, `Querier` and `Selection`, one function each; `check_storage` calls them all."""
