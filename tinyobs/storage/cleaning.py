@@ -50,8 +50,10 @@ class Cleaning:
             if watch.is_up:  # what was looked up is remembered: the next call comes further
                 return None
         done = [d.below for d in engine.segments.deletes if d.below not in needed]
-        self.is_urgent = False
-        return _StrikeJob(engine, done) if done else None
+        if not done:
+            self.is_urgent = False  # what is left cannot be read
+            return None
+        return _StrikeJob(engine, done)
 
 
 class _StrikeJob(Job):

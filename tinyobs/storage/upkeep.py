@@ -59,6 +59,7 @@ class Upkeep:
             self._plan_cut,
             self.adoption.plan,
             plan_retention,
+            self._plan_rescue,
             self.cleaning.plan,
             self._plan_merge,
             self.expiry.plan,
@@ -67,7 +68,7 @@ class Upkeep:
         self.damaged: set[int] = set()
         """Segments that could not be read: jobs leave them out until restart, so that work goes on elsewhere."""
         self.missing: list[str] = []
-        """Segments that somebody removed; they can be read until restart."""
+        """Segments that somebody removed; they can be read until restart, and are written anew until then."""
         self.failure_count = 0
         self.corruption_count = 0
         self.last_failure = ""
@@ -160,6 +161,14 @@ class Upkeep:
         self._last_cut_ms = now_ms
         return job
 
+    def _plan_rescue(self, engine: Engine, now_ms: int) -> Job | None:
+        """Return the job that writes a segment anew whose file is gone: what is open can still be read."""
+        if self.missing:
+            for entry, reader in engine.segments.pairs:
+                if segment_name(entry.sequence) in self.missing and entry.sequence not in self.damaged:
+                    return MergeJob(engine, "rescue", [(entry, reader)], entry.level)
+        return None
+
     def _plan_merge(self, engine: Engine, now_ms: int) -> Job | None:
         segments = engine.segments
         level, inputs = plan_merge(segments.entries, engine.options, self.damaged)
@@ -170,7 +179,7 @@ class Upkeep:
         return MergeJob(engine, "merge", [(e, reader_of[e.sequence]) for e in inputs], level, expired)
 
     def _look_for_missing(self, now_ms: int) -> None:
-        """Note segments that somebody removed: they can be read as long as they are open, but not opened again."""
+        """Note segments that somebody removed."""
         if 0 <= self._look_at_ms - now_ms <= LOOK_EVERY_MS:
             return
         self._look_at_ms = now_ms + LOOK_EVERY_MS
@@ -181,8 +190,8 @@ class Upkeep:
         if fresh:
             self.failure_count += 1
             self.last_failure = (
-                f"{fresh[0]} was removed while it was in use ({len(self.missing)} in all); "
-                "restore it from a copy of the directory before the next start"
+                f"{fresh[0]} was removed while it was in use ({len(self.missing)} in all); it is written anew from "
+                "what is still open; where that fails, restore it from a copy of the directory before the next start"
             )
 
     def _note(self, error: Exception, now_ms: int) -> None:
