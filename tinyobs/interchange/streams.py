@@ -52,18 +52,12 @@ def decompressed(raw: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, buffered)
 
 
-def open_output(name: str) -> BinaryIO:
-    """Create a file, compressed where its name ends in .gz or .zst; standard output for "-"; raises `UsageError`."""
-    if name == STANDARD:
-        return sys.stdout.buffer
-    try:
-        raw = Path(name).open("wb")  # noqa: SIM115 - the caller closes it
-    except OSError as e:
-        raise UsageError(f"cannot write {name}: {e.strerror}") from None
+def compressor(name: str, raw: BinaryIO) -> BinaryIO:
+    """Return what compresses into a file as its name says, in .gz or .zst; the file itself otherwise."""
     if name.endswith(".gz"):
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=_GZIP_LEVEL, mtime=0))
     if name.endswith(".zst"):
-        return cast(BinaryIO, zstandard.ZstdCompressor(_ZSTD_LEVEL).stream_writer(raw))
+        return cast(BinaryIO, zstandard.ZstdCompressor(_ZSTD_LEVEL).stream_writer(raw, closefd=False))
     return raw
 
 

@@ -40,6 +40,10 @@ class ImportSession:
         if self._loader.is_due:
             self.end_round()
 
+    def note(self, place: Place, refused: int = 0) -> None:
+        """Note that an input has been read to its end; `place` is the beginning of the next."""
+        self._pending = attrs.evolve(self._pending, place=place, refused=self._pending.refused + refused)
+
     def end_round(self, *, finished: bool = False) -> None:
         """Hand over what was taken so far, and note that."""
         made = self._loader.end_round()
