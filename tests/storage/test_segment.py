@@ -97,7 +97,7 @@ def tiny_pages(monkeypatch):
 
 def small_pages(setattr_):
     """Set the sizes by the given setter."""
-    setattr_(segment_writer, "HELD_MAX", 90)
+    setattr_(segment_writer, "HELD_BYTES_MAX", 90 * 16)
     for module in (segment_format, segment_writer):
         setattr_(module, "PAGE_SAMPLES", 40)
         setattr_(module, "ROW_SAMPLES", 16)
@@ -354,7 +354,7 @@ def test_a_newer_version_is_refused_as_such():
     """A segment of a later format is not called damaged."""
     disk, _ = write(ordinary())
     bad = bytearray(disk.files[NAME])
-    bad[8] = bad[-16] = 2
+    bad[8] = bad[-16] = 3
     disk.files[NAME] = bytes(bad)
     with pytest.raises(FormatVersionError):
         SegmentReader(disk, NAME, PageCache())

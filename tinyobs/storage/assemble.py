@@ -20,6 +20,11 @@ Part = tuple[NDArray[np.int64], Runs]
 
 def assemble(parts: Sequence[Part], series_count: int, mint_ms: int, maxt_ms: int) -> Runs:
     """Return one run for each of the series 0 .. series_count-1: ascending, unique times within the range."""
+    return _put_right(_clip(gather(parts, series_count), mint_ms, maxt_ms))
+
+
+def gather(parts: Sequence[Part], series_count: int) -> Runs:
+    """Return one run for each of the series 0 .. series_count-1: its samples, part after part."""
     if not parts:
         return empty_runs(series_count)
     series, runs = _concatenate(parts)
@@ -28,7 +33,7 @@ def assemble(parts: Sequence[Part], series_count: int, mint_ms: int, maxt_ms: in
         order = np.argsort(series, kind="stable")
         runs = runs.take(runs.offsets, spread(runs.offsets[:-1][order], lengths[order]))
     counts = np.bincount(series, weights=lengths, minlength=series_count).astype(np.int64)
-    return _put_right(_clip(runs.with_offsets(offsets_of(counts)), mint_ms, maxt_ms))
+    return runs.with_offsets(offsets_of(counts))
 
 
 def _concatenate(parts: Sequence[Part]) -> Part:

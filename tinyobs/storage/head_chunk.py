@@ -65,7 +65,7 @@ def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:
     while row < len(refs):
         limit = int(costs[row]) + CHUNK_SAMPLES
         end = max(row + 1, int(np.searchsorted(costs, limit, "right")) - 1)
-        for part in _pieces(runs.rows(row, end), int(costs[end] - costs[row])):
+        for part in _pieces(runs.rows(row, end)):
             times = part.times_ms
             page = encode_page(part.offsets, times, part.values, histograms=part.histograms, starts_ms=part.starts_ms)
             cost = int(part.costs()[-1])
@@ -74,13 +74,15 @@ def compress_runs(refs: NDArray[np.uint32], runs: Runs) -> list[HeadChunk]:
     return chunks
 
 
-def _pieces(runs: Runs, cost: int) -> Iterator[Runs]:
+def _pieces(runs: Runs) -> Iterator[Runs]:
     """Yield what goes into one page; more than one only where a single row is too long for one."""
-    count = len(runs.times_ms)
-    step = SAMPLES_MAX if cost <= COST_MAX else max(1, count * COST_MAX // cost // 2)
-    for a in range(0, count, step):
-        b = min(a + step, count)
+    a, count, costs = 0, len(runs.times_ms), runs.sample_costs()
+    while a < count:
+        b = min(a + SAMPLES_MAX, count)
+        if costs is not None:
+            b = min(b, max(a + 1, int(np.searchsorted(costs, costs[a] + COST_MAX, "right")) - 1))
         yield runs.take(np.clip(runs.offsets, a, b) - a, slice(a, b))
+        a = b
 
 
 def unite_chunks(chunks: Sequence[HeadChunk], ranks: NDArray[np.uint32]) -> list[HeadChunk]:

@@ -67,12 +67,17 @@ class Runs:
 
     def costs(self) -> I64:
         """Return like `offsets` the running sum over rows of what reading costs: samples and words of histograms."""
+        costs = self.sample_costs()
+        return self.offsets if costs is None else costs[self.offsets]
+
+    def sample_costs(self) -> I64 | None:
+        """Return the same over samples, as int64[N+1]; None where each costs one."""
         if self.histograms is None:
-            return self.offsets
+            return None
         at = np.flatnonzero(is_handle(self.values))
         each = np.ones(len(self.values), np.int64)
         each[at] += np.diff(self.histograms.offsets)[numbers_of(self.values[at])]
-        return offsets_of(each)[self.offsets]
+        return offsets_of(each)
 
     def columns(self, labels: Sequence[Labels]) -> SeriesColumns:
         """Return the rows as those of the series with these label sets."""

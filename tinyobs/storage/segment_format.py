@@ -23,7 +23,8 @@ from ..codec.integers import decode_rows, encode_rows
 I64 = NDArray[np.int64]
 
 MAGIC: Final = b"TinyObsS"
-VERSION: Final = 1
+VERSION: Final = 2
+"""The format of segments; version 1 had no pages with histograms or start times, and is read as well."""
 HEADER: Final = MAGIC + struct.pack("<II", VERSION, 0)
 SECTIONS: Final = ("names", "tables", "pages")
 _SECTION: Final = struct.Struct("<QQI")
@@ -33,7 +34,9 @@ _END: Final = struct.Struct("<III8s")
 FOOTER_BYTES: Final = len(SECTIONS) * _SECTION.size + _INFO.size + _END.size
 
 PAGE_SAMPLES: Final = 1 << 16
-"""Samples that a page aims at: 64 rows of 1024.  Decoding one takes about a millisecond."""
+"""Samples that a page aims at: 64 rows of 1024; words of histograms count as well.  Decoding takes about a millisecond."""
+PAGE_COST_MAX: Final = 1 << 22
+"""Samples and words of histograms above which rows are cut in time, however few samples they have."""
 ROW_SAMPLES: Final = 1024
 """Rows half as long again are cut in time, into pieces of about this length, all rows of a page at the same times."""
 PAGE_SERIES_MAX: Final = 1024
@@ -179,7 +182,7 @@ def version_of(data: memoryview) -> int:
     if bytes(data[len(data) - 8 :]) != MAGIC:
         raise ValueError("the end is missing")
     version = int.from_bytes(data[8:12], "little")
-    if version == VERSION and bytes(data[: len(HEADER)]) != HEADER:
+    if version <= VERSION and (not version or bytes(data[12 : len(HEADER)]) != HEADER[12:]):
         raise ValueError("header does not fit")
     if version != int.from_bytes(data[len(data) - 16 : len(data) - 12], "little"):
         raise ValueError("header and footer differ in version")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
-from attrs import frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import Page, decode_page
@@ -21,10 +20,11 @@ from ..errors import CorruptionError, FormatVersionError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from ..model.matchers import Matcher
-from ..model.ragged import offsets_of, spread
+from .assemble import Part, gather
 from .disk import Disk
 from .matching import U32
 from .page_cache import PageCache
+from .runs import Runs
 from .segment_format import (
     VERSION,
     BlockTable,
@@ -37,21 +37,10 @@ from .segment_format import (
 from .segment_index import IndexTables, SegmentIndex
 
 I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 
 ITERATE_SAMPLES: Final = 1 << 22
 """Samples after which `iterate` yields even when the block has fewer series: bounds memory."""
 _owners = itertools.count()
-
-
-@frozen(eq=False)
-class _Piece:
-    """Samples of some wanted series within one page.  series: positions among the wanted ones, ascending."""
-
-    series: I64
-    counts: I64
-    times: I64
-    values: F64
 
 
 class SegmentReader:
@@ -67,7 +56,9 @@ class SegmentReader:
         try:
             version = version_of(self._data)
             if version > VERSION:
-                raise FormatVersionError(f"{name}: written in format {version}, this release reads up to {VERSION}")
+                raise FormatVersionError(
+                    f"{name} has segment format {version}; this release reads up to {VERSION}: upgrade TinyObs"
+                )
             self._sections, self.info = decode_footer(name, self._data)
         except ValueError as e:
             raise CorruptionError(name, 0, str(e)) from None
@@ -112,8 +103,8 @@ class SegmentReader:
                 check()
             return self._cached_page(i)
 
-        samples = self._read(numbers, mint_ms, maxt_ms, checked_page)
-        return SeriesColumns(self.labels(numbers) if labels is None else labels, *samples)
+        runs = self._read(numbers, mint_ms, maxt_ms, checked_page)
+        return runs.columns(self.labels(numbers) if labels is None else labels)
 
     def iterate(self, block: int = 256) -> Iterator[SeriesColumns]:
         """Yield all series with all samples in label order, at most `block` at a time, past the cache."""
@@ -121,13 +112,12 @@ class SegmentReader:
         at, count = 0, self.info.series_count
         while at < count:
             inside = (table.firsts < at + block) & (table.firsts + table.counts > at)
-            density = float((table.samples[inside] / table.counts[inside]).sum()) / max(
-                _groups(table.firsts[inside]), 1
-            )
+            costs = np.maximum(table.samples[inside], table.lengths[inside])  # histograms: many words, few samples
+            density = float((costs / table.counts[inside]).sum()) / max(_groups(table.firsts[inside]), 1)
             size = min(block, max(1, int(ITERATE_SAMPLES / max(density, 1.0))), count - at)
             numbers = np.arange(at, at + size, dtype=np.uint32)
-            samples = self._read(numbers, self.info.mint_ms, self.info.maxt_ms, self._decode_page)
-            yield SeriesColumns(self.labels(numbers), *samples)
+            runs = self._read(numbers, self.info.mint_ms, self.info.maxt_ms, self._decode_page)
+            yield runs.columns(self.labels(numbers))
             at += size
 
     def verify(self) -> None:
@@ -222,43 +212,21 @@ class SegmentReader:
             raise CorruptionError(self._name, offset, str(e)) from None
         return page
 
-    def _read(self, numbers: U32, mint_ms: int, maxt_ms: int, page_of: Callable[[int], Page]) -> tuple[I64, I64, F64]:
-        """Return (offsets, times, values) of ascending series numbers."""
+    def _read(self, numbers: U32, mint_ms: int, maxt_ms: int, page_of: Callable[[int], Page]) -> Runs:
+        """Return the samples of ascending series numbers."""
         wanted = numbers.astype(np.int64)
         table = self._pages
         a = np.searchsorted(wanted, table.firsts)
         b = np.searchsorted(wanted, table.firsts + table.counts)
         hits = np.flatnonzero((a < b) & (table.mint_ms <= maxt_ms) & (table.maxt_ms >= mint_ms))
-        pieces = []
-        for i in hits.tolist():
+        parts: list[Part] = []
+        for i in hits.tolist():  # by series, then time
             page = page_of(i)
             series = np.arange(a[i], b[i])
             rows = None if len(series) == len(page.counts) else wanted[a[i] : b[i]] - table.firsts[i]
             whole = mint_ms <= table.mint_ms[i] and table.maxt_ms[i] <= maxt_ms
-            offsets, times, values, *_ = page.read(rows) if whole else page.read(rows, mint_ms, maxt_ms)
-            pieces.append(_Piece(series, np.diff(offsets), times, values))
-        return _assemble(pieces, len(wanted))
-
-
-def _assemble(pieces: list[_Piece], series: int) -> tuple[I64, I64, F64]:
-    """Return (offsets, times, values) of all series; pieces come by series, then time."""
-    counts = np.zeros(series, np.int64)
-    for p in pieces:
-        counts[p.series] += p.counts
-    offsets = offsets_of(counts)
-    times = np.empty(int(offsets[-1]), np.int64)
-    values = np.empty(int(offsets[-1]), np.float64)
-    fill = offsets[:-1].copy()
-    for p in pieces:
-        to = fill[p.series]
-        if (to[1:] == to[:-1] + p.counts[:-1]).all():
-            at: slice | I64 = slice(int(to[0]), int(to[0]) + len(p.times))
-        else:
-            at = spread(to, p.counts)
-        times[at] = p.times
-        values[at] = p.values
-        fill[p.series] += p.counts
-    return offsets, times, values
+            parts.append((series, Runs(*(page.read(rows) if whole else page.read(rows, mint_ms, maxt_ms)))))
+        return gather(parts, len(wanted))
 
 
 def _groups(firsts: I64) -> int:

@@ -18,12 +18,14 @@ from ..codec.compression import FAST
 from ..codec.pages import encode_page
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
-from ..model.ragged import offsets_of
+from ..model.ragged import offsets_of, spread
 from .disk import Disk
 from .index import LabelIndex
 from .index_blocks import cut_postings, encode_postings, encode_series, encode_strings
+from .runs import Runs, concatenate_runs, runs_of
 from .segment_format import (
     HEADER,
+    PAGE_COST_MAX,
     PAGE_SAMPLES,
     PAGE_SERIES_MAX,
     ROW_SAMPLES,
@@ -37,12 +39,11 @@ from .segment_format import (
 )
 
 I64 = NDArray[np.int64]
-F64 = NDArray[np.float64]
 
 INDEX_LEVEL: Final = 9
 """zstd level of the index: small, written once, read often."""
-HELD_MAX: Final = 1 << 22
-"""Samples held that are written even where their pages are not full: a few very long series, 64 MiB."""
+HELD_BYTES_MAX: Final = 64 << 20
+"""Bytes of samples held that are written even where their pages are not full: a few very long series."""
 
 
 class SegmentWriter:
@@ -60,8 +61,8 @@ class SegmentWriter:
         except OSError:
             self.abort()
             raise
-        self._pending: list[tuple[I64, I64, F64]] = []
-        self._pending_series = self._pending_samples = 0
+        self._pending: list[Runs] = []
+        self._pending_series = self._pending_cost = 0
         self._pages = [array("q") for _ in range(7)]
         self._last: Labels | None = None
         self._pair_id: dict[tuple[str, str], int] = {}
@@ -76,13 +77,13 @@ class SegmentWriter:
             self._last = labels
             self._ids.extend(self._pair_ids(labels))
             self._starts.append(len(self._ids))
-        first, last = int(columns.offsets[0]), int(columns.offsets[-1])
-        part = (np.diff(columns.offsets), columns.timestamps_ms[first:last], columns.values[first:last])
+        part = runs_of(columns).rows(0, len(columns))
         self._pending.append(part)
-        self._pending_series += len(part[0])
-        self._pending_samples += int(np.minimum(part[0], ROW_SAMPLES).sum())
-        if self._pending_samples >= PAGE_SAMPLES or self._pending_series >= PAGE_SERIES_MAX or self._held() >= HELD_MAX:
-            self._flush(all_=self._held() >= HELD_MAX)
+        self._pending_series += len(columns)
+        self._pending_cost += int(_row_costs(part).sum())
+        is_much = sum([p.nbytes for p in self._pending]) >= HELD_BYTES_MAX
+        if self._pending_cost >= PAGE_SAMPLES or self._pending_series >= PAGE_SERIES_MAX or is_much:
+            self._flush(all_=is_much)
 
     @property
     def sample_count(self) -> int:
@@ -125,7 +126,7 @@ class SegmentWriter:
         self._disk.remove(self._name)
 
     def _held(self) -> int:
-        return sum(len(times) for _, times, _ in self._pending)
+        return sum([len(p.times_ms) for p in self._pending])
 
     # -- pages -------------------------------------------------------------------------------------------------
 
@@ -133,10 +134,9 @@ class SegmentWriter:
         """Write the pending series that make full pages; all of them when `all_`."""
         if not self._pending:
             return
-        counts, times, values = (p[0] if len(p) == 1 else np.concatenate(p) for p in zip(*self._pending, strict=True))
-        total = offsets_of(np.minimum(counts, ROW_SAMPLES))
-        offsets = offsets_of(counts)
-        at, series = 0, len(counts)
+        runs = concatenate_runs(self._pending)
+        total, offsets, costs = offsets_of(_row_costs(runs)), runs.offsets, runs.sample_costs()
+        at, series = 0, len(offsets) - 1
         while at < series:
             end = int(np.searchsorted(total, total[at] + PAGE_SAMPLES))
             end = min(end, at + PAGE_SERIES_MAX)
@@ -144,30 +144,29 @@ class SegmentWriter:
                 if not all_:
                     break
                 end = series
-            for lows, highs in cut_in_time(times, offsets[at:end], offsets[at + 1 : end + 1]):
-                self._write_page(self._written + at, lows, highs, times, values)
+            for lows, highs in cut_in_time(runs.times_ms, offsets[at:end], offsets[at + 1 : end + 1], costs):
+                self._write_page(self._written + at, lows, highs, runs)
             at = end
-        a = int(offsets[at])
-        self._pending = [(counts[at:].copy(), times[a:].copy(), values[a:].copy())]
+        rest = runs.rows(at, series)
+        self._pending = [rest.take(rest.offsets, np.arange(len(rest.times_ms))).compact()]  # not a view of all
         self._pending_series = series - at
-        self._pending_samples = int(total[-1] - total[at])
+        self._pending_cost = int(total[-1] - total[at])
         self._written += at
 
-    def _write_page(self, first: int, lows: I64, highs: I64, times: I64, values: F64) -> None:
-        counts = highs - lows
-        offsets = offsets_of(counts)
+    def _write_page(self, first: int, lows: I64, highs: I64, runs: Runs) -> None:
+        offsets = offsets_of(highs - lows)
         if not offsets[-1]:
             return
-        if (lows[1:] == highs[:-1]).all():
-            t, v = times[lows[0] : highs[-1]], values[lows[0] : highs[-1]]
-        else:
-            rows = [slice(a, b) for a, b in zip(lows.tolist(), highs.tolist(), strict=True)]
-            t, v = np.concatenate([times[r] for r in rows]), np.concatenate([values[r] for r in rows])
-        data = encode_page(offsets, np.ascontiguousarray(t), np.ascontiguousarray(v), self._zstd_level)
-        row = (first, len(lows), int(t.min()), int(t.max()), self._append(data), len(data), len(t))
+        adjacent = bool((lows[1:] == highs[:-1]).all())
+        page = runs.take(offsets, slice(int(lows[0]), int(highs[-1])) if adjacent else spread(lows, highs - lows))
+        times, values = page.times_ms, page.values
+        data = encode_page(
+            offsets, times, values, self._zstd_level, histograms=page.histograms, starts_ms=page.starts_ms
+        )
+        row = (first, len(lows), int(times.min()), int(times.max()), self._append(data), len(data), len(times))
         for column, n in zip(self._pages, row, strict=True):
             column.append(n)
-        self._samples += len(t)
+        self._samples += len(times)
 
     # -- index -------------------------------------------------------------------------------------------------
 
@@ -215,8 +214,21 @@ class SegmentWriter:
         return at
 
 
-def cut_in_time(times: I64, lows: I64, highs: I64) -> Iterator[tuple[I64, I64]]:
-    """Yield the rows `times[lows[i]:highs[i]]` cut at common times where the longest is much longer than a row should be."""
+def _row_costs(runs: Runs) -> I64:
+    """Return what each row adds to a page: samples and words of histograms, those of a piece where it will be cut."""
+    counts = np.diff(runs.offsets)
+    pieces = np.minimum(counts, ROW_SAMPLES)
+    if runs.histograms is None:
+        return pieces
+    costs: I64 = np.diff(runs.costs()) * pieces // np.maximum(counts, 1)
+    return costs
+
+
+def cut_in_time(times: I64, lows: I64, highs: I64, costs: I64 | None = None) -> Iterator[tuple[I64, I64]]:
+    """Yield the rows `times[lows[i]:highs[i]]` cut at common times where the longest is much longer than a row should be.
+
+    costs: running sum over samples of what they cost; rows that cost too much together are cut as well.
+    """
     todo = [(lows, highs)]
     while todo:
         lows, highs = todo.pop()
@@ -224,6 +236,8 @@ def cut_in_time(times: I64, lows: I64, highs: I64) -> Iterator[tuple[I64, I64]]:
         longest = int(np.argmax(counts))
         n = int(counts[longest])
         pieces = (n + ROW_SAMPLES // 2) // ROW_SAMPLES
+        if costs is not None:
+            pieces = max(pieces, min(n, int((costs[highs] - costs[lows]).sum()) // PAGE_COST_MAX + 1))
         if pieces < 2:
             yield lows, highs
             continue
