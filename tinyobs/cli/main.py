@@ -15,6 +15,7 @@ from .check import check
 from .plugins import plugins
 from .query import query
 from .run import run_daemon
+from .tsdb.group import tsdb
 
 OK: Final = 0
 FAILED: Final = 1
@@ -32,6 +33,7 @@ def tinyobs() -> None:
     tinyobs run                     start the daemon: http://127.0.0.1:9090, data in ./data
     tinyobs check config FILE       check a prometheus.yml
     tinyobs query instant EXPR      ask a running daemon
+    tinyobs tsdb verify             check a data directory; also back up, restore, repair, ...
     """
 
 
@@ -53,12 +55,13 @@ tinyobs.add_command(run_daemon)
 tinyobs.add_command(check)
 tinyobs.add_command(query)
 tinyobs.add_command(plugins)
+tinyobs.add_command(tsdb)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code; errors of ours are one clear message, never a traceback."""
     try:
-        tinyobs.main(args=list(arguments), prog_name="tinyobs", standalone_mode=False)
+        ended = tinyobs.main(args=list(arguments), prog_name="tinyobs", standalone_mode=False)
     except click.exceptions.Exit as e:
         return e.exit_code
     except click.ClickException as e:
@@ -71,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
     except (TinyObsError, BaseExceptionGroup) as e:
         return _fail(e)
-    return OK
+    return ended if isinstance(ended, int) else OK  # a command that ends with a code of its own
 
 
 def _fail(error: BaseException) -> int:

@@ -1,0 +1,75 @@
+"""`tinyobs tsdb compact`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+
+from ...errors import StorageError
+from ...model.durations import parse_duration
+from ...model.sizes import format_size
+from ...storage.engine import Engine
+from ...storage.restore import KEEP_ALL
+from .directories import now_ms, work_engine
+from .parameters import path_option
+from .progress import Show, progress_bar
+
+SHARE_LEFT: Final = 0.02
+"""How far the bar moves with a slice of work, of what is left of it: how much waits behind this slice nobody knows."""
+
+
+class _Duration(click.ParamType[int]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return int(parse_duration(value))
+        except ValueError as e:
+            self.fail(str(e), param, ctx)
+
+
+@click.command()
+@path_option
+@click.option(
+    "--storage.tsdb.retention.time",
+    "retention_ms",
+    type=_Duration(),
+    help="Drop what is older, and let no segment be wider than a tenth of it, as the daemon does.  [default: drop nothing]",
+)
+@click.option("--clean-tombstones", "clean", is_flag=True, help="Also regain the space of all that was deleted.")
+def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
+    """Do all background work that waits: cut, merge, downsample, rewrite.  Needs the directory for itself.
+
+    A daemon does the same by itself, a slice at a time; this is for directories that were imported or restored.
+    """
+    try:
+        options = attrs.evolve(KEEP_ALL, retention_ms=retention_ms) if retention_ms else KEEP_ALL
+    except ValueError as e:
+        raise click.BadParameter(str(e), param_hint="--storage.tsdb.retention.time") from e
+    with work_engine(path, options) as engine, progress_bar("compacting") as show:
+        before = engine.statistics()
+        if clean:
+            engine.clean_tombstones()
+        work_off(engine, show)
+        after = engine.statistics()
+    for word, figures in (("before", before), ("after", after)):
+        samples, size = figures.segment_samples, figures.segment_bytes
+        each = f", {size / samples:.3f} bytes a sample" if samples else ""
+        click.echo(f"{word}: {figures.segments} segments, {samples} samples, {format_size(size)}{each}")
+
+
+def work_off(engine: Engine, show: Show) -> None:
+    """Let an engine do its background work until none waits; raises `StorageError` when it fails."""
+    done = 0.0
+    failures = engine.statistics().maintenance_failures_total
+    while engine.maintain(now_ms()):
+        done += (1.0 - done) * SHARE_LEFT
+        show(done, f"{len(engine.segments.entries)} segments")
+    if engine.statistics().maintenance_failures_total > failures:
+        raise StorageError(f"stopped: {engine.upkeep.last_failure}; what was there before is still there")
+    show(1.0, "")

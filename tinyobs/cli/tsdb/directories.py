@@ -1,0 +1,96 @@
+"""Opening data directories for commands: to look at, to look at through an engine, to work on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from ...errors import CorruptionError, LockedError, StorageError
+from ...model.registry import SeriesRegistry
+from ...storage.disk import Disk
+from ...storage.engine import Engine
+from ...storage.layout import MANIFEST
+from ...storage.options import EngineOptions
+from ...storage.posix_disk import PosixDisk
+from ...storage.read_only_disk import ReadOnlyDisk
+from ...storage.restore import KEEP_ALL
+from ...storage.scratch_disk import ScratchDisk
+
+
+def now_ms() -> int:
+    """Return the time of the machine."""
+    return time.time_ns() // 1_000_000
+
+
+@contextmanager
+def locked_for_reading(path: Path, *, advice: str) -> Iterator[ReadOnlyDisk]:
+    """Keep a directory from being opened by others while the block reads it.
+
+    advice: what to do where a daemon has it open.  Raises `StorageError` and its kinds.
+    """
+    disk = ReadOnlyDisk(path)
+    lock(disk, advice)
+    try:
+        yield disk
+    finally:
+        disk.unlock()
+
+
+@contextmanager
+def read_engine(path: Path) -> Iterator[Engine]:
+    """Open an engine on a directory that is not written to: what it changes stays in memory."""
+    with locked_for_reading(path, advice="stop it, or make a snapshot and name that") as disk:
+        require_data(disk, path)
+        yield from _engine(ScratchDisk(_Unlocked(disk)), KEEP_ALL)
+
+
+@contextmanager
+def work_engine(path: Path, options: EngineOptions = KEEP_ALL) -> Iterator[Engine]:
+    """Open an engine to work on a directory that nobody else has open."""
+    disk = ReadOnlyDisk(path)
+    require_data(disk, path)
+    yield from _engine(PosixDisk(path), options)
+
+
+def require_data(disk: Disk, path: Path) -> None:
+    """Raise `StorageError` where there is no data directory: a mistyped path must not become an empty one."""
+    if MANIFEST not in disk.list("") and not disk.list("segments") and not disk.list("wal"):
+        raise StorageError(f"{path} is no data directory: it has no {MANIFEST}")
+
+
+def lock(disk: Disk, advice: str) -> None:
+    """Lock a directory; raises `LockedError` that says what to do."""
+    try:
+        disk.lock()
+    except LockedError as e:
+        raise LockedError(f"{e}; {advice}") from None
+
+
+def _engine(disk: Disk, options: EngineOptions) -> Iterator[Engine]:
+    try:
+        engine = Engine.open(disk, SeriesRegistry(), attrs.evolve(options), now_ms)
+    except LockedError as e:
+        raise LockedError(f"{e}; stop it, or ask it with --url where the command has that") from None
+    except CorruptionError as e:
+        raise StorageError(f"{e}; `tinyobs tsdb repair` shows what can be saved") from e
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+class _Unlocked(ReadOnlyDisk):
+    """The same directory for an engine, whose lock is held already."""
+
+    def __init__(self, disk: ReadOnlyDisk) -> None:
+        super().__init__(disk.path)
+
+    def lock(self) -> None:
+        """Do nothing."""
+
+    def unlock(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,33 @@
+"""`tinyobs tsdb`: look after a data directory, and back it up."""
+
+from __future__ import annotations
+
+import click
+
+from .analyze import analyze
+from .backup import backup
+from .compact import compact
+from .delete import delete
+from .dump import dump
+from .listing import list_segments
+from .repair import repair
+from .restore import restore
+from .snapshot import snapshot
+from .verify import verify
+
+
+@click.group()
+def tsdb() -> None:
+    """Look after a data directory: check, repair, list, dump, compact, delete, back up, restore.
+
+    Commands that only read (verify, list, analyze, dump) change nothing.  Those that write need the directory for
+    themselves: stop the daemon, or ask it with --url where a command has that.
+
+    \b
+    Exit codes: 0 done; 1 damage found, or it did not work; 2 wrong usage, and for verify: could not check;
+    3 the data directory cannot be used (in use, damaged, newer format).
+    """
+
+
+for command in (verify, repair, list_segments, analyze, dump, compact, snapshot, delete, backup, restore):
+    tsdb.add_command(command)
