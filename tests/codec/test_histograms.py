@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,17 +259,36 @@ def test_inconsistent_input_is_refused():
 
 
 def test_a_page_gives_no_handle_that_it_did_not_take():
-    """Bits of a handle that were stored as a float are read as the ordinary NaN beside histograms."""
-    offsets, times = even(1, 3)
-    table = histograms_of([stale_histogram()])
-    data = bytearray(encode_page(offsets, times, np.array([1.5, STALE_NAN, handles(0, 1)[0]]), histograms=table))
-    page = decode_page(bytes(data))
-    object.__setattr__(page, "_patches", np.full(len(page._patches), handles(7, 8).view(np.uint64)[0]))
-    _, _, values, _, _ = page.read()
-    assert len(page._patches) or page._scales[0] == 255
-    if len(page._patches):
-        assert values.view(np.uint64)[1] == NORMAL_NAN_BITS
-    assert is_handle(values).sum() == 1
+    """A float whose bits would mean a histogram is read as the ordinary NaN beside histograms."""
+    offsets, times = even(1, 40)
+    values = np.full(40, 1.5)
+    values[20], values[30] = STALE_NAN, handles(0, 1)[0]
+    page = decode_page(encode_page(offsets, times, values, histograms=histograms_of([stale_histogram()])))
+    assert len(page._patches) == 1
+    page._patches.flags.writeable = True
+    page._patches[0] = handles(7, 8).view(np.uint64)[0]
+    _, _, got, _, _ = page.read()
+    assert got.view(np.uint64)[20] == NORMAL_NAN_BITS
+    assert np.flatnonzero(is_handle(got)).tolist() == [30]
+
+
+def test_the_page_of_the_format_document():
+    """The second worked example of page.md decodes to the samples that it claims, and is what the writer writes."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "format" / "page.md"
+    block = re.findall(r"```hex\n(.*?)```", page.read_text(), re.DOTALL)[1]
+    data = bytes.fromhex("".join(line.partition(" ")[2] for line in block.splitlines()))
+    offsets, times, values, table, starts = decode_page(data).read()
+    assert offsets.tolist() == [0, 4]
+    assert times.tolist() == [1000, 16000, 31000, 46000]
+    assert starts.tolist() == [500] * 4
+    assert values[3] == 7
+    assert numbers_of(values).tolist() == [0, 1, 2, -1]
+    claimed = ((6, 2.5, (3, 2)), (9, 4.0, (4, 4)), (12, 5.5, (5, 6)))
+    assert [table.one(i) for i in range(3)] == [
+        Histogram(0, 0.0, 1, count, total, ((0, 2),), buckets, is_integer=True) for count, total, buckets in claimed
+    ]
+    again = decode_page(encode_page(offsets, times, values, histograms=table, starts_ms=starts))
+    compare(again.read(), offsets, times, values, table, starts)
 
 
 # -- damage ----------------------------------------------------------------------------------------------------

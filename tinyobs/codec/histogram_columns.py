@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..model.histogram_words import INTEGER_FLAG, bucket_indexes, shapes_of, span_lengths, sums_of_rows
 from ..model.ragged import offsets_of, spread, take_rows
 
+I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -103,18 +104,18 @@ class Columns:
     offsets: I64
     is_float: Mask
     entries: I64
-    starts: I64
-    columns: I64
+    starts: I32
+    columns: I32
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        return 16 * len(self.starts) + 8 * len(self.entries) + 9 * len(self.offsets)
+        return 8 * len(self.starts) + 8 * len(self.entries) + 9 * len(self.offsets)
 
-    def places(self, runs: I64, ranks: I64) -> I64:
+    def places(self, runs: I64, ranks: I64) -> I32:
         """Return where the data words of histograms stand: those number `ranks[i]` of the run `runs[i]`."""
         out = take_rows(self.starts, self.entries, runs)
-        out += np.repeat(ranks, np.diff(self.entries)[runs])
+        out += np.repeat(ranks.astype(np.int32), np.diff(self.entries)[runs])
         return out
 
     def of_runs(self, runs: I64) -> tuple[I64, Columns]:
@@ -124,7 +125,7 @@ class Columns:
         mine[self.columns[at]] = True
         wanted = np.flatnonzero(mine)
         offsets = offsets_of(np.diff(self.offsets)[wanted])
-        by = np.zeros(len(mine), np.int64)
+        by = np.zeros(len(mine), np.int32)
         by[wanted] = offsets[:-1] - self.offsets[:-1][wanted]
         starts = self.starts.copy()
         starts[at] += by[self.columns[at]]
@@ -145,9 +146,9 @@ def arrange(layouts: Layouts, run_layouts: I64, runs: I64, rows: I64) -> Columns
     first = np.flatnonzero(new)
     offsets = np.zeros(len(first) + 1, np.int64)
     offsets[1:] = ends[np.append(first[1:], len(keys)) - 1]
-    starts = np.empty_like(order)
+    starts = np.empty(len(order), np.int32)
     starts[order[1:]] = ends[:-1]
     starts[order[0]] = 0
-    columns = np.empty_like(order)
+    columns = np.empty(len(order), np.int32)
     columns[order] = np.cumsum(new) - 1
     return Columns(offsets, layouts.is_float[meanings[order][first]], entries, starts, columns)
