@@ -25,6 +25,7 @@ from ..model.exemplars import SeriesExemplars
 from ..model.matchers import Matcher
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .deletion import delete_samples
 from .disk import Disk
 from .engine_statistics import CardinalityReport, EngineStatistics
 from .head_view import HeadView
@@ -39,6 +40,7 @@ from .reporting import report_cardinality, report_statistics
 from .segment_reader import SegmentReader
 from .segment_set import SegmentSet
 from .series_index import SeriesIndex
+from .snapshot import take_snapshot
 from .upkeep import Upkeep
 from .wal_writer import WalWriter
 
@@ -139,6 +141,21 @@ class Engine(Storage):
         """Do one bounded slice of background work; tell whether more is waiting."""
         self._refuse_when_closed()
         return self.upkeep.step(now_ms)
+
+    def delete(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> None:
+        """Delete what is stored now; see `deletion.py` for the errors."""
+        self._refuse_when_closed()
+        delete_samples(self, matcher_sets, mint_ms, maxt_ms)
+
+    def clean_tombstones(self) -> bool:
+        """Do one slice of regaining the space of deletes; tell whether there is more.  Raises `StorageError`."""
+        self._refuse_when_closed()
+        return self.upkeep.clean(self._clock())
+
+    def snapshot(self, *, skip_head: bool = False) -> str:
+        """Make a snapshot and return its name; see `snapshot.py` for the errors."""
+        self._refuse_when_closed()
+        return take_snapshot(self, self._clock(), skip_head=skip_head)
 
     def take_sealed(self) -> Sequence[tuple[str, object]]:
         """Return (name, `SegmentInfo`) of the segments written since the last call."""

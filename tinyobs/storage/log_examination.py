@@ -102,7 +102,7 @@ def _session_of(overlay: _Overlay, sequence: int) -> int | None:
     if len(data) < fmt.FILE_HEADER.size:
         return None
     _, _, session, _ = fmt.FILE_HEADER.unpack_from(data)
-    sound = bytes(data[: fmt.FILE_HEADER.size]) == fmt.encode_file_header(sequence, session)
+    sound = bytes(data[: fmt.FILE_HEADER.size]) == fmt.encode_file_header(sequence, session, data[7])
     return int(session) if sound else None
 
 
@@ -148,6 +148,9 @@ class _Nowhere:
 
     def metadata(self, *args: Any, **more: Any) -> None:
         """Forget metadata."""
+
+    def exemplars(self, *args: Any, **more: Any) -> None:
+        """Forget exemplars."""
 
     def delete(self, *args: Any, **more: Any) -> None:
         """Forget a delete."""

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .deletes import Delete
+from .deletion import delete_from_head, note_in_manifest
 from .disk import Disk
 from .exemplars import ExemplarRing
 from .head import Head
@@ -32,6 +34,7 @@ from .layout import (
 from .manifest import Manifest, read_manifest
 from .options import EngineOptions
 from .samples import Samples
+from .series_index import SeriesIndex
 from .wal_exemplars import StoredExemplar
 from .wal_format import FILE_HEADER
 from .wal_reader import ReplayReport, replay
@@ -69,6 +72,8 @@ def recover(
         report = replay(disk, registry, manifest.wal_first, receiver, progress)
     else:
         report = ReplayReport(1)
+    for delete in receiver.deletes:
+        manifest = note_in_manifest(manifest, delete)
     progress(1.0)
     seconds = time.perf_counter() - began
     return Recovered(manifest, receiver.head, receiver.known, receiver.ring, report, seconds, removed)
@@ -116,6 +121,7 @@ class _Receiver:
     ring: ExemplarRing
     head: Head = Factory(Head)
     known: dict[str, MetricMetadata] = Factory(dict)
+    deletes: list[Delete] = Factory(list)
 
     def samples(self, refs: NDArray[np.uint32], samples: Samples, unique: bool) -> None:
         self.head.ensure(len(self.registry))
@@ -127,6 +133,9 @@ class _Receiver:
         self.head.ensure(len(self.registry))
         self.head.note_newest(refs, times_ms, values)
 
+    def delete(self, delete: Delete) -> None:
+        delete_from_head(self.head, SeriesIndex(self.registry), delete)
+        self.deletes.append(delete)
 
     def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
         self.known.update(metadata)

@@ -23,6 +23,7 @@ from ..errors import CorruptionError, FormatVersionError, WireError
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry, encode_block, read_varint
 from . import wal_format as fmt
+from .deletes import Delete, decode_delete
 from .disk import Disk
 from .layout import WAL_FOLDER, wal_name, wal_sequence
 from .samples import Samples, concatenate_samples
@@ -45,6 +46,9 @@ class Receiver(Protocol):
 
     def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:
         """Take metadata of families."""
+
+    def delete(self, delete: Delete) -> None:
+        """Take a delete: of the samples before it, and of segments."""
 
     def exemplars(self, exemplars: Sequence[StoredExemplar]) -> None:
         """Take exemplars."""
@@ -179,6 +183,9 @@ class _Session:
                 self.flush()
                 record = fmt.decode_newest(frame.payload)
                 self._receiver.newest(self._refs(record.numbers), record.times_ms, record.values)
+            case fmt.RecordType.TOMBSTONE:
+                self.flush()
+                self._receiver.delete(decode_delete(frame.payload))
             case fmt.RecordType.END:
                 pass  # says only, by its `synced`, that all before it is durable
             case _:
