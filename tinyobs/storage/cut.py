@@ -17,7 +17,6 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from ..model.columns import SeriesColumns
 from ..model.registry import SeriesRegistry
 from .assemble import assemble
 from .disk import Disk
@@ -67,8 +66,8 @@ class Cut:
         low = self._blocks[-1] * self._width_ms
         high = low + self._width_ms - 1
         chunks = tuple(c for c in self.chunks if c.max_ms >= low and c.min_ms <= high)
-        samples = sum(c.sample_count for c in chunks)
-        groups = max(1, -(-samples // self.slice_samples_max))
+        cost = sum(c.cost for c in chunks)
+        groups = max(1, -(-cost // self.slice_samples_max))
         group = self.order[self._at : self._at + -(-len(self.order) // groups)]
         self._at += len(group)
         self._write(chunks, group, low, high)
@@ -97,7 +96,7 @@ class Cut:
         labels = [self.registry.labels(r) for r in refs[filled].tolist()]
         offsets = np.append(runs.offsets[:-1][filled], runs.offsets[-1])
         self.samples_written += len(runs.times_ms)
-        self._writer.add(SeriesColumns(labels, offsets, runs.times_ms, runs.values))
+        self._writer.add(runs.with_offsets(offsets).columns(labels))
 
     def _finish_block(self) -> None:
         if self._writer is not None:
