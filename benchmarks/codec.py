@@ -3,6 +3,7 @@
     python benchmarks/codec.py pages [--rows 64] [--samples 960] [--level 1]    encode, parse, read; bytes per sample
     python benchmarks/codec.py segment [--level 1]                              a whole segment: write, open, queries
     python benchmarks/codec.py index [--series 1000000]                         build and match; memory
+    python benchmarks/codec.py histograms [--rows 64] [--samples 960] [--level 1]   native histograms: bytes, words per s
     python benchmarks/codec.py real [--level 9]                                 the recorded scrapes, all in one segment
 
 Rates are per second of CPU of one core.  Data: the workload of the shared benchmarks (folder in TINYOBS_SHARED, else
@@ -22,10 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from tinyobs.codec.pages import decode_page, encode_page
-from tinyobs.model.ragged import offsets_of
 from tinyobs.model.columns import SeriesColumns
+from tinyobs.model.histograms import Histogram, handles, histograms_of
 from tinyobs.model.labels import from_mapping
 from tinyobs.model.matchers import Matcher, MatchType, equal, name_is
+from tinyobs.model.ragged import offsets_of
 from tinyobs.model.registry import SeriesRegistry
 from tinyobs.storage.index import LabelIndex
 from tinyobs.storage.page_cache import PageCache
@@ -75,6 +77,56 @@ def pages(args):
         assert (got.view(np.uint64) == flat.view(np.uint64)).all()
         size += len(data)
     print(f"{size / values.size:.4f} bytes/sample", *(f"{k} {values.size / s / 1e6:.1f} M/s" for k, s in spent.items()))
+
+
+def latencies(rows, samples, is_integer):
+    """Return native histograms of request durations: schema 3, log-normal, Poisson arrivals, buckets as they get used."""
+    rng = np.random.default_rng(7)
+    number = int if is_integer else float
+    out = []
+    for _ in range(rows):
+        middle, width = rng.uniform(-40, -8), rng.uniform(4, 8)
+        buckets = np.arange(int(middle - 4 * width), int(middle + 4 * width))
+        weights = np.exp(-(((buckets - middle) / width) ** 2) / 2)
+        rates = 150 * rng.lognormal() * weights / weights.sum()
+        arrivals = rng.poisson(rates, (samples, len(buckets)))
+        ends = 2.0 ** (buckets / 8)
+        sums = np.cumsum((arrivals * ends * rng.uniform(0.95, 1, (samples, 1))).sum(axis=1))
+        for counts, total in zip(np.cumsum(arrivals, axis=0), sums.tolist(), strict=True):
+            used = np.flatnonzero(counts)
+            used = used if len(used) else np.zeros(1, np.int64)
+            first, last = int(used[0]), int(used[-1]) + 1
+            spans = ((int(buckets[first]), last - first),)
+            inside = tuple(map(number, counts[first:last].tolist()))
+            count, zero = number(sum(inside)), number(0)
+            out.append(Histogram(3, 2.0**-128, zero, count, total, spans, inside, is_integer=is_integer))
+    return histograms_of(out)
+
+
+def histograms(args):
+    for is_integer in (True, False):
+        table = latencies(args.rows, args.samples, is_integer)
+        offsets = np.arange(args.rows + 1) * args.samples
+        times = np.tile(np.arange(args.samples) * 15_000 + START_MS, args.rows)
+        values = handles(0, len(table))
+        starts = np.repeat(START_MS - np.arange(args.rows) * 77_777, args.samples)
+        plain = encode_page(offsets, times, values, args.level, histograms=table)
+        data, encoding = clock(
+            lambda: encode_page(offsets, times, values, args.level, histograms=table, starts_ms=starts)  # noqa: B023
+        )
+        page, parsing = clock(lambda: decode_page(data))  # noqa: B023
+        (_, _, _, got, got_starts), reading = clock(page.read)
+        assert (got.words == table.words).all()
+        assert (got_starts == starts).all()
+        _, one = clock(lambda: page.read(np.array([args.rows // 2])))  # noqa: B023
+        buckets, words = len(table.buckets().counts), len(table.words)
+        print(
+            f"{'integer' if is_integer else 'float'} counts, {buckets / len(table):.0f} buckets:",
+            f"{len(data) / len(table):.1f} bytes/histogram of {8 * words / len(table):.0f},",
+            f"{len(data) / buckets:.3f} bytes/bucket; start times {(len(data) - len(plain)) / args.rows:.1f} bytes/row;",
+            f"encode {words / encoding / 1e6:.1f} M words/s, parse {words / parsing / 1e6:.0f}, read",
+            f"{words / reading / 1e6:.1f}; one row {one * 1e3:.2f} ms; parsed {page.nbytes / words:.2f} bytes/word",
+        )
 
 
 def write(disk, blocks, level):
@@ -190,16 +242,19 @@ def real(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["pages", "segment", "index", "real"])
+    parser.add_argument("what", choices=["pages", "histograms", "segment", "index", "real"])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--samples", type=int, default=960)
     parser.add_argument("--series", type=int, default=1_000_000)
     parser.add_argument("--level", type=int, default=1)
     args = parser.parse_args()
+    if args.what == "histograms":
+        return histograms(args)
     if not (SHARED / "bench" / "workload.py").exists():
         sys.exit(f"no workload in {SHARED}: set TINYOBS_SHARED")
     sys.path.insert(0, str(SHARED / "bench"))
     {"pages": pages, "segment": segment, "index": index, "real": real}[args.what](args)
+    return None
 
 
 if __name__ == "__main__":
