@@ -7,9 +7,11 @@ from typing import Any, Final
 import structlog
 
 from ..abc import Services, Storage
+from ..config.settings import TIERS
 from ..hookspecs import hookimpl
+from ..promql.parser import parse_selector
 from ..storage.engine import open_directory
-from ..storage.options import EngineOptions, SyncMode
+from ..storage.options import EngineOptions, SelectorRetention, SyncMode
 
 SCHEME: Final = "file:"
 
@@ -38,6 +40,11 @@ def engine_options(services: Services) -> EngineOptions:
     return EngineOptions(
         retention_ms=retention_ms,
         retention_bytes=retention_bytes,
+        retention_percent=services.config.storage.tsdb.retention.percentage,
+        tiers=tuple((TIERS[name], kept_ms) for name, kept_ms in own.tiers),
+        retention_by_selector=tuple(
+            SelectorRetention(parse_selector(r.match), r.retention_ms) for r in own.retention_by_selector
+        ),
         out_of_order_window_ms=services.config.out_of_order_window_ms,
         future_ms=own.future_ms,
         last_write_wins=own.last_write_wins,

@@ -46,7 +46,6 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
         ".otlp": config.otlp != OtlpConfig(),
         ".tracing": config.tracing is not None,
         ".storage.exemplars": config.storage.exemplars != ExemplarsConfig(),
-        ".storage.tsdb.retention.percentage": bool(config.storage.tsdb.retention.percentage),
         ".global.query_log_file": bool(config.global_config.query_log_file),
         ".global.external_labels": bool(config.global_config.external_labels),
         ".global.rule_query_offset": bool(config.global_config.rule_query_offset_ms),

@@ -6,14 +6,17 @@ section stands beside these, under the plugin's own name.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, ClassVar, Final
 
 from attrs import frozen
 
+from ..errors import QueryParseError
 from ..model.durations import DurationMs
 from ..model.sizes import SizeBytes
-from .fields import group, setting
+from ..promql.parser import parse_selector
+from .fields import Fault, group, setting
 
 _SECOND: Final = 1000
 _HOUR: Final = 3600 * _SECOND
@@ -39,6 +42,30 @@ class SyncMode(StrEnum):
     NEVER = "never"
 
 
+TIERS: Final = {"5m": 300 * _SECOND, "1h": _HOUR}
+"""The downsampled tiers that there can be -> distance of their samples, in ms."""
+
+
+@frozen(kw_only=True)
+class SelectorRetentionSettings:
+    """How long samples of some series are kept."""
+
+    match: str = setting()
+    """A series selector."""
+    retention_ms: DurationMs = setting("retention", low=_HOUR, high=1000 * _YEAR)
+    """Age at which their samples may go."""
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with the selector."""
+        try:
+            matchers = parse_selector(self.match)
+        except QueryParseError as e:
+            yield Fault(f"{self.match!r} is not a series selector: {e}", "match")
+            return
+        if all(m.matches_empty() for m in matchers):
+            yield Fault("the selector must contain at least one matcher that does not match the empty string", "match")
+
+
 @frozen(kw_only=True)
 class StorageSettings:
     """The local storage, beside `storage.tsdb` which holds the retention."""
@@ -61,6 +88,18 @@ class StorageSettings:
     """Compressed samples held in memory before they are cut into segments early; default 256MiB."""
     page_cache_size_bytes: SizeBytes = _size(64 * _MIB, name="page_cache_size")
     """Decoded pages kept for queries; default 64MiB."""
+    tiers: tuple[tuple[str, DurationMs], ...] = setting(default=())
+    """Downsampled tiers, `5m` and `1h`, and the age at which their samples may go; default none."""
+    retention_by_selector: tuple[SelectorRetentionSettings, ...] = setting(default=())
+    """Shorter ages for some series (`match`, `retention`); of several that fit the shortest holds."""
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with tiers."""
+        for tier, retention_ms in self.tiers:
+            if tier not in TIERS:
+                yield Fault(f"there is no tier {tier!r}, only {' and '.join(TIERS)}", "tiers")
+            elif not _HOUR <= retention_ms <= 1000 * _YEAR:
+                yield Fault(f"the retention of tier {tier} must be between 1h and 1000y", "tiers")
 
 
 @frozen(kw_only=True)

@@ -96,9 +96,4 @@ class EngineOptions:
         return dict(self.tiers).get(tier_ms, self.retention_ms)
 
 
-    def retention_of(self, tier_ms: int) -> int:
-        """Return the age in ms at which samples of a tier (0: raw) may go; that of raw for a tier no longer made."""
-        return dict(self.tiers).get(tier_ms, self.retention_ms)
-
-
 DEFAULT_OPTIONS: Final = EngineOptions()
