@@ -20,7 +20,7 @@ Part = tuple[NDArray[np.int64], Runs]
 
 def assemble(parts: Sequence[Part], series_count: int, mint_ms: int, maxt_ms: int) -> Runs:
     """Return one run for each of the series 0 .. series_count-1: ascending, unique times within the range."""
-    return _put_right(_clip(gather(parts, series_count), mint_ms, maxt_ms))
+    return _put_right(clip(gather(parts, series_count), mint_ms, maxt_ms))
 
 
 def gather(parts: Sequence[Part], series_count: int) -> Runs:
@@ -42,7 +42,7 @@ def _concatenate(parts: Sequence[Part]) -> Part:
     return np.concatenate([series for series, _ in parts]), concatenate_runs([runs for _, runs in parts])
 
 
-def _clip(runs: Runs, mint_ms: int, maxt_ms: int) -> Runs:
+def clip(runs: Runs, mint_ms: int, maxt_ms: int) -> Runs:
     """Drop samples outside of the range."""
     keep = (runs.times_ms >= mint_ms) & (runs.times_ms <= maxt_ms)
     return runs if keep.all() else _keep(runs, keep)

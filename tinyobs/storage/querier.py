@@ -9,81 +9,22 @@ other way round.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
-import numpy as np
-from attrs import define
-from numpy.typing import NDArray
-
-from ..abc import Querier, SelectHints, Selection
+from ..abc import Querier, SelectHints
 from ..errors import CorruptionError, StorageError
-from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from ..model.matchers import Matcher
 from ..model.registry import SeriesRegistry
-from .assemble import Part, assemble
+from ..model.rollup import OTHERWISE, READS
 from .chunk_memory import Reading
-from .head_view import HeadHits, HeadView, KeptRuns
+from .head_view import HeadView
 from .page_cache import PageCache
-from .runs import runs_of
 from .segment_reader import SegmentReader
+from .selection import EngineSelection, Source, clipped, head_source, segment_source
 from .series_index import SeriesIndex
-from .series_sets import ENTRY_BYTES, LABELS_BYTES, HeadSeries, NamedSeries, SegmentSeries, SeriesSet, is_kept
-
-SEGMENT_SAMPLES_MAX: Final = 1 << 17
-"""Samples of a selection in a segment up to which they stay decoded: two megabytes."""
-STRETCH_MS: Final = 3_600_000
-"""Samples of segments are kept decoded by whole hours, so that a query which moves on finds them again."""
-
-
-@define(eq=False)
-class _Source:
-    """Series found in one place, and how to read some of them."""
-
-    series: NamedSeries
-    read: Callable[[int, int], list[Part]]
-    """(first, last) -> runs of these series, numbered from 0."""
-    places: NDArray[np.int64] | None = None
-    """Place of each series in the selection; None where they are the same."""
-
-
-@define(eq=False)
-class _Union:
-    """The series of several sources.  places: for each source, the place of each of its series; None if the same."""
-
-    labels: Sequence[Labels]
-    places: list[NDArray[np.int64] | None]
-
-
-class EngineSelection(Selection):
-    """Series found in several places, merged by label set."""
-
-    def __init__(self, sources: list[_Source], mint_ms: int, maxt_ms: int, cache: PageCache) -> None:
-        self._sources, self._mint_ms, self._maxt_ms = sources, mint_ms, maxt_ms
-        if len(sources) < 2:
-            self.labels = sources[0].series.labels if sources else ()
-            return
-        series = tuple([s.series for s in sources])
-        if is_kept(sum([len(s.labels) for s in series]), cache):
-            union: _Union = cache.get((series[0], "union", series), lambda: _united(series))
-        else:
-            union = _united(series)[0]
-        self.labels = union.labels
-        for source, places in zip(sources, union.places, strict=True):
-            source.places = places
-
-    def read(self, first: int, last: int) -> SeriesColumns:
-        """Return the samples of series `first` .. `last - 1` in the selection's time range."""
-        parts: list[Part] = []
-        for s in self._sources:
-            if s.places is None:
-                parts += s.read(first, last)
-                continue
-            a, b = (int(i) for i in np.searchsorted(s.places, (first, last)))
-            if b > a:
-                parts += [(s.places[a + numbers] - first, runs) for numbers, runs in s.read(a, b)]
-        runs = assemble(parts, last - first, self._mint_ms, self._maxt_ms)
-        return runs.compact().columns(self.labels[first:last])
+from .series_sets import HeadSeries, SegmentSeries, SeriesSet
+from .tier_selection import outliving, tier_sources
+from .tiers import Choice, TierView, choose
 
 
 class EngineQuerier(Querier):
@@ -98,12 +39,14 @@ class EngineQuerier(Querier):
         mint_ms: int,
         maxt_ms: int,
         on_damage: Callable[[], None] = lambda: None,
+        tiers: TierView | None = None,
     ) -> None:
         self.mint_ms, self.maxt_ms = mint_ms, maxt_ms
         self._on_damage = on_damage
         self._cache = PageCache(0) if view.cache is None else view.cache
         self._series = HeadSeries(registry, index, self._cache)
         self._view: HeadView | None = view
+        self._tiers = tiers
         self._readers = tuple([r for r in readers if r.info.maxt_ms >= mint_ms and r.info.mint_ms <= maxt_ms])
 
     def select(
@@ -116,26 +59,59 @@ class EngineQuerier(Querier):
     ) -> EngineSelection:
         """Return the series for which every matcher holds."""
         mint_ms, maxt_ms = max(mint_ms, self.mint_ms), min(maxt_ms, self.maxt_ms)
-        view = self._open_view()
+        self._open_view()
         reading = Reading(self._cache, check)
+        if self._tiers is not None and hints is not None:
+            choice = choose(self._tiers, hints, mint_ms, maxt_ms)
+            if choice.resolution_ms:
+                return self._select_of_tiers(self._tiers, choice, hints, matchers, (mint_ms, maxt_ms), reading)
+        return EngineSelection(self._raw_sources(matchers, mint_ms, maxt_ms, reading), mint_ms, maxt_ms, self._cache)
+
+    def _raw_sources(self, matchers: Sequence[Matcher], mint_ms: int, maxt_ms: int, reading: Reading) -> list[Source]:
+        view = self._open_view()
         sources = []
         for reader in self._readers:
             if reader.info.maxt_ms >= mint_ms and reader.info.mint_ms <= maxt_ms:
                 reading.poll()
                 series = SegmentSeries(reader, self._cache).named(matchers)
                 if len(series.numbers):
-                    sources.append(_segment_source(reader, series, mint_ms, maxt_ms, reading))
+                    sources.append(segment_source(reader, series, mint_ms, maxt_ms, reading))
         if view.covers(mint_ms, maxt_ms):
             reading.poll()
             seen = self._seen(view, matchers, mint_ms)
             if len(seen.numbers):
-                sources.append(_head_source(view, self._series.named(seen), mint_ms, maxt_ms, reading))
-        return EngineSelection(sources, mint_ms, maxt_ms, self._cache)
+                sources.append(head_source(view, self._series.named(seen), mint_ms, maxt_ms, reading))
+        return sources
+
+    def _select_of_tiers(
+        self,
+        tiers: TierView,
+        choice: Choice,
+        hints: SelectHints,
+        matchers: Sequence[Matcher],
+        span: tuple[int, int],
+        reading: Reading,
+    ) -> EngineSelection:
+        reads = READS.get(hints.function, OTHERWISE)
+        sources: list[Source] = []
+        used = 0
+        for s in choice.stretches:
+            if s.width:
+                found = tier_sources(tiers, s, reads, matchers, reading)
+                used = max(used, s.width if found else 0)
+            else:
+                low, high = s.after_ms + 1, s.until_ms
+                found = [clipped(x, low, high) for x in self._raw_sources(matchers, low, high, reading)]
+            sources += found
+        begin = min(span[0], choice.stretches[0].after_ms + 1)
+        selection = EngineSelection(sources, begin, span[1], PageCache(0), weighted=reads.weighted and used > 0)
+        selection.resolution_ms, selection.rounding = used, choice.rounding if used else None
+        return selection
 
     def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
         """Return the sorted names of labels on series that fulfil the matchers."""
         view = self._open_view()
-        parts = [SegmentSeries(r, self._cache).label_names(matchers) for r in self._readers]
+        parts = [SegmentSeries(r, self._cache).label_names(matchers) for r in self._named()]
         if view.covers(self.mint_ms, self.maxt_ms):
             parts.append(list(self._series.pairs(self._seen(view, matchers, self.mint_ms))))
         return _sorted_union(parts)
@@ -143,10 +119,24 @@ class EngineQuerier(Querier):
     def label_values(self, name: str, matchers: Sequence[Matcher] = ()) -> list[str]:
         """Return the sorted values of one label on series that fulfil the matchers."""
         view = self._open_view()
-        parts = [SegmentSeries(r, self._cache).label_values(name, matchers) for r in self._readers]
+        parts = [SegmentSeries(r, self._cache).label_values(name, matchers) for r in self._named()]
         if view.covers(self.mint_ms, self.maxt_ms):
             parts.append(self._series.pairs(self._seen(view, matchers, self.mint_ms)).get(name, []))
         return _sorted_union(parts)
+
+    def series(self, matchers: Sequence[Matcher]) -> Sequence[Labels]:
+        """Return the label sets that fulfil the matchers and have data near the querier's range, sorted."""
+        found = self.select(matchers, self.mint_ms, self.maxt_ms).labels
+        if self._tiers is None:
+            return found
+        more = [SegmentSeries(r, self._cache).named(matchers).labels for r in self._named()[len(self._readers) :]]
+        return sorted(set(found).union(*more))
+
+    def _named(self) -> tuple[SegmentReader, ...]:
+        """Return the segments whose series belong to the range: of tiers those that outlived their raw samples."""
+        if self._tiers is None:
+            return self._readers
+        return (*self._readers, *outliving(self._tiers, self.mint_ms, self.maxt_ms))
 
     def close(self) -> None:
         """Release the view; idempotent."""
@@ -167,54 +157,6 @@ class EngineQuerier(Querier):
         """Return the series of the head that fulfil the matchers and may have samples from `mint_ms` on."""
         series = self._series.matched(matchers)
         return self._series.chosen(series, view.seen_since(series.numbers, mint_ms))
-
-
-def _head_source(view: HeadView, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> _Source:
-    found: list[HeadHits] = []
-
-    def read(first: int, last: int) -> list[Part]:
-        if not found:  # whoever asks for labels only never gets here
-            found.append(view.remembered(series, mint_ms, maxt_ms, reading))
-        return found[0].read(first, last)
-
-    return _Source(series, read)
-
-
-def _segment_source(
-    reader: SegmentReader, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading
-) -> _Source:
-    low = max(mint_ms // STRETCH_MS * STRETCH_MS, reader.info.mint_ms)
-    high = min((maxt_ms // STRETCH_MS + 1) * STRETCH_MS, reader.info.maxt_ms)
-    density = reader.info.sample_count / (reader.info.series_count * (reader.info.maxt_ms - reader.info.mint_ms + 1))
-    small = density * len(series.numbers) * (high - low + 1) <= SEGMENT_SAMPLES_MAX
-    small = small and is_kept(len(series.numbers), reading.cache)
-
-    def whole() -> tuple[KeptRuns, int]:
-        runs = runs_of(reader.read(series.numbers, low, high, series.labels, reading.check))
-        return KeptRuns(runs), runs.nbytes + ENTRY_BYTES
-
-    def read(first: int, last: int) -> list[Part]:
-        if small:
-            kept: KeptRuns = reading.cache.get((reader.owner, "samples", series, low, high), whole)
-            part = kept.read(first, last)
-            return [] if part is None else [part]
-        columns = reader.read(series.numbers[first:last], mint_ms, maxt_ms, series.labels[first:last], reading.check)
-        return [(np.arange(last - first), runs_of(columns))]
-
-    return _Source(series, read)
-
-
-def _united(series: Sequence[NamedSeries]) -> tuple[_Union, int]:
-    """Return the union of series by their label sets, and its bytes."""
-    labels = series[0].labels
-    if all(s.labels == labels for s in series[1:]):
-        return _Union(labels, [None] * len(series)), ENTRY_BYTES
-    labels = sorted(set().union(*(s.labels for s in series)))
-    place = {x: i for i, x in enumerate(labels)}
-    places: list[NDArray[np.int64] | None] = [
-        np.fromiter((place[x] for x in s.labels), np.int64, len(s.labels)) for s in series
-    ]
-    return _Union(labels, places), LABELS_BYTES * len(labels) * len(series) + ENTRY_BYTES
 
 
 def _sorted_union(parts: Sequence[Sequence[str]]) -> list[str]:

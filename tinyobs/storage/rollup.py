@@ -199,13 +199,13 @@ def weights_of(edges: Runs, counts: Runs, width_ms: int) -> F64:
     real = np.flatnonzero(~stale)
     buckets = buckets_of(_kept(edges, ~stale), width_ms)
     rows = np.repeat(np.arange(len(edges.offsets) - 1), np.diff(buckets.offsets))
-    at = _positions(counts, rows, buckets.ends_ms)
+    at = positions_of(counts, rows, buckets.ends_ms)
     known = at >= 0
     weights[real[buckets.lasts[known]]] += counts.values[at[known]] - buckets.counts[known]
     return weights
 
 
-def _positions(runs: Runs, rows: I64, times_ms: I64) -> I64:
+def positions_of(runs: Runs, rows: I64, times_ms: I64) -> I64:
     """Return where samples with these rows and times stand, -1 for those that are not there; both ascend."""
     if not len(rows) or not len(runs.times_ms):
         return np.full(len(rows), -1, np.int64)
