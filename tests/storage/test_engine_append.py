@@ -9,6 +9,7 @@ from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, batch, cont
 
 from tinyobs.errors import LimitExceeded, StorageError
 from tinyobs.model.batch import Batch, Refused
+from tinyobs.model.cardinality import CardinalityQuery
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.storage import intake
 from tinyobs.storage.options import DAY_MS, EngineOptions, SyncMode
@@ -239,8 +240,7 @@ def test_label_queries_cover_head_and_segments():
         assert q.label_names() == ["__name__", "x", "y"]
         assert q.label_values("x") == ["1", "2"]
         assert q.label_values("__name__") == ["a", "b"]
-    report = engine.cardinality()
-    assert report.series_by_metric[0] == ("a", 2)
+    assert engine.cardinality(CardinalityQuery()).series_by_metric[0] == ("a", 2)
 
 
 def test_metadata_is_bounded(monkeypatch):

@@ -116,16 +116,6 @@ def test_unused_pairs_are_left_out():
     assert built.pair_count == 1
 
 
-def test_cardinality_lists_the_largest():
-    """The figures of /api/v1/status/tsdb: series per metric, values per label, bytes per label, series per pair."""
-    series = [from_mapping({"__name__": "m" if i else "n", "i": str(i), "job": "j"}) for i in range(12)]
-    found = build(series).cardinality(2)
-    assert found.series_by_metric == [("m", 11), ("n", 1)]
-    assert found.values_by_label == [("i", 12), ("__name__", 2)]
-    assert found.bytes_by_label == [("i", 14), ("__name__", 12)]
-    assert found.series_by_pair == [("job=j", 12), ("__name__=m", 11)]
-
-
 @pytest.mark.parametrize("literal", ["host-1|host-2", "host-1.*", "host-12"])
 def test_shortcuts_of_expressions_agree_with_the_expression(literal):
     """Literals and prefixes are looked up; the result is that of the expression."""

@@ -128,17 +128,6 @@ async def test_runtime_information(make_client: Any) -> None:
     }
 
 
-async def test_storage_status_and_its_limit(make_client: Any) -> None:
-    """The lists are as long as asked for; a limit is a positive number."""
-    client = make_client()
-    found = await data(client, "/status/tsdb?limit=1")
-    assert found["headStats"] == {"numSeries": 3, "numLabelPairs": 8, "chunkCount": 3, "minTime": 1, "maxTime": 2}
-    assert found["seriesCountByMetricName"] == [{"name": "up", "value": 2}]
-    for bad in ("0", "x", "-1"):
-        answer = await client.get(f"/api/v1/status/tsdb?limit={bad}")
-        assert (answer.status_code, answer.json()["error"]) == (400, "limit must be a positive number")
-
-
 async def test_replay_progress_is_shown_before_the_agent_is_ready(make_client: Any) -> None:
     """`/status/walreplay` answers while everything else is still 503."""
     client = make_client(readiness=lambda: Readiness(False, "replaying", 0, 9, 4))

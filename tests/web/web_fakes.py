@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyobs.abc import Querier, SelectHints, Selection
 from tinyobs.errors import QueryParseError
+from tinyobs.model.cardinality import Cardinality, ranking
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.families import counter
 from tinyobs.model.labels import Labels, from_mapping, get
@@ -30,7 +31,6 @@ from tinyobs.web.services import (
     RuntimeInfo,
     TargetsView,
     TargetView,
-    TsdbStatus,
 )
 from tinyobs.web.status_page import page_routes
 
@@ -199,7 +199,14 @@ def make_services(**changes: Any) -> ApiServices:
         "flags": {"web.listen-address": "127.0.0.1:9090", "config.file": "x.yml"},
         "build": BuildInfo("3.14.0", "abc", go_version="Python 3.11"),
         "runtime": lambda: RuntimeInfo(NOW_MS, "/", "h", True, NOW_MS, "15d"),
-        "tsdb_status": lambda limit: TsdbStatus(3, 8, 3, 1, 2, [("up", 2), ("http_total", 1)]),
+        "cardinality": lambda query: Cardinality(
+            series_count=3,
+            label_pair_count=8,
+            chunk_count=3,
+            min_time_ms=1,
+            max_time_ms=2,
+            series_by_metric=ranking({"up": 2, "http_total": 1}, query.top),
+        ),
         "gather": lambda: [counter("requests_total", "Requests.", 1)],
         "expose": lambda families, accept: (b"requests_total 1\n", "text/plain; version=0.0.4; charset=utf-8"),
         "readiness": lambda: Readiness(True),

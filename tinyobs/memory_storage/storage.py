@@ -176,7 +176,7 @@ class MemoryStorage(Storage):
     def cardinality(self, query: CardinalityQuery) -> Cardinality:
         """Return what takes the room.  Any thread."""
         blocks = self._blocks
-        refs = np.intersect1d(self._labels.match(query.matchers), self._live())
+        refs = np.intersect1d(self._labels.match_any(query.matcher_sets or [()]), self._live())
         return count_series(self.registry, refs, blocks, query)
 
     def statistics(self) -> MemoryStatistics:

@@ -16,12 +16,12 @@ Ranking: TypeAlias = tuple[tuple[str, int], ...]
 class CardinalityQuery:
     """What to tell.
 
-    top: entries of each list.  matchers: count only the series that fulfil them.  focus: a label whose values are
+    top: entries of each list.  matcher_sets: count only the series that fulfil any of them; none for all.  focus: a label whose values are
     counted, "" for none.
     """
 
     top: int = 10
-    matchers: tuple[Matcher, ...] = ()
+    matcher_sets: tuple[tuple[Matcher, ...], ...] = ()
     focus: str = ""
 
 

@@ -17,7 +17,7 @@ from ..model.families import MetricFamily
 from ..model.sizes import format_size
 from ..promql.parser import parse
 from ..promql.printer import pretty
-from ..web.services import ApiServices, BuildInfo, RuntimeInfo, TargetsView, TsdbStatus
+from ..web.services import ApiServices, BuildInfo, RuntimeInfo, TargetsView
 
 if TYPE_CHECKING:
     from ..config.schema import Config
@@ -42,7 +42,7 @@ def api_services(agent: Agent) -> ApiServices:
         flags=settings.flags,
         build=BuildInfo(version=PROMETHEUS_VERSION, revision=f"tinyobs-{__version__}", go_version=_python()),
         runtime=lambda: _runtime(agent),
-        tsdb_status=lambda limit: _tsdb(agent, limit),
+        cardinality=lambda query: agent.open_storage().cardinality(query),
         gather=agent.gather,
         expose=_expose,
         readiness=agent.readiness,
@@ -104,20 +104,3 @@ def _retention(agent: Agent) -> str:
     time_ms, size_bytes = agent.retention()
     return format_duration(time_ms) + (f" or {format_size(size_bytes)}" if size_bytes else "")
 
-
-def _tsdb(agent: Agent, limit: int) -> TsdbStatus:
-    report: Any = getattr(agent.open_storage(), "cardinality", None)
-    if report is None:
-        return TsdbStatus()
-    found = report(limit)
-    return TsdbStatus(
-        found.series_count,
-        found.label_pair_count,
-        found.chunk_count,
-        found.min_time_ms,
-        found.max_time_ms,
-        found.series_by_metric,
-        found.values_by_label,
-        found.bytes_by_label,
-        found.series_by_pair,
-    )

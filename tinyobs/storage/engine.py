@@ -21,13 +21,17 @@ import numpy as np
 from ..abc import Storage
 from ..errors import DiskFullError, StorageError
 from ..model.batch import AppendResult, Batch
+from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.exemplars import SeriesExemplars
 from ..model.matchers import Matcher
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .cardinality import report_cardinality
+from .census import Census
+from .churn import ChurnLog
 from .deletion import delete_samples
 from .disk import Disk
-from .engine_statistics import CardinalityReport, EngineStatistics
+from .engine_statistics import EngineStatistics
 from .head_view import HeadView
 from .ingest_counts import IngestCounts
 from .intake import Intake
@@ -36,7 +40,7 @@ from .options import DEFAULT_OPTIONS, EngineOptions
 from .posix_disk import PosixDisk
 from .querier import EngineQuerier
 from .recovery import recover
-from .reporting import report_cardinality, report_statistics
+from .reporting import report_statistics
 from .segment_reader import SegmentReader
 from .segment_set import SegmentSet
 from .series_index import SeriesIndex
@@ -79,6 +83,7 @@ class Engine(Storage):
             self.segments.begin_log(self.wal.sequence)
         self.counts = IngestCounts()
         self.upkeep = Upkeep(self)
+        self.census, self.churn = Census(registry), ChurnLog(registry)
         self._closed = False
 
     @classmethod
@@ -140,6 +145,7 @@ class Engine(Storage):
     def maintain(self, now_ms: int) -> bool:
         """Do one bounded slice of background work; tell whether more is waiting."""
         self._refuse_when_closed()
+        self.churn.note(now_ms, lambda: self.head.newest_ms)
         return self.upkeep.step(now_ms)
 
     def delete(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> None:
@@ -216,9 +222,9 @@ class Engine(Storage):
         with self._lock:
             return report_statistics(self, free)
 
-    def cardinality(self, top: int = 10) -> CardinalityReport:
-        """Return what /api/v1/status/tsdb shows; `top` entries a list.  Any thread; slow with many series."""
-        return report_cardinality(self, top)
+    def cardinality(self, query: CardinalityQuery) -> Cardinality:
+        """Return what takes the room.  Any thread; the lock is not held."""
+        return report_cardinality(self, query)
 
     # -- for upkeep --------------------------------------------------------------------------------------------
 

@@ -123,18 +123,3 @@ class EngineStatistics:
     """Newest time stored, in ms; 0 when nothing is."""
     free_bytes: int
     """Free space of the file system, in bytes."""
-
-
-@frozen
-class CardinalityReport:
-    """What /api/v1/status/tsdb shows.  Lists are (name, figure), largest first."""
-
-    series_count: int
-    label_pair_count: int
-    chunk_count: int
-    min_time_ms: int
-    max_time_ms: int
-    series_by_metric: list[tuple[str, int]]
-    values_by_label: list[tuple[str, int]]
-    bytes_by_label: list[tuple[str, int]]
-    series_by_pair: list[tuple[str, int]]

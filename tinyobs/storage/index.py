@@ -11,26 +11,12 @@ from itertools import accumulate, groupby
 from typing import Final
 
 import numpy as np
-from attrs import frozen
 from numpy.typing import NDArray
 
-from ..model.labels import NAME
 from .matching import U32, PostingsIndex
 
 CHUNK_POSTINGS: Final = 1 << 18
 """Postings sorted at a time while building: bounds the temporary memory."""
-
-
-@frozen
-class Cardinality:
-    """What takes the room, each list largest first, as /api/v1/status/tsdb shows it."""
-
-    series_by_metric: list[tuple[str, int]]
-    values_by_label: list[tuple[str, int]]
-    bytes_by_label: list[tuple[str, int]]
-    """Bytes of the values, summed over the series."""
-    series_by_pair: list[tuple[str, int]]
-    """Keys are `name=value`."""
 
 
 class LabelIndex(PostingsIndex):
@@ -87,31 +73,6 @@ class LabelIndex(PostingsIndex):
         base = self._firsts.get(name, 0)
         offsets = self.offsets[base + first : base + last + 1]
         return offsets - offsets[0], self.flat[int(offsets[0]) : int(offsets[-1])]
-
-    def sizes(self, name: str) -> NDArray[np.int64]:
-        """Return for each value of a label the number of series that carry it."""
-        return np.diff(self.postings(name, 0, len(self.values(name)))[0])
-
-    def cardinality(self, top: int) -> Cardinality:
-        """Return the `top` largest of each kind."""
-        by_label, weights, pairs = [], [], []
-        for name, values in self._values.items():
-            sizes = self.sizes(name)
-            widths = np.fromiter((len(v.encode("utf-8", "surrogatepass")) for v in values), np.int64, len(values))
-            by_label.append((name, len(values)))
-            weights.append((name, int((sizes * widths).sum())))
-            pairs += [(f"{name}={v}", n) for v, n in _largest(values, sizes, top)]
-        metrics = _largest(self.values(NAME), self.sizes(NAME), top)
-        return Cardinality(metrics, _top(by_label, top), _top(weights, top), _top(pairs, top))
-
-
-def _largest(values: Sequence[str], sizes: NDArray[np.int64], top: int) -> list[tuple[str, int]]:
-    """Return the `top` values of largest size, ties by value."""
-    return [(values[i], int(sizes[i])) for i in np.argsort(-sizes, kind="stable")[:top].tolist()]
-
-
-def _top(pairs: list[tuple[str, int]], top: int) -> list[tuple[str, int]]:
-    return sorted(pairs, key=lambda p: (-p[1], p[0]))[:top]
 
 
 def _invert(ranks: U32, starts: NDArray[np.int64], ids: U32, offsets: NDArray[np.int64]) -> U32:

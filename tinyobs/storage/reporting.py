@@ -1,4 +1,4 @@
-"""The engine's figures, collected: statistics for metrics and cardinality for /api/v1/status/tsdb."""
+"""The engine's figures, collected: statistics for metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..model.durations import format_duration
-from .engine_statistics import CardinalityReport, EngineStatistics
+from .engine_statistics import EngineStatistics
 from .manifest import SegmentEntry
 
 if TYPE_CHECKING:
@@ -96,28 +96,3 @@ def _of_jobs(upkeep: Upkeep) -> dict[str, Any]:
         "job_bytes_before_total": {k: c.bytes_before for k, c in kinds.items()},
         "job_bytes_after_total": {k: c.bytes_after for k, c in kinds.items()},
     }
-
-
-def report_cardinality(engine: Engine, top: int) -> CardinalityReport:
-    """Return the largest metrics, labels and pairs among the series known to this process."""
-    statistics = engine.statistics()
-    indexes = list(engine.index.indexes())
-    found = [i.cardinality(top * 10) for i in indexes]
-    return CardinalityReport(
-        series_count=statistics.head_series,
-        label_pair_count=engine.registry.pair_count,
-        chunk_count=statistics.head_chunks,
-        min_time_ms=statistics.head_min_time_ms,
-        max_time_ms=statistics.head_max_time_ms,
-        series_by_metric=_top(top, [c.series_by_metric for c in found]),
-        values_by_label=_top(top, [c.values_by_label for c in found]),
-        bytes_by_label=_top(top, [c.bytes_by_label for c in found]),
-        series_by_pair=_top(top, [c.series_by_pair for c in found]),
-    )
-
-
-def _top(count: int, lists: list[list[tuple[str, int]]]) -> list[tuple[str, int]]:
-    total: Counter[str] = Counter()
-    for entries in lists:
-        total.update(dict(entries))
-    return total.most_common(count)

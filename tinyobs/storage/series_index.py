@@ -9,7 +9,7 @@ Thread safety: parts are replaced as a whole under a lock; matching works on wha
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -94,11 +94,6 @@ class SeriesIndex:
             return np.argsort(ranks[refs])
         labels = [self._registry.labels(r) for r in refs.tolist()]
         return np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
-
-    def indexes(self) -> Iterator[LabelIndex]:
-        """Yield indexes that together cover every series."""
-        self.tidy(force=True)
-        yield from self._parts.indexes
 
     def _fresh_parts(self) -> tuple[_Parts, int]:
         total = len(self._registry)

@@ -12,6 +12,7 @@ from typing import Protocol
 from attrs import Factory, frozen
 
 from ..abc import Clock, Queryable
+from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.families import MetricFamily
 from ..model.labels import Labels
 from ..model.metadata import MetricMetadata
@@ -112,21 +113,6 @@ class RuntimeInfo:
 
 
 @frozen
-class TsdbStatus:
-    """What `/api/v1/status/tsdb` says; the lists are (name, value), largest first."""
-
-    series_count: int = 0
-    label_pair_count: int = 0
-    chunk_count: int = 0
-    min_time_ms: int = 0
-    max_time_ms: int = 0
-    series_by_metric: Sequence[tuple[str, int]] = ()
-    values_by_label: Sequence[tuple[str, int]] = ()
-    bytes_by_label: Sequence[tuple[str, int]] = ()
-    series_by_pair: Sequence[tuple[str, int]] = ()
-
-
-@frozen
 class Readiness:
     """Whether the agent serves yet.  The replay numbers count log segments; `reason` is for people."""
 
@@ -151,8 +137,8 @@ class ApiServices:
 
     parse raises `QueryParseError`.  format prints a syntax tree; None: `/format_query` is not served.
     metadata: family name -> metadata.  expose writes families in the format that an `Accept` header asks for and returns
-    body and content type; gather, expose and tsdb_status run in worker threads.  tsdb_status takes the length of its
-    lists.  reload raises `ConfigError`.
+    body and content type; gather, expose and cardinality run in worker threads; cardinality raises `StorageError`.
+    reload raises `ConfigError`.
     """
 
     clock: Clock
@@ -165,7 +151,7 @@ class ApiServices:
     flags: Mapping[str, str]
     build: BuildInfo
     runtime: Callable[[], RuntimeInfo]
-    tsdb_status: Callable[[int], TsdbStatus]
+    cardinality: Callable[[CardinalityQuery], Cardinality]
     gather: Callable[[], Sequence[MetricFamily]]
     expose: Callable[[Sequence[MetricFamily], str], tuple[bytes, str]]
     readiness: Callable[[], Readiness]

@@ -6,6 +6,7 @@ from ...abc import Route
 from ..options import WebOptions
 from ..services import ApiServices
 from . import rules
+from .cardinality import CardinalityApi
 from .envelope import allow
 from .expressions import ExpressionsApi
 from .metadata import MetadataApi
@@ -22,7 +23,7 @@ _FORM = ("GET", "POST")
 def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
     query, series = QueryApi(services, options), SeriesApi(services, options.queries_max)
-    status, targets = StatusApi(services), TargetsApi(services)
+    status, targets, cardinality = StatusApi(services), TargetsApi(services), CardinalityApi(services)
     expressions = ExpressionsApi(services.parse, services.format)
     table = [
         ("/query", query.instant, _FORM),
@@ -42,7 +43,8 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/status/config", status.config, _GET),
         ("/status/flags", status.flags, _GET),
         ("/status/runtimeinfo", status.runtime, _GET),
-        ("/status/tsdb", status.tsdb, _GET),
+        ("/status/tsdb", cardinality.tsdb, _GET),
+        ("/status/cardinality", cardinality.cardinality, _GET),
         ("/status/walreplay", status.replay, _GET),
     ]
     if services.format is not None:

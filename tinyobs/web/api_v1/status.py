@@ -1,23 +1,13 @@
-"""`/status/...`: what the server is, how it was set up and how full it is."""
+"""`/status/...`: what the server is and how it was set up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
-
-import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..form import read_form
-from ..problem import ApiError
 from ..services import ApiServices
 from .envelope import success
 from .targets import rfc3339
-
-TSDB_LIST_DEFAULT: Final = 10
-TSDB_LIST_MAX: Final = 10_000
-"""Entries in each list of `/status/tsdb`."""
 
 
 class StatusApi:
@@ -71,34 +61,7 @@ class StatusApi:
             }
         )
 
-    async def tsdb(self, request: Request) -> Response:
-        """Answer `/status/tsdb`."""
-        text = (await read_form(request)).get("limit") or str(TSDB_LIST_DEFAULT)
-        if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-            raise ApiError("bad_data", "limit must be a positive number")
-        limit = min(int(text[:9]), TSDB_LIST_MAX)
-        found = await trio.to_thread.run_sync(self._services.tsdb_status, limit)
-        return success(
-            {
-                "headStats": {
-                    "numSeries": found.series_count,
-                    "numLabelPairs": found.label_pair_count,
-                    "chunkCount": found.chunk_count,
-                    "minTime": found.min_time_ms,
-                    "maxTime": found.max_time_ms,
-                },
-                "seriesCountByMetricName": _list(found.series_by_metric, limit),
-                "labelValueCountByLabelName": _list(found.values_by_label, limit),
-                "memoryInBytesByLabelName": _list(found.bytes_by_label, limit),
-                "seriesCountByLabelValuePair": _list(found.series_by_pair, limit),
-            }
-        )
-
     async def replay(self, request: Request) -> Response:
         """Answer `/status/walreplay`, also before the agent is ready."""
         state = self._services.readiness()
         return success({"min": state.replay_first, "max": state.replay_last, "current": state.replay_current})
-
-
-def _list(pairs: Sequence[tuple[str, int]], limit: int) -> list[dict[str, Any]]:
-    return [{"name": name, "value": value} for name, value in pairs[:limit]]
