@@ -58,6 +58,7 @@ def test_without_flags_the_settings_are_the_defaults(settings_of):
         ("--web.cors.origin=a|b", "cors_origin", "a|b"),
         ("--web.page-title=T", "page_title", "T"),
         ("--web.enable-lifecycle", "lifecycle", True),
+        ("--web.enable-admin-api", "admin_api", True),
         ("--no-web.enable-lifecycle", "lifecycle", False),
         ("--web.enable-remote-write-receiver", "remote_write_receiver", True),
         ("--query.lookback-delta=1m", "lookback_ms", 60_000),

@@ -34,7 +34,6 @@ ALWAYS_ON: Final = frozenset(
 
 LATER: Final = {
     "--agent": "agent mode",
-    "--web.enable-admin-api": "administration over HTTP",
     "--web.enable-otlp-receiver": "the OTLP receiver",
     "--web.user-assets": "user assets",
     "--web.console.templates": "console templates",

@@ -117,6 +117,12 @@ option = partial(click.option, show_default=True)
     "--web.enable-lifecycle/--no-web.enable-lifecycle", "lifecycle", default=False, help="Allow /-/reload and /-/quit."
 )
 @option(
+    "--web.enable-admin-api/--no-web.enable-admin-api",
+    "admin_api",
+    default=False,
+    help="Allow deletes and snapshots over HTTP.",
+)
+@option(
     "--web.enable-remote-write-receiver/--no-web.enable-remote-write-receiver",
     "receiver",
     default=False,
@@ -175,6 +181,7 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         connections_max=given["max_connections"],
         read_seconds=given["read_timeout"] / 1000,
         lifecycle=given["lifecycle"],
+        admin_api=given["admin_api"],
         remote_write_receiver=given["receiver"],
         features=_features(given["features"]),
         lookback_ms=given["lookback"],

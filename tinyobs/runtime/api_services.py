@@ -14,10 +14,11 @@ from ..exposition.negotiate import choose
 from ..exposition.writer import write
 from ..model.durations import format_duration
 from ..model.families import MetricFamily
+from ..model.matchers import Matcher
 from ..model.sizes import format_size
 from ..promql.parser import parse
 from ..promql.printer import pretty
-from ..web.services import ApiServices, BuildInfo, RuntimeInfo, TargetsView
+from ..web.services import ApiServices, BuildInfo, RuntimeInfo, StorageAdmin, TargetsView
 
 if TYPE_CHECKING:
     from ..config.schema import Config
@@ -49,8 +50,26 @@ def api_services(agent: Agent) -> ApiServices:
         reload=agent.reload,
         series_count=lambda: len(agent.registry),
         quit=agent.quit,
+        admin=_admin(agent) if settings.admin_api else None,
         format=pretty,
     )
+
+
+def _admin(agent: Agent) -> StorageAdmin:
+    """Return what the admin API does; all of it is the writer's work."""
+    on_writer = agent.ingest.run_on_writer
+
+    async def delete(sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> None:
+        await on_writer(lambda storage: storage.delete(sets, mint_ms, maxt_ms))
+
+    async def clean_tombstones() -> None:
+        while await on_writer(lambda storage: storage.clean_tombstones()):
+            pass  # between two slices the writer stores what has come
+
+    async def snapshot(skip_head: bool) -> str:
+        return await on_writer(lambda storage: storage.snapshot(skip_head=skip_head))
+
+    return StorageAdmin(delete, clean_tombstones, snapshot)
 
 
 class _ShownConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import trio
@@ -26,6 +26,7 @@ SAMPLES_PER_COMMIT_MAX: Final = 500_000
 MAINTAIN_EVERY_SECONDS: Final = 1.0
 
 log = structlog.get_logger("ingest")
+T = TypeVar("T")
 
 
 @frozen
@@ -46,6 +47,14 @@ class IngestStatistics:
     """Commits that failed for another reason."""
     refused_total: Mapping[str, int] = field(metadata={"label": "reason"})
     """Samples that were refused."""
+
+
+@define
+class _Errand:
+    work: Callable[[Storage], Any]
+    done: trio.Event
+    result: Any = None
+    error: Exception | None = None
 
 
 @define
@@ -74,6 +83,7 @@ class Ingest:
         self._samples_queued_max, self._samples_per_commit_max = samples_queued_max, samples_per_commit_max
         self._storage: Storage | None = None
         self._queue: deque[_Waiting] = deque()
+        self._errands: deque[_Errand] = deque()
         self._samples = 0
         self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
@@ -99,6 +109,19 @@ class Ingest:
         assert waiting.result is not None
         return waiting.result
 
+    async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
+        """Return what `work` makes of the storage, called in the writer's thread between two commits; raises likewise."""
+        if self._storage is None or self._closing:
+            raise Unavailable("the storage is not open yet" if not self._closing else "the daemon is stopping")
+        errand = _Errand(work, trio.Event())
+        self._errands.append(errand)
+        self._arrived.set()
+        await errand.done.wait()
+        if errand.error is not None:
+            raise errand.error
+        result: T = errand.result
+        return result
+
     async def run(self, storage: Storage, *, task_status: trio.TaskStatus[None]) -> None:
         """Store what arrives until cancelled, then store what is left."""
         self._storage = storage
@@ -109,14 +132,16 @@ class Ingest:
                 with trio.move_on_at(maintain_at):
                     await self._arrived.wait()
                 await self._commit_waiting(storage)
+                await self._run_errand(storage)
                 if trio.current_time() >= maintain_at:
                     more = await self._maintain(storage)
                     maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
         finally:
             self._closing = True
             with trio.CancelScope(shield=True):
-                while self._queue:
+                while self._queue or self._errands:
                     await self._commit_waiting(storage)
+                    await self._run_errand(storage)
 
     def statistics(self) -> IngestStatistics:
         """Return the counters."""
@@ -154,6 +179,20 @@ class Ingest:
             self._samples -= samples
             for waiting in group:
                 waiting.done.set()
+
+    async def _run_errand(self, storage: Storage) -> None:
+        """Do the work that has waited longest; samples that came meanwhile go before the next."""
+        if not self._errands:
+            return
+        errand = self._errands.popleft()
+        # Like a commit it is never abandoned half-way: whoever asked is told what became of it.
+        try:
+            errand.result = await trio.to_thread.run_sync(errand.work, storage, abandon_on_cancel=False)
+        except Exception as e:  # noqa: BLE001 - raised to whoever asked
+            errand.error = e
+        errand.done.set()
+        if self._errands:
+            self._arrived.set()
 
     def _succeeded(self, group: Sequence[_Waiting], results: Sequence[AppendResult]) -> None:
         self._commits += 1

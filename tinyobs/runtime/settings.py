@@ -61,6 +61,8 @@ class AgentSettings:
     """How long a connection may be idle or take to send a request (`--web.read-timeout`)."""
     lifecycle: bool = False
     """Allow reload and quit over HTTP (`--web.enable-lifecycle`)."""
+    admin_api: bool = False
+    """Allow deletes and snapshots over HTTP (`--web.enable-admin-api`)."""
     remote_write_receiver: bool = False
     """Accept remote write (`--web.enable-remote-write-receiver`)."""
     features: frozenset[str] = frozenset()

@@ -15,6 +15,7 @@ from ..abc import Clock, Queryable
 from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.families import MetricFamily
 from ..model.labels import Labels
+from ..model.matchers import Matcher
 from ..model.metadata import MetricMetadata
 from ..promql.nodes import Expr
 from ..promql.result import Result
@@ -132,6 +133,19 @@ class WriteOutcome:
 
 
 @frozen
+class StorageAdmin:
+    """What changes the storage as a whole.  All raise `StorageError` or `Unavailable`; `delete` also `LimitExceeded`.
+
+    delete: (matcher sets, first ms, last ms) -> None, durable.  clean_tombstones: returns when all space of deletes is
+    free.  snapshot: (skip_head) -> its name.
+    """
+
+    delete: Callable[[Sequence[Sequence[Matcher]], int, int], Awaitable[None]]
+    clean_tombstones: Callable[[], Awaitable[None]]
+    snapshot: Callable[[bool], Awaitable[str]]
+
+
+@frozen
 class ApiServices:
     """What the agent gives to the handlers.  Synchronous callables must be quick: they run in the event loop.
 
@@ -157,6 +171,8 @@ class ApiServices:
     readiness: Callable[[], Readiness]
     reload: Callable[[], Awaitable[None]]
     quit: Callable[[], None]
+    admin: StorageAdmin | None = None
+    """None: the admin API is not enabled."""
     format: Callable[[Expr], str] | None = None
     series_count: Callable[[], int] = lambda: 0
     """About how many series are stored; quick queries are measured again when the number has doubled."""

@@ -6,6 +6,7 @@ from ...abc import Route
 from ..options import WebOptions
 from ..services import ApiServices
 from . import rules
+from .admin import AdminApi
 from .cardinality import CardinalityApi
 from .envelope import allow
 from .expressions import ExpressionsApi
@@ -18,13 +19,14 @@ from .targets import TargetsApi
 PREFIX = "/api/v1"
 _GET = ("GET",)
 _FORM = ("GET", "POST")
+_CHANGE = ("POST", "PUT")
 
 
 def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
     query, series = QueryApi(services, options), SeriesApi(services, options.queries_max)
     status, targets, cardinality = StatusApi(services), TargetsApi(services), CardinalityApi(services)
-    expressions = ExpressionsApi(services.parse, services.format)
+    expressions, admin = ExpressionsApi(services.parse, services.format), AdminApi(services.admin)
     table = [
         ("/query", query.instant, _FORM),
         ("/query_range", query.range, _FORM),
@@ -46,6 +48,9 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/status/tsdb", cardinality.tsdb, _GET),
         ("/status/cardinality", cardinality.cardinality, _GET),
         ("/status/walreplay", status.replay, _GET),
+        ("/admin/tsdb/snapshot", admin.snapshot, _CHANGE),
+        ("/admin/tsdb/delete_series", admin.delete_series, _CHANGE),
+        ("/admin/tsdb/clean_tombstones", admin.clean_tombstones, _CHANGE),
     ]
     if services.format is not None:
         table.append(("/format_query", expressions.format, _FORM))
