@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 from attrs import frozen
@@ -28,6 +28,8 @@ from .model.rollup import Rounding
 
 if TYPE_CHECKING:
     import trio
+
+T = TypeVar("T")
 
 # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -352,6 +354,13 @@ class Services(Protocol):
         """Pass a batch through the processors into storage; returns when it is durable.
 
         Raises `Unavailable` when the queue is full or the disk is, `StorageError` when storage failed.
+        """
+
+    async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
+        """Do work on the thread that alone changes the storage, between two commits, and return its result.
+
+        For what only that thread may do (`Storage.delete`, `snapshot`); nothing is stored meanwhile, so it must be
+        short.  Raises what it raises, and `Unavailable` while the storage is not open.
         """
 
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:

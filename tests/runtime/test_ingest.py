@@ -178,3 +178,38 @@ async def test_background_work_runs_in_slices_between_commits(ingest):
             await ingest.append(batch())
         nursery.cancel_scope.cancel()
     assert storage.maintained >= 6
+
+
+async def test_work_for_the_writer_is_done_between_commits(ingest):
+    """It gets the storage, its result or error comes back, and batches go on being stored."""
+    with pytest.raises(Unavailable):
+        await ingest.run_on_writer(lambda storage: 1)
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        assert await ingest.run_on_writer(lambda s: (s is storage, 7)) == (True, 7)
+        with pytest.raises(ZeroDivisionError):
+            await ingest.run_on_writer(lambda s: 1 // 0)
+        await ingest.append(batch(2))
+        assert storage.groups == [[2]]
+        nursery.cancel_scope.cancel()
+    with pytest.raises(Unavailable, match="stopping"):
+        await ingest.run_on_writer(lambda storage: 1)
+
+
+async def test_work_that_waits_at_shutdown_is_refused(ingest):
+    """Whoever asked is told that it was not done."""
+    outcomes = []
+
+    async def ask():
+        try:
+            outcomes.append(await ingest.run_on_writer(lambda storage: 1))
+        except Unavailable as e:
+            outcomes.append(str(e))
+
+    async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
+        await running(nursery, ingest)
+        nursery.cancel_scope.cancel()
+        outer.start_soon(ask)
+        outer.start_soon(ask)
+    assert set(outcomes) <= {"the daemon is stopping", 1}
+    assert len(outcomes) == 2

@@ -11,9 +11,9 @@ This is the only module that sees all layers below the built-ins; the built-ins 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 import trio
@@ -43,6 +43,7 @@ RETENTION_MS: Final = 15 * 86_400_000
 """How long samples are kept where nothing else is said."""
 
 log = structlog.get_logger("agent")
+T = TypeVar("T")
 
 
 class Agent:
@@ -90,6 +91,10 @@ class Agent:
     async def append(self, batch: Batch) -> AppendResult:
         """Store a batch; see `abc.Services.append`."""
         return await self.ingest.append(batch)
+
+    async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
+        """Do work on the thread that alone changes the storage; see `abc.Services.run_on_writer`."""
+        return await self.ingest.run_on_writer(work)
 
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
         """Return a view of the storage; raises `Unavailable` while it is not open."""

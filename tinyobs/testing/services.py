@@ -7,7 +7,7 @@ the wall time that belongs to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import trio
@@ -22,6 +22,8 @@ from ..model.families import MetricFamily
 from ..model.labels import Labels, from_mapping, to_text
 from ..model.registry import SeriesRegistry
 from ..runtime.settings import AgentSettings
+
+T = TypeVar("T")
 
 EPOCH_MS = 1_700_000_000_000
 """The wall time at which a `VirtualClock` begins."""
@@ -68,6 +70,10 @@ class FakeServices:
         self.batches.append(batch)
         self.on_append(batch)
         return AppendResult(len(batch))
+
+    async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
+        """Raise `Unavailable`: there is no storage."""
+        raise Unavailable("no storage in this test")
 
     def samples(self, name: str = "") -> dict[str, list[tuple[int, float]]]:
         """Return what was appended: series in PromQL notation -> [(time in ms, value), ...], of one metric name or all."""
