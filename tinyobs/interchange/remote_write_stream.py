@@ -36,6 +36,8 @@ REQUEST_SAMPLES: Final = 50_000
 """Samples that are written into a request."""
 CHUNK_SAMPLES: Final = 200_000
 """Samples that are read before they are handed on."""
+KNOWN_MAX: Final = 1_000_000
+"""Label blocks that are remembered; beyond it all are forgotten."""
 
 _LENGTH: Final = struct.Struct("<I")
 _SAMPLE: Final = np.dtype([("head", "u1", 3), ("value", "<f8"), ("tag", "u1"), ("time", "u1", 6)])
@@ -105,6 +107,7 @@ class RemoteWriteReader:
         """Yield the samples of the requests."""
         skip_to(stream, start.offset)
         at, batches, held = start, [], 0
+        known: dict[bytes, int] = {}
         limits = WriteLimits(decoded_bytes_max=REQUEST_BYTES_MAX)
         while True:
             try:
@@ -116,7 +119,7 @@ class RemoteWriteReader:
                 break
             at = Position(at.offset + _LENGTH.size + len(body), at.line + 1)
             try:
-                batch = read_request(decompress(body, limits), registry, refusals, at.line)
+                batch = read_request(decompress(body, limits), registry, known, refusals, at.line)
             except (WireError, LimitExceeded) as e:
                 refusals.refuse(at.line, 0, str(e))
                 continue
@@ -161,6 +164,8 @@ class _Runs:
     """Series of the shape that the writer makes: a label block, then samples of 18 bytes."""
 
     registry: SeriesRegistry
+    known: dict[bytes, int]
+    """Label blocks that were met before, and their refs."""
     refs: list[int] = field(factory=list)
     rows: list[NDArray[Any]] = field(factory=list)
 
@@ -182,7 +187,7 @@ class _Runs:
 
     def _ref(self, block: bytes) -> int | None:
         """Return the ref of a label block, None where it is not a canonical one with a metric name."""
-        ref = self.registry.refs_of_hashes([hash(block)])[0]
+        ref = self.known.get(block)
         if ref is not None:
             return ref
         try:
@@ -192,7 +197,10 @@ class _Runs:
             return None
         if encode_block(labels) != block:
             return None
-        return self.registry.intern(labels)
+        if len(self.known) > KNOWN_MAX:
+            self.known.clear()
+        ref = self.known[block] = self.registry.intern(labels)
+        return ref
 
     def batch(self) -> Batch:
         counts = np.array([len(r) for r in self.rows], np.int64)
@@ -202,13 +210,18 @@ class _Runs:
         return Batch(np.repeat(np.array(self.refs, np.uint32), counts), times, values, "import")
 
 
-def read_request(message: bytes, registry: SeriesRegistry, refusals: Refusals, number: int) -> Batch:
-    """Return the samples of an uncompressed request; raises `WireError` where it is malformed."""
+def read_request(
+    message: bytes, registry: SeriesRegistry, known: dict[bytes, int], refusals: Refusals, number: int
+) -> Batch:
+    """Return the samples of an uncompressed request; raises `WireError` where it is malformed.
+
+    known: label blocks of earlier requests, to which new ones are added.
+    """
     try:
         series: list[bytes] = list(SplitRequest.FromString(message).timeseries)
     except DecodeError:
         raise WireError("malformed write request") from None
-    runs = _Runs(registry)
+    runs = _Runs(registry, known)
     others = [s for s in series if not runs.take(s)]
     if not others:
         return runs.batch()

@@ -114,7 +114,7 @@ class LineBlocks:
     refusals: Refusals
     line_bytes_max: int
     start: Position = field(factory=Position)
-    block_bytes: int = BLOCK_BYTES
+    block_bytes: int = field(factory=lambda: BLOCK_BYTES)
     _rest: bytes = b""
 
     def __iter__(self) -> Iterator[Block]:

@@ -14,6 +14,7 @@ from ...interchange.formats import Form
 from ...model.durations import format_duration, parse_duration
 from ...model.sizes import parse_size
 from ...storage.bulk import BulkOptions
+from ...storage.layout import INCOMING_FOLDER
 from ...storage.read_only_disk import ReadOnlyDisk
 from .directories import now_ms, require_data
 from .importing import ImportPlan, Outcome, expand, incoming_disk, run_import
@@ -84,7 +85,7 @@ def import_(
         names_of_columns, time_column, TimeForm(time_format) if time_format else None, value_columns, metric
     )
     plan = ImportPlan(expand(names), Form(form) if form else None, choice, options, strict, again, rate)
-    if not create:
+    if not create and not (path / INCOMING_FOLDER).is_dir():
         require_data(ReadOnlyDisk(path), path)
     os.nice(NICENESS)
     with incoming_disk(path) as disk, progress_bar("importing") as show:
