@@ -196,8 +196,8 @@ async def test_work_for_the_writer_is_done_between_commits(ingest):
         await ingest.run_on_writer(lambda storage: 1)
 
 
-async def test_work_that_waits_at_shutdown_is_refused(ingest):
-    """Whoever asked is told that it was not done."""
+async def test_work_that_waits_at_shutdown_is_done_or_refused(ingest):
+    """Whoever asked is told in any case."""
     outcomes = []
 
     async def ask():

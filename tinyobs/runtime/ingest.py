@@ -50,21 +50,19 @@ class IngestStatistics:
 
 
 @define
+class _Errand:
+    work: Callable[[Storage], Any]
+    done: trio.Event
+    result: Any = None
+    error: Exception | None = None
+
+
+@define
 class _Waiting:
     batch: Batch
     done: trio.Event
     result: AppendResult | None = None
     error: TinyObsError | None = None
-
-
-@define
-class _Job:
-    """Work for the writer thread beside batches.  error: why there is no result; until it is done, that it is not."""
-
-    work: Callable[[Storage], Any]
-    done: trio.Event
-    result: Any = None
-    error: Exception | None = field(factory=lambda: Unavailable("the daemon is stopping"))
 
 
 class Ingest:
@@ -85,7 +83,7 @@ class Ingest:
         self._samples_queued_max, self._samples_per_commit_max = samples_queued_max, samples_per_commit_max
         self._storage: Storage | None = None
         self._queue: deque[_Waiting] = deque()
-        self._jobs: deque[_Job] = deque()
+        self._errands: deque[_Errand] = deque()
         self._samples = 0
         self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
@@ -112,19 +110,16 @@ class Ingest:
         return waiting.result
 
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
-        """Do work between two commits; see `abc.Services.run_on_writer`.
-
-        It is done, or fails, even if whoever asked is cancelled meanwhile.
-        """
+        """Return what `work` makes of the storage, called in the writer's thread between two commits; raises likewise."""
         if self._storage is None or self._closing:
             raise Unavailable("the storage is not open yet" if not self._closing else "the daemon is stopping")
-        job = _Job(work, trio.Event())
-        self._jobs.append(job)
+        errand = _Errand(work, trio.Event())
+        self._errands.append(errand)
         self._arrived.set()
-        await job.done.wait()
-        if job.error is not None:
-            raise job.error
-        result: T = job.result
+        await errand.done.wait()
+        if errand.error is not None:
+            raise errand.error
+        result: T = errand.result
         return result
 
     async def run(self, storage: Storage, *, task_status: trio.TaskStatus[None]) -> None:
@@ -137,16 +132,16 @@ class Ingest:
                 with trio.move_on_at(maintain_at):
                     await self._arrived.wait()
                 await self._commit_waiting(storage)
-                await self._do_jobs(storage)
+                await self._run_errand(storage)
                 if trio.current_time() >= maintain_at:
                     more = await self._maintain(storage)
                     maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
         finally:
             self._closing = True
             with trio.CancelScope(shield=True):
-                while self._queue:
+                while self._queue or self._errands:
                     await self._commit_waiting(storage)
-                self._refuse_jobs()
+                    await self._run_errand(storage)
 
     def statistics(self) -> IngestStatistics:
         """Return the counters."""
@@ -185,20 +180,20 @@ class Ingest:
             for waiting in group:
                 waiting.done.set()
 
-    async def _do_jobs(self, storage: Storage) -> None:
-        while self._jobs:
-            job = self._jobs.popleft()
-            try:
-                job.result = await trio.to_thread.run_sync(job.work, storage, abandon_on_cancel=False)
-                job.error = None
-            except Exception as e:  # noqa: BLE001 - raised again where the job came from
-                job.error = e
-            finally:
-                job.done.set()
-
-    def _refuse_jobs(self) -> None:
-        while self._jobs:
-            self._jobs.popleft().done.set()
+    async def _run_errand(self, storage: Storage) -> None:
+        """Do the work that has waited longest; samples that came meanwhile go before the next."""
+        if not self._errands:
+            return
+        errand = self._errands[0]
+        # Like a commit it is never abandoned half-way: whoever asked is told what became of it.
+        try:
+            errand.result = await trio.to_thread.run_sync(errand.work, storage, abandon_on_cancel=False)
+        except Exception as e:  # noqa: BLE001 - raised to whoever asked
+            errand.error = e
+        self._errands.popleft()  # only now: cancelled before it began, it is still there to be done at the end
+        errand.done.set()
+        if self._errands:
+            self._arrived.set()
 
     def _succeeded(self, group: Sequence[_Waiting], results: Sequence[AppendResult]) -> None:
         self._commits += 1
