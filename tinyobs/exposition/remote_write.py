@@ -8,23 +8,28 @@ Not here: remote write 2.0, sending (`remote_write_encoder.py`), HTTP.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from typing import Final
 
 import cramjam
 import numpy as np
 from attrs import frozen
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from ..errors import LimitExceeded, WireError
 from ..model.batch import Batch
+from ..model.block_hash import PADDING_BYTES, Blocks, blocks_of
+from ..model.hash_table import MISSING
 from ..model.histograms import without_handles
+from ..model.label_block import labels_of_block, read_varint
 from ..model.metadata import MetricMetadata
-from ..model.registry import SeriesRegistry, read_varint
+from ..model.registry import SeriesRegistry
 from .remote_write_general import GeneralWay
-from .remote_write_samples import FULL_BYTES, read_tails
+from .remote_write_samples import read_tails
 from .remote_write_schema import TYPE_OF_NUMBER, SplitRequest
+from .remote_write_split import split
 
 _NAME_FIELD: Final = b"\x0a\x08__name__\x12"
 
@@ -53,15 +58,16 @@ class Decoded:
     reasons: tuple[str, ...] = ()
 
 
-def decode(body: bytes, registry: SeriesRegistry, *, limits: WriteLimits | None = None) -> Decoded:
+def decode(body: bytes | bytearray, registry: SeriesRegistry, *, limits: WriteLimits | None = None) -> Decoded:
     """Return the samples of a snappy-compressed WriteRequest, series interned, in the order of the request.
 
     Raises `WireError` where the body is malformed (nothing of it is used) and `LimitExceeded` where it is too long.
     """
-    return decode_message(decompress(body, limits or WriteLimits()), registry)
+    data, size = _unpacked(body, limits or WriteLimits())
+    return _decode_padded(data, size, registry)
 
 
-def decoded_bytes(body: bytes) -> int:
+def decoded_bytes(body: bytes | bytearray) -> int:
     """Return the size of a snappy block after decompression as its head tells it, 0 where it has none."""
     try:
         return int(cramjam.snappy.decompress_raw_len(body))
@@ -69,48 +75,58 @@ def decoded_bytes(body: bytes) -> int:
         return 0
 
 
-def decompress(body: bytes, limits: WriteLimits) -> bytes:
+def decompress(body: bytes | bytearray, limits: WriteLimits) -> bytes:
     """Return the content of a snappy block, whose length is checked first."""
-    try:
-        size = cramjam.snappy.decompress_raw_len(body)
-        if size > limits.decoded_bytes_max:
-            raise LimitExceeded(
-                "decoded_bytes_max", f"the request decompresses to {size} bytes, more than {limits.decoded_bytes_max}"
-            )
-        return bytes(cramjam.snappy.decompress_raw(body))
-    except cramjam.DecompressionError as e:
-        raise WireError(f"not a snappy block: {e}") from None
+    buffer, size = _unpacked(body, limits)
+    return buffer[:size].tobytes()
 
 
 def decode_message(data: bytes, registry: SeriesRegistry) -> Decoded:
     """Return the samples of an uncompressed WriteRequest; see `decode`."""
+    return _decode_padded(np.frombuffer(data + bytes(PADDING_BYTES), np.uint8), len(data), registry)
+
+
+def _unpacked(body: bytes | bytearray, limits: WriteLimits) -> tuple[NDArray[np.uint8], int]:
+    """Return (buffer, bytes used of it) with the content of a snappy block."""
     try:
-        request = SplitRequest.FromString(data)
-    except DecodeError:
-        raise WireError("malformed write request", _top_level_fault(data)) from None
-    series: list[bytes] = list(request.timeseries)
-    way = GeneralWay(registry)
+        size = int(cramjam.snappy.decompress_raw_len(body))
+        if size > limits.decoded_bytes_max:
+            raise LimitExceeded(
+                "decoded_bytes_max", f"the request decompresses to {size} bytes, more than {limits.decoded_bytes_max}"
+            )
+        buffer = np.empty(size + PADDING_BYTES, np.uint8)
+        if size:
+            cramjam.snappy.decompress_raw_into(body, buffer.data[:size])
+        else:
+            cramjam.snappy.decompress_raw(body)
+    except cramjam.DecompressionError as e:
+        raise WireError(f"not a snappy block: {e}") from None
+    return buffer, size
+
+
+def _decode_padded(buffer: NDArray[np.uint8], size: int, registry: SeriesRegistry) -> Decoded:
+    metadata: Mapping[str, MetricMetadata] = {}
+    series = split(buffer, size)
+    if series is None:  # not just a list of series, or damaged
+        try:
+            request = SplitRequest.FromString(buffer[:size].tobytes())
+        except DecodeError:
+            raise WireError("malformed write request", _top_level_fault(buffer[:size].tobytes())) from None
+        series, metadata = blocks_of(list(request.timeseries)), _metadata(request.metadata)
     tails = read_tails(series)
-    sizes = tails.sample_bytes.tolist()
-    if sizes.count(FULL_BYTES) == len(sizes):
-        blocks = list(map(bytes.__getitem__, series, repeat(slice(None, -FULL_BYTES))))
-    else:
-        blocks = [s[:-n] if n else b"" for s, n in zip(series, sizes, strict=True)]
-    refs = registry.refs_of_hashes(list(map(hash, blocks)))
-    slow: list[int] = []
-    if None in refs:
-        slow = _new_series(way, blocks, refs)
-    columns = np.fromiter((r or 0 for r in refs) if slow else refs, np.uint32, len(refs))
-    values = without_handles(tails.values)
-    quick, histograms = (columns, tails.timestamps_ms, values), None
+    blocks = Blocks(series.data, series.starts, series.lengths - tails.sample_bytes)
+    refs = registry.refs_of_blocks(blocks)
+    refs[tails.sample_bytes == 0] = MISSING
+    way = GeneralWay(registry)
+    slow = _new_series(way, blocks, refs, tails.sample_bytes)
+    quick, histograms = (refs, tails.timestamps_ms, without_handles(tails.values)), None
     for i in slow:
         try:
-            way.take(i, series[i])
+            way.take(i, series.one(i))
         except DecodeError:
-            raise WireError("malformed series", _offset_of_series(data, i)) from None
+            raise WireError("malformed series", _offset_of_series(buffer[:size].tobytes(), i)) from None
     if slow:
         quick, histograms = way.merged(quick, slow)
-    metadata = _metadata(request.metadata)
     batch = Batch(*quick, "remote_write", metadata, histograms=histograms, exemplars=way.sorted_exemplars())
     return Decoded(
         batch,
@@ -122,44 +138,32 @@ def decode_message(data: bytes, registry: SeriesRegistry) -> Decoded:
     )
 
 
-def _new_series(way: GeneralWay, blocks: Sequence[bytes], refs: list[int | None]) -> list[int]:
+def _new_series(
+    way: GeneralWay, blocks: Blocks, refs: NDArray[np.uint32], sample_bytes: NDArray[np.uint8]
+) -> list[int]:
     """Fill in `refs` of label blocks that are new and canonical; return the indexes that need the general way."""
-    slow = []
-    registry = way.registry
-    for i, ref in enumerate(refs):
-        if ref is not None:
+    unknown = np.flatnonzero((refs == MISSING) & (sample_bytes > 0))
+    if len(unknown):
+        refs[unknown] = way.registry.intern_blocks(blocks.take(unknown))
+    slow: list[int] = np.flatnonzero(refs == MISSING).tolist()
+    for i in slow:
+        if not sample_bytes[i]:
             continue
-        block = blocks[i]
+        block = blocks.one(i)
         # A series without a name must never be interned: its block would be known from then on.
         if _names_metric(block):
-            try:
-                new = registry.intern_block(block)
-            except WireError:
-                pass
-            else:
-                # A block that is no canonical one is not found by its own hash: names out of order, twice, ...
-                if registry.refs_of_hashes([hash(block)])[0] is not None:
-                    refs[i] = new
-                    continue
-                way.odd_blocks[i] = block, new
-        slow.append(i)
+            with contextlib.suppress(WireError):  # the general way says what is wrong
+                way.odd_blocks[i] = block, way.registry.intern_block(block)
     return slow
 
 
 def _names_metric(block: bytes) -> bool:
     """Tell whether a label block has a metric name that is not empty."""
-    at = 0
     try:
-        while at < len(block):
-            if block[at] != 0x0A:
-                return False
-            size, at = read_varint(block, at + 1)
-            if block.startswith(_NAME_FIELD, at):
-                return size > len(_NAME_FIELD) + 1
-            at += size
+        labels = labels_of_block(block)
     except WireError:
-        pass  # the general way says what is wrong
-    return False
+        return False  # the general way says what is wrong
+    return any(block.startswith(_NAME_FIELD, a) and b - a > len(_NAME_FIELD) + 1 for a, b, _ in labels)
 
 
 def _metadata(entries: Sequence[object]) -> Mapping[str, MetricMetadata]:
