@@ -63,8 +63,7 @@ class CsvReader:
         rest = b""
         for block in LineBlocks(whole, refusals, LINE_BYTES_MAX, at):
             data = rest + block.data
-            last = not whole.more
-            batch, used = rows.read(data, at.line + 1, last=last)
+            batch, used = rows.read(data, at.line + 1, last=False)
             rest = data[used:]
             taken = data[:used]
             lines = taken.count(b"\n") + (bool(taken) and not taken.endswith(b"\n"))
@@ -246,7 +245,6 @@ class _Prepended:
 
     head: bytes
     stream: BinaryIO
-    more: bool = True
 
     def skip_to(self, offset: int) -> None:
         """Go to a place in the content."""
@@ -261,6 +259,4 @@ class _Prepended:
         if self.head:
             data, self.head = self.head[:size], self.head[size:]
             return data
-        data = read_some(self.stream, size)
-        self.more = bool(data)
-        return data
+        return read_some(self.stream, size)

@@ -10,7 +10,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, cast
 
@@ -87,8 +87,9 @@ class Content(Protocol):
 
 def read_some(stream: Content, size: int) -> bytes:
     """Return up to `size` bytes, b"" at the end; raises `WireError` where compressed data is damaged or cut short."""
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     try:
-        return stream.read(size)
+        return read(size)
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as e:
         raise WireError(f"compressed data is damaged or cut short: {e}") from None
 
@@ -116,15 +117,12 @@ class LineBlocks:
     start: Position = field(factory=Position)
     block_bytes: int = field(factory=lambda: BLOCK_BYTES)
     _rest: bytes = b""
+    _fault: WireError | None = None
 
     def __iter__(self) -> Iterator[Block]:
         at = self.start
         while True:
-            try:
-                fresh = read_some(self.stream, self.block_bytes)
-            except WireError as e:
-                self.refusals.refuse(at.line + 1, 0, str(e))
-                fresh = b""
+            fresh = self._read(at)
             data = self._rest + fresh
             cut = len(data) if not fresh else data.rfind(b"\n", len(self._rest)) + 1
             if not fresh and len(data) > self.line_bytes_max:
@@ -139,16 +137,31 @@ class LineBlocks:
             elif not fresh:
                 return
 
+    def _read(self, at: Position) -> bytes:
+        """Return about a block of data, b"" at the end; damage is the end, told once what came before it was delivered."""
+        parts: list[bytes] = []
+        size = 0
+        while size < self.block_bytes and self._fault is None:
+            try:
+                data = read_some(self.stream, self.block_bytes - size)
+            except WireError as e:
+                self._fault = e
+                break
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+        if not parts and self._fault is not None:
+            self.refusals.refuse(at.line + 1, 0, str(self._fault))
+        return b"".join(parts)
+
     def _skip_line(self, at: Position) -> Position:
         """Leave out the line that has just been begun; return the place behind it."""
         self.refusals.refuse(at.line + 1, 1, f"a line longer than {self.line_bytes_max} bytes")
         offset = at.offset + len(self._rest)
         self._rest = b""
         while True:
-            try:
-                fresh = read_some(self.stream, self.block_bytes)
-            except WireError:
-                fresh = b""  # met again, and told, by whoever reads on
+            fresh = self._read(at)
             end = fresh.find(b"\n") + 1
             offset += end or len(fresh)
             if end or not fresh:
