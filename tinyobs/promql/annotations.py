@@ -92,6 +92,10 @@ class Annotations:
         """An operator that does not take samples of these kinds."""
         self.info(f"incompatible sample types encountered for binary operator {quote(op)}: {left} {op} {right}", node)
 
+    def histograms_ignored(self, node: Expr) -> None:
+        """A selector met native histograms."""
+        self.info("native histograms are stored but not evaluated; they were left out", node)
+
     def tier_used(self, width_ms: int, function: str, node: Expr) -> None:
         """Samples of a downsampling tier, perhaps under a function that needs all samples."""
         tier = tier_name(width_ms)

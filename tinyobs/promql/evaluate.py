@@ -24,7 +24,7 @@ from .functions.registry import Kind, extended_names
 from .instants import newest
 from .limits import Budget, EngineOptions
 from .nodes import ValueType
-from .windows import Windows, without_stale
+from .windows import Windows, without_histograms, without_stale
 
 _BLOCK_SAMPLES: Final = 1 << 17
 """Samples or points in one block: a megabyte a column, which stays in the second-level cache."""
@@ -115,6 +115,9 @@ class Evaluation:
             self.budget.poll()
             columns = selection.read(first, min(first + rows, count))
             self.budget.read(columns.samples)
+            if columns.histograms is not None:
+                columns = without_histograms(columns)
+                self.annotations.histograms_ignored(wanted.expr)
             yield first, columns
 
     def windows(self, node: p.Node) -> tuple[Vector, Callable[[], Iterator[tuple[int, Windows]]]]:

@@ -16,6 +16,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from ..model.columns import SeriesColumns
+from ..model.histograms import is_handle
 from ..model.rollup import Rounding
 from ..model.staleness import is_stale
 from .blocks import Floats, Indexes, Mask
@@ -44,9 +45,15 @@ def counts_until(columns: SeriesColumns, grid: Grid) -> Indexes:
 def without_stale(columns: SeriesColumns) -> SeriesColumns:
     """Return the samples without staleness markers."""
     stale = is_stale(columns.values)
-    if not stale.any():
-        return columns
-    keep = ~stale
+    return _where(columns, ~stale) if stale.any() else columns
+
+
+def without_histograms(columns: SeriesColumns) -> SeriesColumns:
+    """Return the samples that are floats: no expression knows native histograms."""
+    return _where(columns, ~is_handle(columns.values))
+
+
+def _where(columns: SeriesColumns, keep: Mask) -> SeriesColumns:
     before = np.zeros(len(keep) + 1, np.int64)
     np.cumsum(keep, out=before[1:])
     return SeriesColumns(
