@@ -11,7 +11,7 @@ import pytest
 from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
 
 from tinyobs.model.matchers import Matcher, MatchType, equal
-from tinyobs.storage import chunk_memory, head_view, querier, series_sets
+from tinyobs.storage import chunk_memory, head_view, selection, series_sets
 from tinyobs.storage.head_chunk import compress_runs
 from tinyobs.storage.page_cache import PageCache
 from tinyobs.storage.runs import Runs
@@ -129,7 +129,7 @@ def test_large_selections_are_read_without_being_kept(engines, monkeypatch, boun
     if bound == "samples":
         monkeypatch.setattr(chunk_memory, "KEPT_SAMPLES_MAX", 30)
     elif bound == "segment":
-        monkeypatch.setattr(querier, "SEGMENT_SAMPLES_MAX", 0)
+        monkeypatch.setattr(selection, "SEGMENT_SAMPLES_MAX", 0)
     elif bound == "labels":
         monkeypatch.setattr(series_sets, "SHARE_MAX", 1 << 17)
     else:

@@ -100,6 +100,8 @@ def note_in_manifest(manifest: Manifest, delete: Delete) -> Manifest:
     """Return the manifest with a delete that the log tells of, as `hold` would have left it."""
     following = max(manifest.next_segment, delete.below + 1)
     known = any(d.below == delete.below for d in manifest.deletes)
-    concerned = any(e.sequence < delete.below and delete.overlaps(e.mint_ms, e.maxt_ms) for e in manifest.segments)
+    concerned = any(
+        e.sequence < delete.below and delete.overlaps(*(e.covers or (e.mint_ms, e.maxt_ms))) for e in manifest.segments
+    )
     deletes = manifest.deletes if known or not concerned else (*manifest.deletes, delete)
     return attrs.evolve(manifest, next_segment=following, deletes=deletes)

@@ -45,6 +45,7 @@ from .segment_reader import SegmentReader
 from .segment_set import SegmentSet
 from .series_index import SeriesIndex
 from .snapshot import take_snapshot
+from .tiers import view_of
 from .upkeep import Upkeep
 from .wal_writer import WalWriter
 
@@ -184,15 +185,20 @@ class Engine(Storage):
 
     def querier(self, mint_ms: int, maxt_ms: int) -> EngineQuerier:
         """Return a consistent view of the samples from `mint_ms` to `maxt_ms`, both included.  Any thread."""
-        view, readers = self.current()
-        return EngineQuerier(view, readers, self.registry, self.index, mint_ms, maxt_ms, self._note_damage)
+        with self._lock:
+            view, readers, pairs = self._head_view(), self.segments.readers, self.segments.pairs
+        tiers = view_of(pairs, (view.min_ms, view.max_ms), self.options.retention_ms)
+        return EngineQuerier(view, readers, self.registry, self.index, mint_ms, maxt_ms, self._note_damage, tiers)
 
     def current(self) -> tuple[HeadView, tuple[SegmentReader, ...]]:
         """Return what head and segments hold; the lock keeps the head's list of open views whole."""
         with self._lock:
-            if self._view is None:
-                self._view = self.head.view()
-            return self._view, self.segments.readers
+            return self._head_view(), self.segments.readers
+
+    def _head_view(self) -> HeadView:
+        if self._view is None:
+            self._view = self.head.view()
+        return self._view
 
     def exemplars(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> list[SeriesExemplars]:
         """Return the exemplars of series that fulfil any set of matchers, sorted by label set.  Any thread."""

@@ -36,6 +36,7 @@ from .page_cache import PageCache
 from .runs import runs_of
 from .segment_format import SegmentInfo
 from .segment_reader import SegmentReader
+from .tiers import kept_fresh, widened
 
 SEALED_KEPT_MAX: Final = 1000
 """New segments that are remembered until someone asks for them."""
@@ -151,7 +152,8 @@ class SegmentSet:
 
     def deletes_of(self, entry: SegmentEntry) -> tuple[Delete, ...]:
         """Return the deletes that hold for a segment and may take samples from it, by its times."""
-        return tuple([d for d in self.deletes if entry.sequence < d.below and d.overlaps(entry.mint_ms, entry.maxt_ms)])
+        held = [widened(d, entry) for d in self.deletes if entry.sequence < d.below]
+        return tuple([d for d in held if d.overlaps(entry.mint_ms, entry.maxt_ms)])
 
     def _order(
         self, removed: Sequence[SegmentEntry], added: Sequence[SegmentEntry], at_front: bool
@@ -160,7 +162,7 @@ class SegmentSet:
         last = max((i for i, e in enumerate(self.entries) if e.sequence in gone), default=len(self.entries))
         place = 0 if at_front else last
         order = [*self.entries[:place], *added, *self.entries[place:]]
-        return tuple([e for e in order if e.sequence not in gone])
+        return kept_fresh(self.entries, removed, added, [e for e in order if e.sequence not in gone])
 
     def _commit(self, manifest: Manifest, added: Sequence[SegmentEntry]) -> list[SegmentReader]:
         """Write a manifest and make it the one in memory; return the readers of the added segments."""

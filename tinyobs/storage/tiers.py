@@ -14,10 +14,11 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ..abc import SelectHints
 from ..model.rollup import READS, Aggregate, Rounding
+from .deletes import Delete
 from .manifest import SegmentEntry
 from .segment_reader import SegmentReader
 
@@ -86,6 +87,29 @@ def is_stale(tier: SegmentEntry, entries: Sequence[SegmentEntry]) -> bool:
     """Tell whether there are raw samples in the stretch of a tier's segment that it was not made from."""
     after, until = span_of(tier)
     return any(not e.tier_ms and e.sequence > tier.source and e.maxt_ms > after and e.mint_ms <= until for e in entries)
+
+
+def kept_fresh(
+    before: Sequence[SegmentEntry],
+    removed: Sequence[SegmentEntry],
+    added: Sequence[SegmentEntry],
+    live: Sequence[SegmentEntry],
+) -> tuple[SegmentEntry, ...]:
+    """Return the segments after a change: rewriting raw samples brings nothing that tiers made of them lack."""
+    rewritten = max((e.sequence for e in added if not e.tier_ms), default=0)
+    if not rewritten or all(e.tier_ms for e in removed) or not any(e.tier_ms for e in live):
+        return tuple(live)
+    return tuple(
+        [evolve(e, source=max(e.source, rewritten)) if e.tier_ms and not is_stale(e, before) else e for e in live]
+    )
+
+
+def widened(delete: Delete, entry: SegmentEntry) -> Delete:
+    """Return a delete as it holds for a segment: of a tier it takes whole buckets."""
+    if not entry.tier_ms:
+        return delete
+    low = (delete.mint_ms - 1) // entry.tier_ms * entry.tier_ms + 1
+    return evolve(delete, mint_ms=low, maxt_ms=delete.maxt_ms + -delete.maxt_ms % entry.tier_ms)
 
 
 def view_of(

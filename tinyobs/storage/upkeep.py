@@ -25,6 +25,7 @@ from .layout import SEGMENT_FOLDER, segment_name
 from .memory import return_free_memory
 from .merging import MergeJob
 from .retention import plan_retention
+from .rollup_job import Tiering
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -55,6 +56,7 @@ class Upkeep:
         self.ledger = Ledger()
         self.counts = UpkeepCounts()
         self.cleaning, self.adoption, self.expiry = Cleaning(), Adoption(), Expiry()
+        self.tiering = Tiering()
         self.planners: list[Planner] = [
             self._plan_cut,
             self.adoption.plan,
@@ -63,7 +65,7 @@ class Upkeep:
             self.cleaning.plan,
             self._plan_merge,
             self.expiry.plan,
-            # Downsampling comes here: what is merged and rid of deletes is what tiers are made from.
+            self.tiering.plan,  # what is merged and rid of deletes is what tiers are made from
         ]
         self.damaged: set[int] = set()
         """Segments that could not be read: jobs leave them out until restart, so that work goes on elsewhere."""
