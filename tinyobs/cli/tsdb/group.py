@@ -9,6 +9,8 @@ from .backup import backup
 from .compact import compact
 from .delete import delete
 from .dump import dump
+from .export import export_
+from .import_ import import_
 from .listing import list_segments
 from .repair import repair
 from .restore import restore
@@ -18,7 +20,7 @@ from .verify import verify
 
 @click.group()
 def tsdb() -> None:
-    """Look after a data directory: check, repair, list, dump, compact, delete, back up, restore.
+    """Look after a data directory: check, repair, list, dump, compact, delete, back up, restore, export, import.
 
     Commands that only read (verify, list, analyze, dump) change nothing.  Those that write need the directory for
     themselves: stop the daemon, or ask it with --url where a command has that.
@@ -29,5 +31,5 @@ def tsdb() -> None:
     """
 
 
-for command in (verify, repair, list_segments, analyze, dump, compact, snapshot, delete, backup, restore):
+for command in (verify, repair, list_segments, analyze, dump, compact, snapshot, delete, backup, restore, export_, import_):
     tsdb.add_command(command)
