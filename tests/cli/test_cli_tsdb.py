@@ -305,6 +305,14 @@ def test_mistakes_with_backups(data, tmp_path, capsys):
     assert "there is no backup 'x'" in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_told(data, tmp_path, capsys):
+    """A name that is too long, a file where a directory should be: a message and exit code 3, never a traceback."""
+    assert run(["tsdb", "list", at("x" * 5000)]) == 3
+    (tmp_path / "file").write_text("x")
+    assert run(["tsdb", "backup", f"--to={tmp_path / 'file'}", at(data)]) == 3
+    assert "Traceback" not in capsys.readouterr().err
+
+
 # -- parts -------------------------------------------------------------------------------------------------------
 
 

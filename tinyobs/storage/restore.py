@@ -86,8 +86,7 @@ def cut_after(target: Disk, time_ms: int, now_ms: int, note: Callable[[], None] 
     engine = Engine.open(target, SeriesRegistry(), KEEP_ALL, lambda: now_ms)
     try:
         engine.delete(EVERYTHING, time_ms + 1, TIME_MAX)
-        engine.clean_tombstones()
-        while engine.maintain(now_ms):
+        while engine.clean_tombstones() or engine.maintain(now_ms):
             note()
     finally:
         engine.close()

@@ -53,9 +53,7 @@ def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
         raise click.BadParameter(str(e), param_hint="--storage.tsdb.retention.time") from e
     with work_engine(path, options) as engine, progress_bar("compacting") as show:
         before = engine.statistics()
-        if clean:
-            engine.clean_tombstones()
-        work_off(engine, show)
+        work_off(engine, show, clean=clean)
         after = engine.statistics()
     for word, figures in (("before", before), ("after", after)):
         samples, size = figures.segment_samples, figures.segment_bytes
@@ -63,11 +61,14 @@ def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
         click.echo(f"{word}: {figures.segments} segments, {samples} samples, {format_size(size)}{each}")
 
 
-def work_off(engine: Engine, show: Show) -> None:
-    """Let an engine do its background work until none waits; raises `StorageError` when it fails."""
+def work_off(engine: Engine, show: Show, *, clean: bool = False) -> None:
+    """Let an engine do its background work until none waits; raises `StorageError` when it fails.
+
+    clean: regain the space of all deletes first.
+    """
     done = 0.0
     failures = engine.statistics().maintenance_failures_total
-    while engine.maintain(now_ms()):
+    while (clean and engine.clean_tombstones()) or engine.maintain(now_ms()):
         done += (1.0 - done) * SHARE_LEFT
         show(done, f"{len(engine.segments.entries)} segments")
     if engine.statistics().maintenance_failures_total > failures:

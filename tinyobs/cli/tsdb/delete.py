@@ -45,6 +45,5 @@ def delete(
         with work_engine(path) as engine, progress_bar("deleting") as show:
             engine.delete(sets, first, last)
             if not keep_space:
-                engine.clean_tombstones()
-                work_off(engine, show)
+                work_off(engine, show, clean=True)
     click.echo("deleted")

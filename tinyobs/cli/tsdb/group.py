@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from ...errors import StorageError
 from .analyze import analyze
 from .backup import backup
 from .compact import compact
@@ -18,7 +21,20 @@ from .snapshot import snapshot
 from .verify import verify
 
 
-@click.group()
+class _Tsdb(click.Group):
+    """Tells what the operating system refuses in the words of a message, not of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except OSError as e:
+            name = f"{e.filename}: " if e.filename else ""
+            raise StorageError(f"{name}{e.strerror or e}") from e
+
+
+@click.group(cls=_Tsdb)
 def tsdb() -> None:
     """Look after a data directory: check, repair, list, dump, compact, delete, back up, restore, export, import.
 
@@ -31,5 +47,18 @@ def tsdb() -> None:
     """
 
 
-for command in (verify, repair, list_segments, analyze, dump, compact, snapshot, delete, backup, restore, export_, import_):
+for command in (
+    verify,
+    repair,
+    list_segments,
+    analyze,
+    dump,
+    compact,
+    snapshot,
+    delete,
+    backup,
+    restore,
+    export_,
+    import_,
+):
     tsdb.add_command(command)
