@@ -13,20 +13,28 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from .errors import StorageError, UsageError
+from .frames.table import LongTable, label_names, long_table
+from .frames.to_arrow import arrow_batch, arrow_table, arrow_wide
+from .frames.to_pandas import pandas_long, pandas_wide
+from .frames.to_polars import polars_long, polars_wide
 from .model.columns import SeriesColumns
 from .model.durations import parse_duration
+from .model.histograms import is_handle, numbers_of
+from .model.matchers import Matcher
 from .model.metadata import MetricMetadata
 from .model.registry import SeriesRegistry
+from .model.staleness import STALE_BITS, is_stale
 from .promql.engine import PromqlEngine
 from .promql.limits import EngineOptions as QueryOptions
 from .promql.nodes import ValueType
+from .promql.parser import parse_selector
 from .promql.result import Result
 from .storage.engine import Engine, open_directory
 from .storage.layout import MANIFEST
@@ -36,6 +44,13 @@ Time: TypeAlias = float | int | datetime | None
 """Unix seconds, a datetime, seconds before now where negative, or None for now."""
 
 YEARS_1000_MS: Final = 1000 * 365 * 86_400_000
+
+BLOCK_SAMPLES: Final = 1 << 20
+"""Samples in a block of `Database.series`, about: 16 MB of times and values."""
+SUM_WORD: Final = 4
+"""Where the sum of a histogram is among its words (`model/histograms.py`)."""
+FIRST_BLOCK_SERIES: Final = 64
+"""Series in the first block, fewer where blocks are small; how many there are in the next follows from what these had."""
 
 Series: TypeAlias = tuple[dict[str, str], NDArray[np.int64], NDArray[np.float64]]
 
@@ -79,11 +94,63 @@ class Answer:
         matrix[rows, at] = columns.values
         return [dict(labels) for labels in columns.labels], times, matrix
 
+    def to_pandas(self, *, wide: bool = False) -> Any:
+        """Return a `pandas.DataFrame`: a row for each sample, or `wide` for each time with a column for each series.
+
+        Raises `UsageError` when pandas is not installed, for a string, and for a wide frame of histograms.
+        """
+        return pandas_wide(self._frame()) if wide else pandas_long(long_table(self._frame()))
+
+    def to_polars(self, *, wide: bool = False) -> Any:
+        """Return a `polars.DataFrame`; as `to_pandas`."""
+        return polars_wide(self._frame()) if wide else polars_long(long_table(self._frame()))
+
+    def to_arrow(self, *, wide: bool = False) -> Any:
+        """Return a `pyarrow.Table`; as `to_pandas`."""
+        return arrow_wide(self._frame()) if wide else arrow_table(long_table(self._frame()))
+
+    def _frame(self) -> SeriesColumns:
+        if self.result.type is ValueType.STRING:
+            raise UsageError("the result is a string; to_text() gives it")
+        return self.result.columns
+
     def to_text(self) -> str:
         """Return the text of a string result."""
         if self.result.type is not ValueType.STRING:
             raise UsageError(f"the result is a {self.result.type}, not a string")
         return self.result.text
+
+
+@frozen(eq=False)
+class Block:
+    """Some series of a selection with all their samples.  Iterating yields (labels, timestamps in ms, values)."""
+
+    columns: SeriesColumns
+    label_names: Sequence[str]
+    """The labels of all series of the selection: every block has the same columns."""
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def __iter__(self) -> Iterator[Series]:
+        for i in range(len(self.columns)):
+            labels, times, values = self.columns.one(i)
+            yield dict(labels), times, values
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with a row for each sample."""
+        return pandas_long(self._table())
+
+    def to_polars(self) -> Any:
+        """Return a `polars.DataFrame` with a row for each sample."""
+        return polars_long(self._table())
+
+    def to_arrow(self) -> Any:
+        """Return a `pyarrow.RecordBatch`; those of all blocks have the same schema."""
+        return arrow_batch(self._table())
+
+    def _table(self) -> LongTable:
+        return long_table(self.columns, self.label_names, all_columns=True)
 
 
 class Database:
@@ -110,6 +177,22 @@ class Database:
         if end_ms < start_ms:
             raise UsageError("the end lies before the start")
         return Answer(self._promql.range(self._open_engine(), expression, start_ms, end_ms, step_ms))
+
+    def series(
+        self, match: str, start: Time, end: Time = None, *, block_samples: int = BLOCK_SAMPLES, stale: bool = False
+    ) -> Iterator[Block]:
+        """Yield the stored samples of all series that fulfil a selector, in blocks of series, sorted by labels.
+
+        Only one block is held at a time, of about `block_samples` samples; a single series is never cut.  stale: keep
+        staleness markers (they are NaN).  Raises `QueryParseError` for the selector, `UsageError` for the times.
+        """
+        now_ms = _now_ms()
+        start_ms, end_ms = _to_ms(start, now_ms), _to_ms(end, now_ms)
+        if end_ms < start_ms:
+            raise UsageError("the end lies before the start")
+        if block_samples < 1:
+            raise UsageError("a block has at least one sample")
+        return _blocks(self._open_engine(), parse_selector(match), start_ms, end_ms, block_samples, stale)
 
     def metadata(self) -> Mapping[str, MetricMetadata]:
         """Return type, help and unit of metric families, by name."""
@@ -144,6 +227,43 @@ def open_database(path: str | os.PathLike[str], *, features: Sequence[str] = ())
     engine = open_directory(folder, SeriesRegistry(), _now_ms, EngineOptions(retention_ms=YEARS_1000_MS))
     delayed = "promql-delayed-name-removal" in features
     return Database(engine, QueryOptions(features=frozenset(features), delayed_name_removal=delayed))
+
+
+def _blocks(
+    engine: Engine, matchers: Sequence[Matcher], start_ms: int, end_ms: int, block_samples: int, stale: bool
+) -> Iterator[Block]:
+    with engine.querier(start_ms, end_ms) as querier:
+        selection = querier.select(matchers, start_ms, end_ms)
+        names = label_names(selection.labels)
+        at, total = 0, len(selection.labels)
+        size = min(FIRST_BLOCK_SERIES, max(1, block_samples // 16))
+        while at < total:
+            columns = selection.read(at, min(at + size, total))
+            at += size
+            size = min(max(1, size * block_samples // max(columns.samples, 1)), 4 * size)
+            if not stale:
+                columns = _without_markers(columns)
+            if columns.samples:
+                yield Block(columns, names)
+
+
+def _without_markers(columns: SeriesColumns) -> SeriesColumns:
+    """Return columns less the staleness markers."""
+    gone = is_stale(columns.values)
+    if columns.histograms is not None:
+        at = np.flatnonzero(is_handle(columns.values))
+        numbers = numbers_of(columns.values[at])
+        gone[at] = columns.histograms.words[columns.histograms.offsets[numbers] + SUM_WORD] == STALE_BITS
+    if not gone.any():
+        return columns
+    kept, starts = ~gone, columns.starts_ms
+    return evolve(
+        columns,
+        offsets=np.concatenate(([0], np.cumsum(kept)))[columns.offsets],
+        timestamps_ms=columns.timestamps_ms[kept],
+        values=columns.values[kept],
+        starts_ms=None if starts is None else starts[kept],
+    )
 
 
 def _now_ms() -> int:
