@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+from pathlib import Path
 
 import pytest
 from damage_cases import SERIES, copy, files_of, written
@@ -284,3 +286,14 @@ def test_labels_of_many_kinds_survive(sound):
     append(engine, [(labels("ü", zone="a b"), START_MS + 400_000, 1.0)])
     engine.close()
     assert flat(restored(store, make_backup(source, store, NOW))) == flat(source)
+
+
+def test_the_worked_example_of_the_backup_page():
+    """The description in docs/format/backup.md decodes as the page says, and is written the same way."""
+    page = (Path(__file__).parents[2] / "docs" / "format" / "backup.md").read_text()
+    example = re.search(r"```json\n(.*?)```", page, re.DOTALL)[1]
+    backup = decode_backup("example", example.encode())
+    assert backup == Backup(
+        "20260101T000000.000Z", 1_767_225_600_000, None, (BackedFile(MANIFEST, 3, digest_of(b"abc")),), 3
+    )
+    assert encode_backup(backup).decode() == example
