@@ -213,10 +213,10 @@ def _has(view: TierView, width: int, after: int, until: int) -> bool:
 
 
 def _whole_buckets(view: TierView, hints: SelectHints, pieces: list[Stretch]) -> list[Stretch]:
-    """Let the stretches of tiers at both ends consist of whole buckets.
+    """Let the stretches of tiers at both ends begin and end with whole buckets.
 
-    What is left at the end comes from raw samples; so does what is left at the beginning where windows end but once,
-    else the first bucket is taken in whole.
+    Where windows end but once, what is left at both ends comes from raw samples.  Else the first bucket is taken in
+    whole, and windows are rounded, so that what holds at a moment does not depend on the moments asked for beside it.
     """
     out = list(pieces)
     if out and out[0].width:
@@ -227,21 +227,11 @@ def _whole_buckets(view: TierView, hints: SelectHints, pieces: list[Stretch]) ->
         else:
             back = 0 if hints.function else first.width  # instants look back over a bucket at least
             out[0] = Stretch((first.after_ms - back) // first.width * first.width, first.until_ms, first.width)
-    if out and out[-1].width:
+    if out and out[-1].width and not hints.step_ms and out[-1].until_ms >= view.whole_from_ms:
         last = out[-1]
         until = max(last.until_ms // last.width * last.width, last.after_ms)
-        is_raw = last.until_ms >= view.whole_from_ms
-        if is_raw or not _is_plain(hints):
-            out[-1:] = [Stretch(last.after_ms, until, last.width)]
-            if is_raw:
-                out.append(Stretch(until, last.until_ms, 0))
+        out[-1:] = [Stretch(last.after_ms, until, last.width), Stretch(until, last.until_ms, 0)]
     return [s for s in out if s.after_ms < s.until_ms]
-
-
-def _is_plain(hints: SelectHints) -> bool:
-    """Tell whether a function reads samples as they were, which may be cut at any time."""
-    reads = READS.get(hints.function)
-    return reads is None or (reads.aggregate is Aggregate.EDGES and not reads.weighted)
 
 
 def _rounding(
