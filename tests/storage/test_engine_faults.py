@@ -6,14 +6,26 @@ import errno
 
 import attrs
 import pytest
-from engine_cases import BLOCK_MS, OPTIONS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
+from engine_cases import (
+    BLOCK_MS,
+    OPTIONS,
+    START_MS,
+    Clock,
+    append,
+    contents,
+    exemplars_of,
+    histogram,
+    labels,
+    maintain_all,
+    open_engine,
+)
 
 from tinyobs.errors import DiskFullError, ReadOnlyError, StorageError
 from tinyobs.storage.upkeep import PAUSE_MS
 from tinyobs.testing.fault_disk import FaultDisk
 from tinyobs.testing.mem_disk import MemDisk
 
-A, B = labels("a"), labels("b")
+A, B, H = labels("a"), labels("b"), labels("h")
 NOW = START_MS
 
 
@@ -76,8 +88,9 @@ def test_a_failed_write_or_fsync_is_final_until_restart(after):
 
 def _fill(engine, first=0):
     for i in range(first, first + 30):
-        samples = [(A, NOW + i * 10_000, float(i)), (B, NOW + i * 10_000, -float(i))]
-        append(engine, samples)
+        now = NOW + i * 10_000
+        samples = [(A, now, float(i)), (B, now, -float(i)), (H, now, histogram(i), NOW - 1)]
+        append(engine, samples, [(H, (("trace", str(i)),), 1.0, now)])
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
@@ -86,7 +99,7 @@ def test_a_fault_anywhere_in_upkeep_loses_nothing(number):
     whole = FaultDisk(MemDisk())
     engine = open_engine(whole)
     _fill(engine)
-    expected = contents(engine)
+    expected, traces = contents(engine, starts=True), exemplars_of(engine)
     begin = whole.change_count
     maintain_all(engine, NOW)
     assert engine.statistics().cuts_total == 1
@@ -98,16 +111,17 @@ def test_a_fault_anywhere_in_upkeep_loses_nothing(number):
             maintain_all(engine, NOW)
         except StorageError as e:
             pytest.fail(f"change {at}: {e}")
-        assert contents(engine) == expected, f"change {at}"
+        assert contents(engine, starts=True) == expected, f"change {at}"
         maintain_all(engine, NOW + PAUSE_MS)
-        assert contents(engine) == expected, f"change {at}"
+        assert contents(engine, starts=True) == expected, f"change {at}"
         if not engine.statistics().read_only:
             assert engine.statistics().cuts_total == 1, f"change {at}"
         engine.close()
         engine = open_engine(disk)
-        assert contents(engine) == expected, f"change {at}"
+        assert contents(engine, starts=True) == expected, f"change {at}"
+        assert exemplars_of(engine) == traces, f"change {at}"
         maintain_all(engine, NOW)
-        assert contents(engine) == expected
+        assert contents(engine, starts=True) == expected
         assert append(engine, [(A, NOW + 400_000, 1.0)]).stored == 1
 
 
