@@ -126,6 +126,8 @@ class _Rows:
             fields = list(zip(*rows, strict=True)) if rows else []
             return self._samples(fields, lines), used
         lines_ = (data.replace(b"\r\n", b"\n") if b"\r" in data else data).split(b"\n")
+        if not lines_[-1]:
+            lines_.pop()
         width = self.columns.width
         commas = list(map(bytes.count, lines_, repeat(b",")))
         numbers: Sequence[int] = range(number, number + len(lines_))
@@ -208,13 +210,15 @@ class _Rows:
             known.clear()
         found = list(map(known.get, keys))
         if None in found:
-            for i, ref in enumerate(found):
-                if ref is None:
-                    found[i] = known[keys[i]] if keys[i] in known else self._intern(v, keys[i])
+            for key in dict.fromkeys(keys):
+                if key not in known:
+                    self._intern(v, key)
+            found = list(map(known.get, keys))
         refs = np.array(found, np.int64)
         return refs, {i: self.reasons[keys[i]] for i in np.flatnonzero(refs < 0).tolist()}
 
-    def _intern(self, v: int, key: Row | bytes) -> int:
+    def _intern(self, v: int, key: Row | bytes) -> None:
+        """Remember the ref of the fields of labels, or why there is none."""
         texts = (key,) if isinstance(key, bytes) else key
         metric = self.columns.values[v][1]
         try:
@@ -225,7 +229,6 @@ class _Rows:
         except ValueError as e:
             ref, self.reasons[key] = -1, str(e)
         self.known[v][key] = ref
-        return ref
 
 
 def _read_head(stream: BinaryIO) -> bytes:

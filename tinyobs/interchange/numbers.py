@@ -21,6 +21,10 @@ from .chunks import TIME_MS_MAX
 STALE: Final = "StaleNaN"
 """How text formats write the staleness marker."""
 
+_DIGITS_MAX: Final = 15
+"""Digits of numbers that are read as columns."""
+_DECIMALS: Final = 3
+
 Faults = dict[int, str]
 """By position: why a text is refused."""
 
@@ -43,6 +47,9 @@ def write_values(values: NDArray[np.float64]) -> list[str]:
 
 def read_integers(texts: Sequence[bytes]) -> tuple[NDArray[np.int64], Faults]:
     """Return int64[n] of decimal integers, and the faults."""
+    quick = _fixed_digits(texts)
+    if quick is not None:
+        return quick, {}
     try:
         joined = b",".join(texts)
         if not joined.translate(None, b"0123456789,-") and b"-" not in joined[1:].replace(b",-", b","):
@@ -55,6 +62,9 @@ def read_integers(texts: Sequence[bytes]) -> tuple[NDArray[np.int64], Faults]:
 
 def read_seconds(texts: Sequence[bytes]) -> tuple[NDArray[np.int64], Faults]:
     """Return times in ms, int64[n], of decimal seconds, rounded to the nearest millisecond."""
+    quick = _fixed_seconds(texts)
+    if quick is not None:
+        return quick, {}
     seconds, faults = read_values(texts)
     with np.errstate(invalid="ignore"):
         times = np.rint(seconds * 1000)
@@ -76,6 +86,34 @@ def write_seconds(times_ms: NDArray[np.int64]) -> list[str]:
 def time_faults(times_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the positions of times that cannot be."""
     return np.flatnonzero((times_ms > TIME_MS_MAX) | (times_ms < -TIME_MS_MAX))
+
+
+def _fixed_digits(texts: Sequence[bytes]) -> NDArray[np.int64] | None:
+    """Return the integers where all have the same number of digits, as the times of an era do; else None."""
+    size = len(texts[0]) if texts else 0
+    if not 0 < size <= _DIGITS_MAX or list(map(len, texts)).count(size) != len(texts):
+        return None
+    digits = np.frombuffer(b"".join(texts), np.uint8).reshape(-1, size) - np.uint8(ord("0"))
+    return None if digits.max() > 9 else _sum(digits)
+
+
+def _fixed_seconds(texts: Sequence[bytes]) -> NDArray[np.int64] | None:
+    """Return milliseconds where all are seconds of the same length with three decimals; else None."""
+    size = len(texts[0]) if texts else 0
+    if not _DECIMALS + 1 < size <= _DIGITS_MAX or list(map(len, texts)).count(size) != len(texts):
+        return None
+    columns = np.frombuffer(b"".join(texts), np.uint8).reshape(-1, size)
+    point = size - _DECIMALS - 1
+    if (columns[:, point] != ord(".")).any():
+        return None
+    digits = np.delete(columns, point, axis=1) - np.uint8(ord("0"))
+    return None if digits.max() > 9 else _sum(digits)
+
+
+def _sum(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the numbers of rows of up to 15 digits; floats hold them exactly."""
+    powers = 10.0 ** np.arange(digits.shape[1] - 1, -1, -1)
+    return (digits @ powers).astype(np.int64)
 
 
 def _value(text: bytes) -> float:

@@ -8,6 +8,7 @@ millisecond, so that what was written is what is read.  Exemplars and the texts 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -125,13 +126,15 @@ class _Work:
             odd = set(slow)
             at = [i for i in at if i not in odd]  # type: ignore[assignment]
             parts = [parts[i] for i in at]
-        refs = list(map(known.get, [p[0] for p in parts]))
+        prefixes = [p[0] for p in parts]
+        refs = list(map(known.get, prefixes))
         if None in refs:
-            for j, ref in enumerate(refs):
-                if ref is None:
-                    refs[j] = found = self._new(lines[at[j]], parts[j][0], known)
-                    if found < 0:
-                        slow.append(at[j])
+            unusual = {}
+            for j, prefix in enumerate(prefixes):
+                if refs[j] is None and prefix not in known and prefix not in unusual:
+                    unusual.update(self._learn(lines[at[j]], prefix, known))
+            refs = list(map(known.get, prefixes, repeat(-1)))
+            slow += [at[j] for j, ref in enumerate(refs) if ref == -1]
         self._quick(np.array(refs, np.int64), parts, at, number)
         for i in sorted(slow):
             if lines[i]:
@@ -158,20 +161,16 @@ class _Work:
         self.times.append(times[good])
         self.values.append(values[good])
 
-    def _new(self, line: bytes, prefix: bytes, known: dict[bytes, int]) -> int:
-        """Return the ref of the series that a line begins with, -1 where the line is not of the usual form."""
-        ref = known.get(prefix)
-        if ref is not None:
-            return ref
+    def _learn(self, line: bytes, prefix: bytes, known: dict[bytes, int]) -> dict[bytes, bool]:
+        """Remember the series that a line begins with; return the beginning where it is not of the usual form."""
         try:
             pairs, end = read_series(line, 0, OPENMETRICS)
-            if end != len(prefix):
-                return -1
-            ref = self.registry.intern(to_labels(pairs, _MODES[int(self.state)], 0))
+            if end == len(prefix):
+                known[prefix] = self.registry.intern(to_labels(pairs, _MODES[int(self.state)], 0))
+                return {}
         except Malformed:
-            return -1
-        known[prefix] = ref
-        return ref
+            pass  # read once more by itself, which tells what is wrong
+        return {prefix: True}
 
     def _slow(self, line: bytes, number: int) -> None:
         """Read one odd line: it has an exemplar, or a fault."""

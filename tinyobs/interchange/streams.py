@@ -22,8 +22,8 @@ from .chunks import Position, Refusals
 
 STANDARD: Final = "-"
 """The name that stands for standard input and output."""
-BLOCK_BYTES: Final = 4 << 20
-"""Lines are read in blocks of about this many bytes."""
+BLOCK_BYTES: Final = 1 << 18
+"""Lines are read in blocks of about this many bytes: what is made of them fits the cache."""
 ZSTD_WINDOW_BYTES_MAX: Final = 1 << 27
 """Largest window of a zstd frame that is read; what `zstd --long` uses by default."""
 _ZSTD_PIECE: Final = 4096
@@ -116,26 +116,29 @@ class LineBlocks:
     line_bytes_max: int
     start: Position = field(factory=Position)
     block_bytes: int = field(factory=lambda: BLOCK_BYTES)
-    _rest: bytes = b""
+    _rest: list[bytes] = field(factory=list)
+    """Pieces of a line whose end is not there yet."""
     _fault: WireError | None = None
 
     def __iter__(self) -> Iterator[Block]:
         at = self.start
         while True:
             fresh = self._read(at)
-            data = self._rest + fresh
-            cut = len(data) if not fresh else data.rfind(b"\n", len(self._rest)) + 1
-            if not fresh and len(data) > self.line_bytes_max:
-                cut = 0
-            if cut:
-                block = Block(data[:cut], at)
+            cut = fresh.rfind(b"\n") + 1
+            held = sum(map(len, self._rest))
+            begun = held + (fresh.find(b"\n") + 1 or len(fresh))  # the line that the rest is the beginning of
+            if begun > self.line_bytes_max:
+                at, fresh = self._skip_line(at, held, fresh)
+                cut = fresh.rfind(b"\n") + 1
+            if cut or (not fresh and self._rest):
+                block = Block(b"".join([*self._rest, fresh[:cut]]), at)
+                self._rest = []
                 yield block
                 at = block.end()
-            self._rest = data[cut:]
-            if len(self._rest) > self.line_bytes_max:
-                at = self._skip_line(at)
-            elif not fresh:
+            if not fresh:
                 return
+            if cut < len(fresh):
+                self._rest.append(fresh[cut:])
 
     def _read(self, at: Position) -> bytes:
         """Return about a block of data, b"" at the end; damage is the end, told once what came before it was delivered."""
@@ -155,18 +158,17 @@ class LineBlocks:
             self.refusals.refuse(at.line + 1, 0, str(self._fault))
         return b"".join(parts)
 
-    def _skip_line(self, at: Position) -> Position:
-        """Leave out the line that has just been begun; return the place behind it."""
+    def _skip_line(self, at: Position, held: int, fresh: bytes) -> tuple[Position, bytes]:
+        """Leave out the line begun at a place, of which `held` bytes came before; return the place behind it, and what follows."""
         self.refusals.refuse(at.line + 1, 1, f"a line longer than {self.line_bytes_max} bytes")
-        offset = at.offset + len(self._rest)
-        self._rest = b""
+        self._rest = []
+        offset = at.offset + held
         while True:
-            fresh = self._read(at)
             end = fresh.find(b"\n") + 1
             offset += end or len(fresh)
             if end or not fresh:
-                self._rest = fresh[end:]
-                return Position(offset, at.line + 1)
+                return Position(offset, at.line + 1), fresh[end:] or self._read(at)
+            fresh = self._read(at)
 
 
 class _ZstdContent(io.RawIOBase):
