@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 import pytest
 from damage_cases import SERIES, copy, files_of, first_segment, page_table, written
-from engine_cases import START_MS, append, contents, labels, maintain_all, open_engine
+from engine_cases import EVER, START_MS, Clock, append, contents, labels, maintain_all, open_engine
+from tier_cases import DAY0_MS, days, load, open_tiered
 
+from tinyobs.model.batch import Batch
+from tinyobs.model.histograms import Histogram, handles, histograms_of, numbers_of
 from tinyobs.model.matchers import equal
 from tinyobs.storage.deletes import Delete
 from tinyobs.storage.findings import Severity
@@ -232,3 +236,111 @@ def test_a_repair_may_be_interrupted_anywhere(sound, loss):
         everything = list(files_of(found).values())
         assert original in everything
         assert original_log in everything
+
+
+# -- histograms, tiers -------------------------------------------------------------------------------------------
+
+
+def histogram_disk():
+    """A disk with floats, histograms and start times in segments and in the log."""
+    disk = MemDisk()
+    engine = open_engine(disk)
+    refs = engine.registry.intern_many([labels("f"), labels("h")])
+    for i in range(40):
+        table = histograms_of([Histogram(0, 0.001, 1, 4 + i, 3.5, ((0, 2),), (1, 2 + i), is_integer=True)])
+        values = np.array([float(i), handles(0, 1)[0]])
+        times = np.full(2, START_MS + i * 10_000)
+        starts = np.full(2, START_MS - 1)
+        engine.append([Batch(refs, times, values, histograms=table, starts_ms=starts)])
+        if i == 25:
+            maintain_all(engine, START_MS)
+    engine.close()
+    return disk
+
+
+def samples_of(disk):
+    """{(series, time): float or histogram} of everything in a directory."""
+    engine = open_engine(copy(disk))
+    with engine.querier(*EVER) as q:
+        selection = q.select((), *EVER)
+        columns = selection.read(0, len(selection.labels))
+    found = {}
+    for i in range(len(columns)):
+        series, times, values = columns.one(i)
+        for t, v, n in zip(times.tolist(), values.tolist(), numbers_of(values).tolist(), strict=True):
+            found[series, t] = v if n < 0 else columns.histograms.one(n)
+    engine.close()
+    return found
+
+
+def test_histograms_survive_a_repair():
+    """Wherever a segment or the log is damaged: nothing is invented, and what the plan does not name is there."""
+    sound = histogram_disk()
+    expected = samples_of(sound)
+    assert verify_directory(copy(sound)).findings == []
+    assert any(isinstance(v, Histogram) for v in expected.values())
+    manifest = read_manifest(sound)
+    for name in (segment_name(manifest.segments[0].sequence), wal_name(manifest.wal_first)):
+        for at in range(20, sound.size(name) - 20, max(1, sound.size(name) // 25)):
+            disk = copy(sound)
+            disk.damage(name, at)
+            plan, _ = repaired(disk)
+            got = samples_of(disk)
+            assert got.items() <= expected.items(), (name, at)
+            assert len(plan.steps) == 1 or name.startswith("wal/")
+
+
+def test_a_damaged_tier_is_made_again():
+    """Where raw samples are there the stretch is taken out of use as a whole; the next maintenance makes it anew."""
+    disk, clock = MemDisk(), Clock(DAY0_MS)
+    engine = open_tiered(disk, clock=clock)
+    load(engine, {"a": days(range(4 * 1440)), "b": days(range(4 * 1440))}, clock)
+    engine.close()
+    entries = read_manifest(disk).segments
+    tier = next(e for e in entries if e.tier_ms)
+    siblings = [e for e in entries if (e.tier_ms, e.covers) == (tier.tier_ms, tier.covers)]
+    name = segment_name(tier.sequence)
+    disk.damage(name, int(page_table(disk, name).offsets[0]) + 30)
+    assert verify_directory(disk).damage[0].file == name
+    plan, folder = repaired(disk)
+    assert {e.sequence for e in plan.dropped} == {e.sequence for e in siblings}
+    assert len(disk.list(f"{folder}/segments")) == len(siblings)
+    engine = open_tiered(disk, clock=clock)
+    maintain_all(engine, clock.now_ms)
+    engine.close()
+    again = read_manifest(disk).segments
+    assert sorted((e.tier_ms, e.samples) for e in again if e.tier_ms) == sorted(
+        (e.tier_ms, e.samples) for e in entries if e.tier_ms
+    )
+
+
+def test_tiers_outlive_the_repair_of_raw_samples():
+    """Tiers made before raw samples were damaged are not made again from those that are left."""
+    disk, clock = MemDisk(), Clock(DAY0_MS)
+    engine = open_tiered(disk, clock=clock)
+    load(engine, {"a": days(range(4 * 1440)), "b": days(range(4 * 1440))}, clock)
+    engine.close()
+    entries = read_manifest(disk).segments
+    raw = next(e for e in entries if not e.tier_ms)
+    name = segment_name(raw.sequence)
+    disk.damage(name, int(page_table(disk, name).offsets[0]) + 30)
+    repaired(disk)
+    engine = open_tiered(disk, clock=clock)
+    maintain_all(engine, clock.now_ms)
+    engine.close()
+    before = {e.sequence for e in entries if e.tier_ms}
+    assert before <= {e.sequence for e in read_manifest(disk).segments}
+
+
+def test_without_a_manifest_tiers_are_set_aside():
+    """Which stretch they stand for is not known any more; taken for raw samples they would be wrong."""
+    disk, clock = MemDisk(), Clock(DAY0_MS)
+    engine = open_tiered(disk, clock=clock)
+    load(engine, {"a": days(range(4 * 1440))}, clock)
+    engine.close()
+    tiers = {segment_name(e.sequence) for e in read_manifest(disk).segments if e.tier_ms}
+    assert tiers
+    disk.remove(MANIFEST)
+    plan, _ = repaired(disk)
+    assert set(plan.unreadable) == tiers
+    assert not any(e.tier_ms or e.level >= 100 for e in read_manifest(disk).segments)

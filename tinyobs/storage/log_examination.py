@@ -22,6 +22,7 @@ from .findings import Finding, Severity
 from .layout import WAL_FOLDER, wal_name, wal_sequence
 from .read_only_disk import DryDisk
 from .time_text import range_text
+from .wal_histograms import decode_histograms
 from .wal_reader import ReplayReport, replay
 
 ADVICE = "run `tinyobs tsdb repair`, or restore a backup"
@@ -119,10 +120,13 @@ class Loss:
         """Add the records of a file from an offset on."""
         for frame in sound_frames(data, start):
             self.records += 1
-            if frame.type != fmt.RecordType.SAMPLES:
-                continue
             try:
-                times = fmt.decode_samples(frame.payload).times_ms
+                if frame.type == fmt.RecordType.SAMPLES:
+                    times = fmt.decode_samples(frame.payload).times_ms
+                elif frame.type == fmt.RecordType.HISTOGRAMS:
+                    times = decode_histograms(frame.payload).columns.times_ms
+                else:
+                    continue
             except (ValueError, struct.error):
                 continue
             self.samples += len(times)

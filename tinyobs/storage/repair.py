@@ -42,6 +42,7 @@ from .segment_reader import SegmentReader
 from .segment_salvage import Salvage
 from .segment_set import entry_of
 from .segment_writer import SegmentWriter
+from .tiers import TIER_LEVEL, kept_fresh, widened
 from .time_text import moment_name, range_text
 from .verify import CACHE_BYTES, check_segment
 
@@ -93,6 +94,7 @@ def plan_repair(disk: Disk, progress: Callable[[str], None] = lambda file: None)
     for entry in plan.manifest.segments:
         progress(segment_name(entry.sequence))
         _plan_segment(disk, entry, plan)
+    _drop_remade(plan)
     plan.patches = log.patches
     plan.steps += [
         f"{f.file}: {_log_step(plan, f)} ({f.problem} at byte {f.offset}); lost: {f.lost}"
@@ -122,6 +124,9 @@ def _without_manifest(disk: Disk, reason: str, progress: Callable[[str], None]) 
         if sequence is None:
             unreadable.append(name)
             steps.append(f"{name}: take it out of use (its name is not that of a segment)")
+        elif info.level >= TIER_LEVEL:  # which stretch it stands for is written in the manifest only
+            unreadable.append(name)
+            steps.append(f"{name}: take it out of use (of a tier); it is made again where raw samples are still there")
         else:
             entries.append(entry_of(sequence, info))
     entries.sort(key=lambda e: e.sequence)
@@ -168,6 +173,21 @@ def _plan_segment(disk: Disk, entry: SegmentEntry, plan: RepairPlan) -> None:
     plan.rewritten.append(entry)
     lost = salvage.lost_text() or "nothing"
     plan.steps.append(f"{name}: write it anew from what is sound ({findings[0].problem}); lost: {lost}")
+
+
+def _drop_remade(plan: RepairPlan) -> None:
+    """Take a damaged stretch of a tier out of use as a whole where it can be made again from raw samples."""
+    entries = plan.manifest.segments
+    damaged = [e for e in (*plan.rewritten, *plan.dropped) if e.tier_ms and e.covers is not None]
+    raw_since = min((e.mint_ms for e in entries if not e.tier_ms), default=None)
+    for stretch in {(e.tier_ms, e.covers) for e in damaged}:
+        if raw_since is None or stretch[1] is None or raw_since > stretch[1][0]:
+            continue
+        whole = [e for e in entries if (e.tier_ms, e.covers) == stretch]
+        plan.rewritten = [e for e in plan.rewritten if e not in whole]
+        plan.dropped = [e for e in plan.dropped if e not in whole] + whole
+        names = ", ".join(segment_name(e.sequence) for e in whole)
+        plan.steps.append(f"{names}: take them out of use, nothing is lost: the tier is made again from raw samples")
 
 
 # -- carrying it out ---------------------------------------------------------------------------------------------
@@ -241,7 +261,7 @@ def _rewrite(disk: Disk, plan: RepairPlan, progress: Callable[[str], None]) -> M
     for entry in plan.manifest.segments:
         if entry.sequence in rewritten:
             progress(segment_name(entry.sequence))
-            deletes = [d for d in plan.manifest.deletes if entry.sequence < d.below]
+            deletes = [widened(d, entry) for d in plan.manifest.deletes if entry.sequence < d.below]
             written = _salvage(disk, entry, following, deletes)
             following += max(len(written), 1)
             live += written
@@ -249,7 +269,10 @@ def _rewrite(disk: Disk, plan: RepairPlan, progress: Callable[[str], None]) -> M
             live.append(plan.corrected.get(entry.sequence, entry))
     if rewritten:
         disk.sync_folder(SEGMENT_FOLDER)
-    return attrs.evolve(plan.manifest, segments=tuple(live), next_segment=following)
+    # What tiers made of the samples that are lost now must not be made again from those that are left.
+    added = [e for e in live if e.sequence >= plan.manifest.next_segment]
+    kept = kept_fresh(plan.manifest.segments, [*plan.rewritten, *plan.dropped], added, live)
+    return attrs.evolve(plan.manifest, segments=kept, next_segment=following)
 
 
 def _salvage(disk: Disk, entry: SegmentEntry, sequence: int, deletes: Sequence[Delete]) -> list[SegmentEntry]:

@@ -43,7 +43,7 @@ class _Duration(click.ParamType[int]):
 )
 @click.option("--clean-tombstones", "clean", is_flag=True, help="Also regain the space of all that was deleted.")
 def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
-    """Do all background work that waits: cut, merge, downsample, rewrite.  Needs the directory for itself.
+    """Do all background work that waits: cut, merge, take in imports, rewrite.  Needs the directory for itself.
 
     A daemon does the same by itself, a slice at a time; this is for directories that were imported or restored.
     """
