@@ -59,10 +59,18 @@ class Cut:
         self._width_ms, self._blocks = plan_blocks(self.chunks, self.block_ms)
         self._blocks.reverse()
 
+    @property
+    def is_block_written(self) -> bool:
+        """Whether what the next step does is to finish a segment, which cannot be cut in slices."""
+        return bool(self._blocks) and self._at >= len(self.order)
+
     def step(self) -> bool:
-        """Write one slice; tell whether there is more.  Raises `OSError`."""
+        """Write a group of series, or finish a segment; tell whether there is more.  Raises `OSError`."""
         if not self._blocks:
             return False
+        if self.is_block_written:
+            self._finish_block()
+            return bool(self._blocks)
         low = self._blocks[-1] * self._width_ms
         high = low + self._width_ms - 1
         chunks = tuple(c for c in self.chunks if c.max_ms >= low and c.min_ms <= high)
@@ -71,9 +79,7 @@ class Cut:
         group = self.order[self._at : self._at + -(-len(self.order) // groups)]
         self._at += len(group)
         self._write(chunks, group, low, high)
-        if self._at >= len(self.order):
-            self._finish_block()
-        return bool(self._blocks)
+        return True
 
     def abort(self) -> None:
         """Remove what was written; what cannot be removed is unlisted and goes at the next start."""

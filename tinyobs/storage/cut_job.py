@@ -36,6 +36,38 @@ def is_cut_due(engine: Engine, now_ms: int, last_cut_ms: int) -> bool:
     return head.min_ms // options.block_ms < (head.max_ms - slack) // options.block_ms
 
 
+class PrepareJob(Job):
+    """What a cut needs and what can be done before it: an index of all series, and as few rows as can be."""
+
+    kind = "prepare"
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._steps = [self._seal, self._tidy]
+        self.work = Work()
+
+    def step(self) -> bool:
+        """Do one half."""
+        self._steps.pop()()
+        return bool(self._steps)
+
+    def finish(self) -> None:
+        """All is done."""
+
+    def abort(self) -> None:
+        """What was done harms nobody."""
+
+    def _tidy(self) -> None:
+        self._engine.index.tidy(force=True)
+        self._engine.head.ranks = self._engine.index.ranks
+
+    def _seal(self) -> None:
+        head = self._engine.head
+        head.set_all_aside()
+        sealed = head.seal()
+        self._engine.publish(lambda: head.put_sealed(*sealed))
+
+
 class CutJob(Job):
     """A cut of everything that the head holds when it is made."""
 
@@ -68,7 +100,7 @@ class CutJob(Job):
         slice_samples_max, before = self._engine.options.slice_samples_max, cut.samples_written
         while cut.step():
             self.work.samples_read = self.work.samples_written = cut.samples_written
-            if watch.is_up or cut.samples_written - before >= slice_samples_max:
+            if watch.is_up or cut.is_block_written or cut.samples_written - before >= slice_samples_max:
                 return True
         self.work.samples_read = self.work.samples_written = cut.samples_written
         return False

@@ -61,7 +61,7 @@ class MergeJob(Job):
         self._walks = [Walk(r.iterate(block)) for r, block in zip(readers, blocks, strict=True)]
         self.result: SegmentEntry | None = None
         """The new segment once it is written; None as well when no sample is left."""
-        self._is_written = False
+        self._is_written = self._is_handed_over = False
         self.work = Work(
             samples_total=sum(e.samples for e, _ in self.inputs), bytes_before=sum(e.bytes for e, _ in self.inputs)
         )
@@ -72,6 +72,8 @@ class MergeJob(Job):
         while written < self._slice_samples_max and not watch.is_up:
             alive = [w for w in self._walks if w.fill()]
             if not alive:
+                if written:
+                    break  # finishing the file takes a slice of its own
                 self._end()
                 return False
             frontier = min(w.last for w in alive)
@@ -86,6 +88,7 @@ class MergeJob(Job):
     def finish(self) -> None:
         """Let the new segment take the place of the old ones."""
         assert self._is_written
+        self._is_handed_over = True
         added = () if self.result is None else (self.result,)
         segments = self._engine.segments
         segments.replace([e for e, _ in self.inputs], added, self._engine.publish)
@@ -94,9 +97,11 @@ class MergeJob(Job):
         return_free_memory()
 
     def abort(self) -> None:
-        """Remove what was begun; a finished segment may be in a manifest already and stays."""
+        """Remove what was begun; a segment that was handed over may be in a manifest already and stays."""
         if not self._is_written:
             self._writer.abort()
+        elif self.result is not None and not self._is_handed_over:
+            self._engine.disk.remove(segment_name(self._sequence))
 
     def _end(self) -> None:
         if self._writer.sample_count == 0:

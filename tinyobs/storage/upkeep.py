@@ -18,7 +18,7 @@ from ..errors import CorruptionError, StorageError
 from .adoption import Adoption
 from .cleaning import Cleaning
 from .compaction import plan_merge
-from .cut_job import CutJob, is_cut_due
+from .cut_job import CutJob, PrepareJob, is_cut_due
 from .expiry import Expiry
 from .jobs import Job, Ledger, Planner, Watch
 from .layout import SEGMENT_FOLDER, segment_name
@@ -75,6 +75,7 @@ class Upkeep:
         self.corruption_count = 0
         self.last_failure = ""
         """What went wrong last, for the log; "" when nothing has."""
+        self._is_worked_off = self._is_prepared = False
         self._not_before_ms = self._last_cut_ms = self._look_at_ms = _NEVER
 
     def step(self, now_ms: int) -> bool:
@@ -126,7 +127,7 @@ class Upkeep:
     def _begin(self, now_ms: int) -> bool:
         for planner in self.planners:
             watch = Watch()
-            self.job = planner(self._engine, now_ms)
+            self.job, self._is_worked_off = planner(self._engine, now_ms), False
             if self.job is not None:
                 self.ledger.charge(self.job.kind, watch)
                 return True
@@ -136,7 +137,9 @@ class Upkeep:
         job, watch = self.job, Watch()
         assert job is not None
         try:
-            if not job.step():
+            if not self._is_worked_off:
+                self._is_worked_off = not job.step()
+            else:
                 job.finish()
                 self.ledger.close(job, finished=True)
                 self.job = None
@@ -159,6 +162,10 @@ class Upkeep:
     def _plan_cut(self, engine: Engine, now_ms: int) -> Job | None:
         if not is_cut_due(engine, now_ms, self._last_cut_ms):
             return None
+        if not self._is_prepared:
+            self._is_prepared = True
+            return PrepareJob(engine)
+        self._is_prepared = False
         job = CutJob(engine)
         self._last_cut_ms = now_ms
         return job
