@@ -40,23 +40,30 @@ class LabelColumn:
 class LongTable:
     """A row a sample, series by series, ascending in time.
 
-    timestamps_ms: int64[N].  values: float64[N], NaN where the sample is a histogram.  histograms: for each row the
-    sample if it is one, else None; None where the table has no such column.  starts_ms: int64[N], 0 where not known;
+    timestamps_ms: int64[N].  values: float64[N], NaN where the sample is a histogram.  histograms: those samples by
+    their row; None where the table has no such column.  starts_ms: int64[N], 0 where not known;
     None where the table has no such column.  labels: by column name.
     """
 
     timestamps_ms: NDArray[np.int64]
     values: NDArray[np.float64]
-    histograms: list[Histogram | None] | None
+    histograms: dict[int, Histogram] | None
     starts_ms: NDArray[np.int64] | None
     labels: dict[str, LabelColumn]
 
     @property
     def is_histogram(self) -> NDArray[np.bool_]:
         """Where the sample is a histogram."""
-        if self.histograms is None:
-            return np.zeros(len(self.values), np.bool_)
-        return np.fromiter((h is not None for h in self.histograms), np.bool_, len(self.histograms))
+        found = np.zeros(len(self.values), np.bool_)
+        found[list(self.histograms or ())] = True
+        return found
+
+    def histogram_rows(self) -> list[Histogram | None]:
+        """Return for each row its histogram, None for a float."""
+        out: list[Histogram | None] = [None] * len(self.values)
+        for row, histogram in (self.histograms or {}).items():
+            out[row] = histogram
+        return out
 
 
 def long_table(columns: SeriesColumns, names: Iterable[str] | None = None, *, all_columns: bool = False) -> LongTable:
@@ -67,13 +74,12 @@ def long_table(columns: SeriesColumns, names: Iterable[str] | None = None, *, al
     """
     counts = np.diff(columns.offsets)
     at = is_handle(columns.values)
-    histograms: list[Histogram | None] | None = None
+    histograms: dict[int, Histogram] | None = {} if all_columns or at.any() else None
     values = columns.values
-    if all_columns or at.any():
-        histograms = [None] * len(values)
-        if columns.histograms is not None:
-            for row, number in zip(np.flatnonzero(at).tolist(), numbers_of(values[at]).tolist(), strict=True):
-                histograms[row] = columns.histograms.one(number)
+    if columns.histograms is not None and at.any():
+        numbers = numbers_of(values[at]).tolist()
+        rows = np.flatnonzero(at).tolist()
+        histograms = {r: columns.histograms.one(n) for r, n in zip(rows, numbers, strict=True)}
         values = np.where(at, np.nan, values)
     starts = columns.starts_ms
     if all_columns and starts is None:

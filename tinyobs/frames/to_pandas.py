@@ -16,8 +16,8 @@ def pandas_long(table: LongTable) -> Any:
     pd = load("pandas", "pandas")
     columns = {TIMESTAMP: _times(pd, table.timestamps_ms), VALUE: table.values}
     if table.histograms is not None:
-        column = np.empty(len(table.histograms), object)
-        column[:] = table.histograms
+        column = np.full(len(table.values), None, object)
+        column[list(table.histograms)] = list(table.histograms.values())
         columns[HISTOGRAM] = column
     if table.starts_ms is not None:
         columns[START] = _times(pd, table.starts_ms, table.starts_ms == 0)

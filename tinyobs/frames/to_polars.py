@@ -16,12 +16,13 @@ def polars_long(table: LongTable) -> Any:
     pl = load("polars", "polars")
     columns = [_times(pl, TIMESTAMP, table.timestamps_ms), _values(pl, VALUE, table.values, table.is_histogram)]
     if table.histograms is not None:
-        rows = [None if h is None else plain(h) for h in table.histograms]
-        columns.append(pl.Series(HISTOGRAM, rows, dtype=_histogram(pl)))
+        rows = [None if h is None else plain(h) for h in table.histogram_rows()] if table.histograms else [None]
+        column = pl.Series(HISTOGRAM, rows, dtype=_histogram(pl))
+        columns.append(column if table.histograms else column.new_from_index(0, len(table.values)))
     if table.starts_ms is not None:
         columns.append(_times(pl, START, table.starts_ms, table.starts_ms == 0))
     for name, label in table.labels.items():
-        codes = _values(pl, name, label.codes.astype(np.int64), label.codes == NONE)
+        codes = _values(pl, name, label.codes.astype(np.uint32), label.codes == NONE)
         texts = pl.Series(name, label.values, dtype=pl.Categorical)
         columns.append(texts.gather(codes) if label.values else codes.cast(pl.String).cast(pl.Categorical))
     return pl.DataFrame(columns)
@@ -43,7 +44,11 @@ def _times(pl: Any, name: str, times_ms: NDArray[np.int64], missing: NDArray[np.
 
 def _values(pl: Any, name: str, values: NDArray[Any], missing: NDArray[np.bool_]) -> Any:
     column = pl.Series(name, values)
-    return column.set(pl.Series(missing), None) if missing.any() else column
+    if not missing.any():
+        return column
+    if missing.all():
+        return pl.Series(name, [None], dtype=column.dtype).new_from_index(0, len(values))
+    return column.set(pl.Series(missing), None)
 
 
 def _histogram(pl: Any) -> Any:
