@@ -177,3 +177,14 @@ def test_reading_loses_nothing(folder):
     with tinyobs.open(folder) as db:
         again = db.query_range("load", start=T0, end=NOW, step=60).to_numpy()[2]
     np.testing.assert_array_equal(first, again)
+
+
+def test_a_resolution_may_be_asked_for(folder):
+    """Tiers are named by their distance; without any, raw samples answer."""
+    with tinyobs.open(folder) as db:
+        for resolution in ("raw", "5m", 300, None):
+            assert len(db.query("load", T0, resolution=resolution)) == 2
+            assert len(db.query_range("load", T0, T0 + 60, resolution=resolution)) == 2
+        for wrong in ("fine", -1, float("nan")):
+            with pytest.raises(UsageError):
+                db.query("load", resolution=wrong)

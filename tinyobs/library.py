@@ -161,14 +161,26 @@ class Database:
         self._promql = PromqlEngine(options)
         self._closed = False
 
-    def query(self, expression: str, at: Time = None) -> Answer:
-        """Evaluate PromQL at one time; raises `QueryError`."""
-        return Answer(self._promql.instant(self._open_engine(), expression, _to_ms(at)))
+    def query(self, expression: str, at: Time = None, *, resolution: float | str | None = None) -> Answer:
+        """Evaluate PromQL at one time; raises `QueryError`.
 
-    def query_range(self, expression: str, start: Time, end: Time = None, step: float | str = 15) -> Answer:
+        resolution: the downsampling tier to read, "raw" for none; by default the storage chooses.
+        """
+        tier_ms = _resolution_ms(resolution)
+        return Answer(self._promql.instant(self._open_engine(), expression, _to_ms(at), resolution_ms=tier_ms))
+
+    def query_range(
+        self,
+        expression: str,
+        start: Time,
+        end: Time = None,
+        step: float | str = 15,
+        *,
+        resolution: float | str | None = None,
+    ) -> Answer:
         """Evaluate PromQL from `start` to `end` at every `step` (seconds, or text such as "5m").
 
-        Raises `QueryError`, and `UsageError` for times that make no sense.
+        resolution: as for `query`.  Raises `QueryError`, and `UsageError` for times that make no sense.
         """
         now_ms = _now_ms()
         step_ms, start_ms, end_ms = _step_ms(step), _to_ms(start, now_ms), _to_ms(end, now_ms)
@@ -176,7 +188,9 @@ class Database:
             raise UsageError("the step must be longer than 0")
         if end_ms < start_ms:
             raise UsageError("the end lies before the start")
-        return Answer(self._promql.range(self._open_engine(), expression, start_ms, end_ms, step_ms))
+        tier_ms = _resolution_ms(resolution)
+        found = self._promql.range(self._open_engine(), expression, start_ms, end_ms, step_ms, resolution_ms=tier_ms)
+        return Answer(found)
 
     def series(
         self, match: str, start: Time, end: Time = None, *, block_samples: int = BLOCK_SAMPLES, stale: bool = False
@@ -275,6 +289,18 @@ def _step_ms(step: float | str) -> int:
         return int(parse_duration(step)) if isinstance(step, str) else round(step * 1000)
     except (ValueError, OverflowError) as e:
         raise UsageError(f"the step {step!r} is no duration: {e}") from None
+
+
+def _resolution_ms(resolution: float | str | None) -> int | None:
+    if resolution is None or resolution == "raw":
+        return 0 if resolution else None
+    try:
+        found = int(parse_duration(resolution)) if isinstance(resolution, str) else round(resolution * 1000)
+    except (ValueError, OverflowError) as e:
+        raise UsageError(f"the resolution {resolution!r} is no duration: {e}") from None
+    if found < 0:
+        raise UsageError("the resolution must not be below 0")
+    return found
 
 
 def _to_ms(at: Time, now_ms: int | None = None) -> int:

@@ -82,6 +82,16 @@ async def test_range_prints_every_step(ask, url):
     assert [row.split() for row in out.splitlines()[1:]] == [["{}", str(AT + n), "7"] for n in (0, 15, 30)]
 
 
+async def test_a_resolution_is_passed_on(ask, url):
+    """A tier may be named; the server says what is wrong with a name."""
+    code, out, _ = await ask("instant", "temperature", "--resolution", "5m", "--url", url)
+    assert (code, len(out.splitlines())) == (0, 3)
+    span = ("--start", str(AT), "--end", str(AT), "--step", "15")
+    code, _, err = await ask("range", "temperature", *span, "--resolution", "fine", "--url", url)
+    assert code
+    assert "resolution" in err
+
+
 async def test_series_and_labels_are_listed(ask, url):
     """Selectors, label names, label values, and restriction by `--match`."""
     assert (await ask("series", "temperature", "--url", url))[1].splitlines() == [

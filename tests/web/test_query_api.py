@@ -107,6 +107,8 @@ async def test_a_failed_query_has_its_status(
         (QUERY, {"timeout": "x"}, 'invalid parameter "timeout": cannot parse "x" to a valid duration'),
         (QUERY, {"limit": "-1"}, 'invalid parameter "limit": limit must be non-negative'),
         (QUERY, {"limit": "x"}, 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax'),
+        (QUERY, {"resolution": "x"}, 'invalid parameter "resolution": cannot parse "x" to a valid duration'),
+        (QUERY, {"resolution": "-5"}, 'invalid parameter "resolution": must be "auto", "raw" or a duration such as 5m'),
         (QUERY, {"lookback_delta": "x"}, 'error parsing lookback delta duration: cannot parse "x" to a valid duration'),
         (RANGE, {}, 'invalid parameter "start": cannot parse "" to a valid timestamp'),
         (RANGE, {"start": "1", "end": "x"}, 'invalid parameter "end": cannot parse "x" to a valid timestamp'),
@@ -142,6 +144,19 @@ async def test_bad_parameters_are_refused_in_the_words_of_prometheus(
     answer = await make_client().get(path, params={"query": "up", **parameters})
     assert answer.status_code == 400
     assert answer.json() == {"status": "error", "errorType": "bad_data", "error": message}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("5m", 300_000), ("raw", 0), ("3600", 3_600_000), ("auto", None), ("", None)]
+)
+async def test_the_resolution_reaches_the_engine(
+    make_client: Any, engine: FakeEngine, text: str, wanted: int | None
+) -> None:
+    """`resolution` names a downsampling tier, `raw` none."""
+    client = make_client(promql=engine)
+    await client.post(QUERY, data={"query": "up", "resolution": text})
+    await client.post(RANGE, data={"query": "up", "start": "1", "end": "2", "step": "1", "resolution": text})
+    assert [c["resolution_ms"] for c in engine.calls] == [wanted, wanted]
 
 
 async def test_parameters_reach_the_engine_in_milliseconds(make_client: Any, engine: FakeEngine) -> None:

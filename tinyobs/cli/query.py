@@ -45,6 +45,11 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_resolution = click.option(
+    "--resolution", help='Downsampling tier to read: "raw", 5m, 1h.  [default: the server chooses by the step]'
+)
+
+
 @click.group()
 def query() -> None:
     """Ask a running daemon: PromQL, series, labels."""
@@ -53,10 +58,11 @@ def query() -> None:
 @query.command()
 @click.argument("expression")
 @click.option("--time", "at", help="Evaluation time, RFC 3339 or Unix seconds.  [default: now]")
+@_resolution
 @_common
-def instant(expression: str, at: str | None, url: str, output: str, timeout: float) -> None:
+def instant(expression: str, at: str | None, resolution: str | None, url: str, output: str, timeout: float) -> None:
     """Evaluate a PromQL expression at one time."""
-    parameters = [("query", expression)] + ([("time", at)] if at else [])
+    parameters = [("query", expression), *_given(time=at, resolution=resolution)]
     _show(_ask(url, "query", parameters, timeout), output, _result_rows)
 
 
@@ -65,10 +71,14 @@ def instant(expression: str, at: str | None, url: str, output: str, timeout: flo
 @click.option("--start", required=True, help="First time, RFC 3339 or Unix seconds.")
 @click.option("--end", required=True, help="Last time.")
 @click.option("--step", required=True, help="Distance of the steps: 15, 15s, 5m.")
+@_resolution
 @_common
-def range_(expression: str, start: str, end: str, step: str, url: str, output: str, timeout: float) -> None:
+def range_(
+    expression: str, start: str, end: str, step: str, resolution: str | None, url: str, output: str, timeout: float
+) -> None:
     """Evaluate a PromQL expression at many times."""
     parameters = [("query", expression), ("start", start), ("end", end), ("step", step)]
+    parameters += _given(resolution=resolution)
     _show(_ask(url, "query_range", parameters, timeout), output, _result_rows)
 
 
@@ -111,7 +121,11 @@ def labels(
 
 
 def _times(start: str | None, end: str | None) -> Pairs:
-    return [(n, t) for n, t in (("start", start), ("end", end)) if t]
+    return _given(start=start, end=end)
+
+
+def _given(**values: str | None) -> Pairs:
+    return [(name, value) for name, value in values.items() if value]
 
 
 def _ask(url: str, path: str, parameters: Pairs, timeout: float, *, get: bool = False) -> dict[str, Any]:

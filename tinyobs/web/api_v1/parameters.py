@@ -73,6 +73,20 @@ def lookback(form: Form) -> int | None:
         raise ApiError("bad_data", f"error parsing lookback delta duration: {e}") from None
 
 
+def resolution(form: Form) -> int | None:
+    """Return `resolution`, the downsampling tier to read, in ms: 0 for raw samples, None to let the storage choose."""
+    text = form.get("resolution")
+    if text in ("", "auto"):
+        return None
+    try:
+        found = 0 if text == "raw" else int(_duration(text))
+    except ValueError as e:
+        raise invalid("resolution", e) from None
+    if found < 0:
+        raise invalid("resolution", 'must be "auto", "raw" or a duration such as 5m')
+    return found
+
+
 def limit(form: Form) -> int:
     """Return `limit`, 0 for none."""
     text = form.get("limit")

@@ -55,13 +55,14 @@ class QueryApi:
         limit = parameters.limit(form)
         time_ms = parameters.time_or(form, "time", self._services.clock.now_ms())
         seconds = self._timeout(form)
-        lookback_ms = parameters.lookback(form)
+        lookback_ms, resolution_ms = parameters.lookback(form), parameters.resolution(form)
         text, services = form.get("query"), self._services
 
         def evaluate(check: Callable[[], None]) -> Result:
-            return services.promql.instant(services.queryable, text, time_ms, lookback_ms=lookback_ms, check=check)
+            given: dict[str, Any] = {"lookback_ms": lookback_ms, "resolution_ms": resolution_ms, "check": check}
+            return services.promql.instant(services.queryable, text, time_ms, **given)
 
-        key = self._key("instant", text, time_ms, time_ms, 1, lookback_ms)
+        key = self._key("instant", text, time_ms, time_ms, 1, (lookback_ms, resolution_ms))
         return await self._run(key, evaluate, limit, seconds, bool(form.get("stats")))
 
     async def range(self, request: Request) -> Response:
@@ -73,25 +74,24 @@ class QueryApi:
             raise parameters.invalid("end", "end timestamp must not be before start time")
         step_ms = _step(form, end_ms - start_ms)
         seconds = self._timeout(form)
-        lookback_ms = parameters.lookback(form)
+        lookback_ms, resolution_ms = parameters.lookback(form), parameters.resolution(form)
         text, services = form.get("query"), self._services
 
         def evaluate(check: Callable[[], None]) -> Result:
-            return services.promql.range(
-                services.queryable, text, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, check=check
-            )
+            given: dict[str, Any] = {"lookback_ms": lookback_ms, "resolution_ms": resolution_ms, "check": check}
+            return services.promql.range(services.queryable, text, start_ms, end_ms, step_ms, **given)
 
-        key = self._key("range", text, start_ms, end_ms, step_ms, lookback_ms)
+        key = self._key("range", text, start_ms, end_ms, step_ms, (lookback_ms, resolution_ms))
         return await self._run(key, evaluate, limit, seconds, bool(form.get("stats")))
 
     def _key(
-        self, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int, lookback_ms: int | None
+        self, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int, given: tuple[int | None, int | None]
     ) -> int | None:
-        """Return the key to remember the pace of a query by."""
-        back_ms = LOOKBACK_MS if lookback_ms is None else lookback_ms
+        """Return the key to remember the pace of a query by; `given` are lookback and resolution."""
+        back_ms = LOOKBACK_MS if given[0] is None else given[0]
         span = span_key(start_ms - back_ms, end_ms, self._services.clock.now_ms())
         stored = self._services.series_count().bit_length()
-        return question_key((kind, text), span, (end_ms - start_ms) // step_ms, lookback_ms, stored)
+        return question_key((kind, text), span, (end_ms - start_ms) // step_ms, given, stored)
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
