@@ -234,8 +234,8 @@ def test_a_long_batch_is_compressed_before_the_lock_is_taken(monkeypatch):
 def test_pages_are_bounded_by_the_words_of_histograms(monkeypatch):
     """A page takes few series where their histograms are long, and is cut in time where even one is too much."""
     for module in (segment_format, segment_writer):
-        monkeypatch.setattr(module, "PAGE_SAMPLES", 200)
-        monkeypatch.setattr(module, "PAGE_COST_MAX", 400)
+        monkeypatch.setattr(module, "PAGE_SAMPLES", 50)
+        monkeypatch.setattr(module, "PAGE_COST_MAX", 100)
     disk = MemDisk()
     engine = open_engine(disk)
     many = [labels("h", i=str(i)) for i in range(10)]
@@ -309,6 +309,6 @@ def test_runs_carry_everything():
     second = runs.rows(1, 2).compact()
     assert [second.histograms.one(i) for i in range(2)] == [histogram(2), histogram(3)]
     assert second.starts_ms.tolist() == [20, 30, 40]
-    assert runs.costs().tolist() == [0, 2 + 2 * 10, 5 + 4 * 10]
+    assert runs.costs().tolist() == [0, 2 + 2 * 2, 5 + 4 * 2]
     assert runs.compact() is runs
     assert runs.take(np.array([0, 1]), np.array([4])).compact().histograms is None

@@ -19,9 +19,9 @@ from .page_cache import PageCache
 from .runs import Runs, concatenate_runs
 
 CHUNK_SAMPLES: Final = 32_768
-"""Samples in a chunk, about; words of histograms count as well.  Such a page is decoded in a millisecond or two."""
-COST_MAX: Final = SAMPLES_MAX
-"""Samples and words of histograms in a page, about."""
+"""Samples in a chunk, about, histograms by their cost; a page of this size is decoded in a millisecond or two."""
+COST_MAX: Final = SAMPLES_MAX // 2
+"""What reading a page may cost, counted in samples, where it has histograms."""
 
 
 @frozen(eq=False)
@@ -34,7 +34,7 @@ class HeadChunk:
     sample_count: int
     page: bytes
     cost: int
-    """Samples, and words of histograms: what decoding takes."""
+    """What decoding takes, counted in samples."""
 
     @property
     def nbytes(self) -> int:

@@ -15,6 +15,7 @@ from ..model.columns import SeriesColumns, starts_of
 from ..model.histograms import Histograms, is_handle, joined, numbers_of, renumbered
 from ..model.labels import Labels
 from ..model.ragged import offsets_of
+from .samples import WORDS_PER_SAMPLE
 
 I64 = NDArray[np.int64]
 
@@ -66,7 +67,7 @@ class Runs:
         return Runs(self.offsets, self.times_ms, values, table, self.starts_ms)
 
     def costs(self) -> I64:
-        """Return like `offsets` the running sum over rows of what reading costs: samples and words of histograms."""
+        """Return like `offsets` the running sum over rows of what reading costs, counted in samples."""
         costs = self.sample_costs()
         return self.offsets if costs is None else costs[self.offsets]
 
@@ -76,7 +77,7 @@ class Runs:
             return None
         at = np.flatnonzero(is_handle(self.values))
         each = np.ones(len(self.values), np.int64)
-        each[at] += np.diff(self.histograms.offsets)[numbers_of(self.values[at])]
+        each[at] += np.diff(self.histograms.offsets)[numbers_of(self.values[at])] // WORDS_PER_SAMPLE
         return offsets_of(each)
 
     def columns(self, labels: Sequence[Labels]) -> SeriesColumns:

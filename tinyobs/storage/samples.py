@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 from attrs import define
@@ -31,6 +32,9 @@ I64 = NDArray[np.int64]
 F64 = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+WORDS_PER_SAMPLE: Final = 4
+"""Words of histograms that cost as much as a sample, in time and memory, where work is cut into pieces."""
+
 
 @define(eq=False)
 class Samples:
@@ -52,8 +56,8 @@ class Samples:
 
     @property
     def cost(self) -> int:
-        """Samples, and words of histograms."""
-        return len(self.times_ms) + (0 if self.histograms is None else len(self.histograms.words))
+        """What handling them takes, counted in samples."""
+        return len(self.times_ms) + (0 if self.histograms is None else len(self.histograms.words) // WORDS_PER_SAMPLE)
 
     @property
     def marks(self) -> F64:

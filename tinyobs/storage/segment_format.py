@@ -34,9 +34,9 @@ _END: Final = struct.Struct("<III8s")
 FOOTER_BYTES: Final = len(SECTIONS) * _SECTION.size + _INFO.size + _END.size
 
 PAGE_SAMPLES: Final = 1 << 16
-"""Samples that a page aims at: 64 rows of 1024; words of histograms count as well.  Decoding takes about a millisecond."""
-PAGE_COST_MAX: Final = 1 << 22
-"""Samples and words of histograms above which rows are cut in time, however few samples they have."""
+"""Samples that a page aims at: 64 rows of 1024, histograms by their cost.  Decoding one takes about a millisecond."""
+PAGE_COST_MAX: Final = 1 << 20
+"""Cost, counted in samples, above which rows with histograms are cut in time, however few samples they have."""
 ROW_SAMPLES: Final = 1024
 """Rows half as long again are cut in time, into pieces of about this length, all rows of a page at the same times."""
 PAGE_SERIES_MAX: Final = 1024

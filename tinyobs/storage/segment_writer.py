@@ -215,7 +215,7 @@ class SegmentWriter:
 
 
 def _row_costs(runs: Runs) -> I64:
-    """Return what each row adds to a page: samples and words of histograms, those of a piece where it will be cut."""
+    """Return what each row adds to a page, counted in samples: the cost of a piece where it will be cut."""
     counts = np.diff(runs.offsets)
     pieces = np.minimum(counts, ROW_SAMPLES)
     if runs.histograms is None:
