@@ -311,11 +311,16 @@ class ConfigSection:
 
 @frozen
 class Route:
-    """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`."""
+    """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`.
+
+    A handler is cancelled when its client goes away.  With `whole_body` it is not: for those that read the body first and
+    then do what shall be done anyway; such requests cost much less.
+    """
 
     path: str
     handler: Callable[[Any], Awaitable[Any]]
     methods: tuple[str, ...] = ("GET",)
+    whole_body: bool = False
 
 
 # -- what parts are given ----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from ..errors import StorageError, TinyObsError, Unavailable
 from . import compression
 from .authentication import Authenticator
 from .cors import cors_headers
-from .inbox import Inbox, Receive
+from .inbox import BodyReader, Inbox, Receive
 from .options import WebOptions
 from .problem import ApiError, HttpError
 from .reply import RawHeaders, Reply, Send
@@ -67,7 +67,11 @@ class Application:
             return
         begun = perf_counter()
         headers = dict(scope["headers"])
-        inbox = Inbox(receive, self.options.body_bytes_max, self.options.body_seconds)
+        match = self._find(scope)
+        label = match.label if isinstance(match, Match) else UNMATCHED
+        whole = isinstance(match, Match) and match.route.whole_body
+        kind = BodyReader if whole else Inbox
+        inbox = kind(receive, self.options.body_bytes_max, self.options.body_seconds)
         reply = Reply(
             send,
             self._extra_headers(scope, headers),
@@ -75,10 +79,10 @@ class Application:
             self.options.compress_bytes_min,
             inbox.discard,
         )
-        label = UNMATCHED
         try:
-            match = self._find(scope)
-            label = match.label if isinstance(match, Match) else label
+            if isinstance(inbox, BodyReader):
+                await self._answer(match, scope, inbox, reply, headers)
+                return
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(inbox.watch, nursery.cancel_scope)
                 await self._answer(match, scope, inbox, reply, headers)
@@ -101,14 +105,14 @@ class Application:
             return e.response()
 
     async def _answer(
-        self, match: Match | Response, scope: Any, inbox: Inbox, reply: Reply, headers: dict[bytes, bytes]
+        self, match: Match | Response, scope: Any, inbox: Inbox | BodyReader, reply: Reply, headers: dict[bytes, bytes]
     ) -> None:
         """Make the answer and send it; only `trio.Cancelled` escapes."""
-        response = await self._response(match, scope, inbox, headers)
         try:
+            response = await self._response(match, scope, inbox, headers)
             await response(scope, inbox.receive, reply.send)
         except (ConnectionError, ClientDisconnect):
-            log.debug("the client went away during the answer", path=scope["path"])
+            log.debug("the client went away", path=scope["path"])
         except Exception as e:  # a streamed body is made while it is sent, and may fail as a handler does
             log.error("an answer failed", path=scope["path"], exc_info=e)
             if not reply.status:
@@ -117,7 +121,7 @@ class Application:
             # that the client sees that the answer is incomplete.
 
     async def _response(
-        self, match: Match | Response, scope: Any, inbox: Inbox, headers: dict[bytes, bytes]
+        self, match: Match | Response, scope: Any, inbox: Inbox | BodyReader, headers: dict[bytes, bytes]
     ) -> Response:
         """Return the handler's answer, or that of what went wrong."""
         try:
@@ -128,11 +132,13 @@ class Application:
             return e.response()
         except TinyObsError as e:
             return _of_error(e)
+        except ClientDisconnect:
+            raise
         except Exception as e:  # whatever a handler raises must not end the server
             log.error("a handler failed", path=scope["path"], exc_info=e)
             return _internal()
 
-    async def _handle(self, match: Match, scope: Any, inbox: Inbox) -> Response:
+    async def _handle(self, match: Match, scope: Any, inbox: Inbox | BodyReader) -> Response:
         if self._readiness is not None and not match.label.startswith(ALWAYS_SERVED):
             state = self._readiness()
             if not state.ready:

@@ -1,6 +1,6 @@
 """The receiving half of a request: a bounded body with a deadline, and notice of a client that goes away.
 
-A task of its own reads what the server delivers, because only so can a handler that is busy with a query be cancelled
+In general a task of its own reads what the server delivers, because only so can a handler that is busy with a query be cancelled
 when its client disconnects.  It holds at most one message that the handler has not asked for, so an unwanted body
 stays in the network; once the answer is on its way it discards the rest, so that the connection never gets stuck.
 """
@@ -73,3 +73,39 @@ class Inbox:
         """The answer begins: whatever still arrives is of no interest."""
         self._discarding = True
         self._take.close()
+
+
+class BodyReader:
+    """Wraps the `receive` of ASGI for a handler that only wants the body: no task beside it, no notice of the client's end.
+
+    It has the methods of `Inbox` that a request needs.
+    """
+
+    def __init__(self, receive: Receive, bytes_max: int, seconds: float) -> None:
+        self._receive = receive
+        self._bytes_max = bytes_max
+        self._seconds = seconds
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """Return the whole body as one message of ASGI, or that the client is gone; raises as `Inbox.receive` does."""
+        if self._complete:
+            await trio.sleep_forever()
+        self._complete = True
+        pieces, size = [], 0
+        with trio.move_on_after(self._seconds):
+            while True:
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    return _DISCONNECT
+                piece = message.get("body", b"")
+                size += len(piece)
+                if size > self._bytes_max:
+                    raise HttpError(413, f"the body is larger than {self._bytes_max} bytes")
+                pieces.append(piece)
+                if not message.get("more_body", False):
+                    return {"type": "http.request", "body": b"".join(pieces), "more_body": False}
+        raise HttpError(408, f"the body did not arrive within {self._seconds:g} seconds")
+
+    def discard(self) -> None:
+        """The answer begins; what still arrives of the body is left to the server."""

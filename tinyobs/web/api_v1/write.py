@@ -32,7 +32,8 @@ RemoteWrite = Callable[[bytes], Awaitable[WriteOutcome]]
 
 def write_routes(write: RemoteWrite | None) -> list[Route]:
     """Return the route of the receiver."""
-    return [Route("/api/v1/write", WriteApi(write).write, ("POST",)), Route("/api/v1/write", allow, ("OPTIONS",))]
+    post = Route("/api/v1/write", WriteApi(write).write, ("POST",), whole_body=True)
+    return [post, Route("/api/v1/write", allow, ("OPTIONS",))]
 
 
 class WriteApi:
