@@ -31,7 +31,7 @@ from .wal_exemplars import StoredExemplar, decode_exemplars
 from .wal_histograms import HistogramsRecord, Previous, decode_histograms, plain_record
 
 UNITED_SAMPLES: Final = 65_536
-"""Records are united until they have this many samples; words of histograms count as well."""
+"""Records are united until they have this many samples, histograms by their cost."""
 NO_REF: Final = 0xFFFFFFFF
 
 
