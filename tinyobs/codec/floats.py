@@ -25,6 +25,8 @@ F64 = NDArray[np.float64]
 
 BITS: Final = 255
 """The scale of a row that is stored as the bits of its values."""
+NEAR: Final = 32
+"""What is added to the scale of a row of `near_decimals.py`, whose decimals are not exact."""
 SCALE_MAX: Final = 15
 """Largest power of ten tried; 10^22 is the largest that float64 holds exactly."""
 PATCHES_PER_ROW: Final = 1 / 16
@@ -63,14 +65,14 @@ def to_integers(values: F64, offsets: I64) -> ScaledRows:
         _give_up(values, offsets, scales, integers, exact)
     patched = np.flatnonzero(~exact)
     if len(patched):
-        _fill(integers, exact)
+        fill(integers, exact)
     return ScaledRows(integers, scales, patched, values.view(np.uint64)[patched])
 
 
 def to_floats(integers: I64, scales: NDArray[np.uint8], counts: I64) -> F64:
     """Return the values of integer rows, patches not yet applied."""
     as_bits = scales == BITS
-    powers = _POWERS[np.where(as_bits, 0, scales)]
+    powers = _POWERS[np.where(as_bits, 0, scales & (NEAR - 1))]
     values = integers.astype(np.float64)
     if (powers == powers[:1]).all():
         if len(powers) and powers[0] != 1.0:
@@ -80,6 +82,27 @@ def to_floats(integers: I64, scales: NDArray[np.uint8], counts: I64) -> F64:
     if as_bits.any():
         np.copyto(values, integers.view(np.float64), where=np.repeat(as_bits, counts))
     return values
+
+
+def scale_by(values: F64, scales: NDArray[np.uint8]) -> I64:
+    """Return the integers nearest to values * 10^scale; anything where that is no int64."""
+    scaled = values * _POWERS[scales]
+    out: I64 = np.rint(scaled, out=scaled).astype(np.int64)
+    return out
+
+
+def unscale_by(integers: I64, scales: NDArray[np.uint8]) -> F64:
+    """Return integers / 10^scale as `to_floats` computes it."""
+    out = integers.astype(np.float64)
+    out /= _POWERS[scales]
+    return out
+
+
+def fill(integers: I64, good: NDArray[np.bool_]) -> None:
+    """Overwrite what is patched with the integer before it, which costs least to store."""
+    at = np.where(good, np.arange(len(integers)), 0)
+    np.maximum.accumulate(at, out=at)
+    integers[~good] = integers[at[~good]]
 
 
 def _rows_with(where: NDArray[np.bool_], offsets: I64) -> I64:
@@ -164,10 +187,3 @@ def _widen(
     before = scales.copy()
     np.maximum.at(scales, of[decimal], least[decimal])
     _rescale(values, offsets, scales, np.flatnonzero(scales > before), integers, exact)
-
-
-def _fill(integers: I64, good: NDArray[np.bool_]) -> None:
-    """Overwrite what is patched with the integer before it, which costs least to store."""
-    at = np.where(good, np.arange(len(integers)), 0)
-    np.maximum.accumulate(at, out=at)
-    integers[~good] = integers[at[~good]]

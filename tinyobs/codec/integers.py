@@ -11,7 +11,7 @@ at once, rows of different lengths included.  Format: `docs/format/page.md`, "In
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from attrs import frozen
@@ -24,6 +24,7 @@ from .shuffle import shuffle, unshuffle
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
+T = TypeVar("T", np.int64, np.float64)
 
 ROWS_MAX: Final = 1 << 20
 """Most rows in one block."""
@@ -192,28 +193,31 @@ def _choose(values: I64, starts: I64, counts: I64) -> tuple[I64, I64, I64]:
     """Return (order, base, magnitude) per non-empty row, judged on a sample of its positions."""
     if not len(starts):
         return counts, counts, counts
-    x, d = _sample(values, starts, counts)
+    order, base, cost = predict(*sample(values, starts, counts), counts == 2)  # two are always exact by order 1
+    return order, base, np.ceil(cost).astype(np.int64)
+
+
+def predict(x: I64, before: I64, is_line: NDArray[np.bool_] | bool = False) -> tuple[I64, I64, NDArray[np.float64]]:
+    """Return (order, base, bits an integer) of rows, judged on what `sample` returned; order 1 where `is_line`."""
+    d = x - before
     base0, base1 = _middle(x), _middle(d)
     cost0, cost1 = _cost(x - base0), _cost(d - base1)
-    order = ((cost1 < cost0) | (counts == 2)).astype(np.int64)  # two integers are always exact by order 1
-    magnitude = np.ceil(np.minimum(cost0, cost1)).astype(np.int64)
-    return order, np.where(order, base1, base0), magnitude
+    order = ((cost1 < cost0) | is_line).astype(np.int64)
+    return order, np.where(order, base1, base0), np.minimum(cost0, cost1)
 
 
-def _sample(values: I64, starts: I64, counts: I64) -> tuple[I64, I64]:
-    """Return integers at sampled positions, and their differences from the ones before: int64[positions, rows]."""
+def sample(values: NDArray[T], starts: I64, counts: I64) -> tuple[NDArray[T], NDArray[T]]:
+    """Return what rows hold at sampled positions, and at the ones before: both [positions, rows]."""
     n = int(counts.max())
     sampled = SAMPLED[n >= LONG_ROW]
     if n == int(counts.min()) and n > 1 and len(values) == n * len(starts):
         rows = values.reshape(-1, n)
         at = (n - 1) * np.arange(sampled) // sampled + 1
-        x = np.ascontiguousarray(rows[:, at].T)
-        return x, x - rows[:, at - 1].T
+        return np.ascontiguousarray(rows[:, at].T), rows[:, at - 1].T
     at = np.maximum(counts - 1, 1) * np.arange(sampled)[:, None] // sampled + 1
     at = np.minimum(at, counts - 1)
     at += starts
-    x = values[at]
-    return x, x - values[np.maximum(at - 1, starts)]
+    return values[at], values[np.maximum(at - 1, starts)]
 
 
 def _middle(x: I64) -> I64:

@@ -2,8 +2,8 @@
 
 A page is what a segment reads and a query decodes; the head keeps its sealed rows in the same form.  It holds rows of
 samples (CSR, empty rows allowed): the distinct timestamp columns (`timestamps.py`), which row uses which, and the
-values as scaled integers (`floats.py`), both as integer rows (`integers.py`); where there are any, also start times and
-native histograms (`histograms.py`).  Parsing decompresses; reading then touches only the rows that are wanted.  Format: `docs/format/page.md`.
+values as scaled integers (`floats.py`), both as integer rows (`integers.py`); where there are any, also start times,
+native histograms (`histograms.py`) and corrections (`near_decimals.py`).  Parsing decompresses; reading then touches only the rows that are wanted.  Format: `docs/format/page.md`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from ..model.histograms import NO_HISTOGRAMS, Histograms, handles, is_handle, numbers_of, without_handles
 from ..model.ragged import cut_rows, offsets_of, spread, take_rows
 from .compression import FAST, compress, decompress
-from .floats import BITS, SCALE_MAX, to_floats, to_integers
+from .floats import BITS, NEAR, SCALE_MAX, to_floats, to_integers
 from .histograms import PackedHistograms, decode_histograms, encode_histograms
 from .integers import ROWS_MAX, IntegerRows, decode_rows, encode_rows
+from .near_decimals import find_near_decimals
 from .shuffle import shuffle, unshuffle
 from .timestamps import share
 
@@ -35,9 +36,10 @@ VERSION: Final = 1
 FLOATS: Final = 1
 """The kind of a page of float64 samples."""
 MIXED: Final = 2
-"""The kind of a page with start times, or with native histograms among the samples."""
+"""The kind of a page with start times, with native histograms among the samples, or with corrections."""
 STARTS: Final = 1
 HISTOGRAMS: Final = 2
+CORRECTIONS: Final = 4
 """Bits that say which sections a mixed page has."""
 SAMPLES_MAX: Final = 1 << 22
 """Most samples in a page: 64 MiB decoded.  Pages in use have a few ten thousand."""
@@ -75,6 +77,11 @@ def encode_page(
             more += encode_histograms(table, places, offsets, level)
     columns, times, times_offsets = share(timestamps_ms, offsets)
     scaled = to_integers(values, offsets)
+    if level > FAST:
+        scaled, corrections, corrections_offsets = find_near_decimals(values, offsets, scaled)
+        if len(corrections):
+            sections |= CORRECTIONS
+            more += encode_rows(corrections, corrections_offsets, level)
     row_table = scaled.scales.tobytes() + shuffle(columns.astype("<u4"))
     row_table += shuffle(scaled.patched.astype("<u4")) + shuffle(scaled.patches.astype("<u8"))
     packed = compress(row_table, level)
@@ -129,6 +136,7 @@ class Page:
     _integers: IntegerRows
     _starts: IntegerRows | None = None
     _histograms: PackedHistograms | None = None
+    _corrections: IntegerRows | None = None
 
     def read(self, rows: I64 | None = None, mint_ms: int = TIME_MIN, maxt_ms: int = TIME_MAX) -> Samples:
         """Return (offsets, timestamps_ms, values, histograms, starts_ms) of ascending `rows`, all of them by default.
@@ -153,6 +161,8 @@ class Page:
             if len(integers) > len(times):
                 integers = cut_rows(integers, offsets[:-1] + low, counts)
         values = to_floats(integers, scales, counts)
+        if self._corrections is not None:
+            self._correct(values, rows, clipped, low)
         if len(self._patched):
             self._patch(values, rows, clipped, low)
         if self._starts is None and self._histograms is None:
@@ -177,6 +187,20 @@ class Page:
             return low[columns], counts, take_rows(times, offsets, columns)
         low = low[columns]
         return low, counts, cut_rows(times, offsets[:-1][columns] + low, counts)
+
+    def _correct(self, values: F64, rows: I64 | None, offsets: I64, low: I64) -> None:
+        """Add what decimals miss; `low` is how many samples of each row were left out before."""
+        assert self._corrections is not None
+        near = _is_near(self._scales)
+        mine = np.flatnonzero(near if rows is None else near[rows])
+        if not len(mine):
+            return
+        wanted = None if rows is None else (np.cumsum(near) - 1)[rows[mine]]
+        corrections, starts = self._corrections.decode(wanted)
+        counts = np.diff(offsets)[mine]
+        if len(corrections) > int(counts.sum()):
+            corrections = cut_rows(corrections, starts[:-1] + low[mine], counts)
+        values.view(np.int64)[spread(offsets[:-1][mine], counts)] += corrections
 
     def _starts_of(self, rows: I64 | None, low: I64, counts: I64) -> I64 | None:
         if self._starts is None:
@@ -214,6 +238,10 @@ class Page:
         values.view(np.uint64)[at[mine]] = bits[mine]
 
 
+def _is_near(scales: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return (scales >= NEAR) & (scales <= NEAR + SCALE_MAX)
+
+
 def _inside(times: I64, offsets: I64, mint_ms: int, maxt_ms: int) -> tuple[I64, I64]:
     """Return for each ascending column the positions (first, last + 1) of the times in the inclusive range."""
     counts = np.diff(offsets)
@@ -237,7 +265,7 @@ def decode_page(data: memoryview | bytes) -> Page:
         raise ValueError("checksum does not fit")
     if version != VERSION or kind not in (FLOATS, MIXED):
         raise ValueError(f"page of version {version}, kind {kind} is not known to this release")
-    if kind == MIXED and not 0 < sections <= STARTS | HISTOGRAMS:
+    if kind == MIXED and not 0 < sections <= STARTS | HISTOGRAMS | CORRECTIONS:
         raise ValueError(f"sections {sections} are not known to this release")
     at = HEADER.size + packed
     if rows > ROWS_MAX or at > len(view):
@@ -256,17 +284,17 @@ def decode_page(data: memoryview | bytes) -> Page:
     patched = unshuffle(table[5 * rows : 5 * rows + 4 * patches], "<u4").astype(np.int64)
     bits = unshuffle(table[5 * rows + 4 * patches :], "<u8").astype(np.uint64)
     _validate(rows, scales, columns, patched, times, integers)
-    starts, histograms = _decode_sections(view[at:], sections if kind == MIXED else 0, integers.counts)
+    more = _decode_sections(view[at:], sections if kind == MIXED else 0, integers.counts, _is_near(scales))
     memory = times.nbytes + integers.nbytes + 9 * rows + 16 * patches
-    memory += (0 if starts is None else starts.nbytes) + (0 if histograms is None else histograms.nbytes)
-    return Page(integers.counts, memory, columns, scales, patched, bits, times, integers, starts, histograms)
+    memory += sum(part.nbytes for part in more if part is not None)
+    return Page(integers.counts, memory, columns, scales, patched, bits, times, integers, *more)
 
 
 def _decode_sections(
-    data: memoryview, sections: int, counts: I64
-) -> tuple[IntegerRows | None, PackedHistograms | None]:
-    """Return start times and histograms, which `data` holds to its end."""
-    starts = histograms = None
+    data: memoryview, sections: int, counts: I64, near: NDArray[np.bool_]
+) -> tuple[IntegerRows | None, PackedHistograms | None, IntegerRows | None]:
+    """Return start times, histograms and corrections, which `data` holds to its end."""
+    starts = histograms = corrections = None
     if sections & STARTS:
         starts, used = decode_rows(data, SAMPLES_MAX)
         data = data[used:]
@@ -275,9 +303,14 @@ def _decode_sections(
     if sections & HISTOGRAMS:
         histograms, used = decode_histograms(data, offsets_of(counts))
         data = data[used:]
+    if sections & CORRECTIONS:
+        corrections, used = decode_rows(data, SAMPLES_MAX)
+        data = data[used:]
+    if not np.array_equal(counts[near], () if corrections is None else corrections.counts):
+        raise ValueError("a row and its corrections differ in length")
     if len(data):
         raise ValueError("bytes left over")
-    return starts, histograms
+    return starts, histograms, corrections
 
 
 def _validate(
@@ -287,7 +320,7 @@ def _validate(
         raise ValueError("row table and values differ in length")
     if rows and (int(columns.max()) >= len(times.counts) or (times.counts[columns] != integers.counts).any()):
         raise ValueError("a row and its timestamps differ in length")
-    if ((scales > SCALE_MAX) & (scales != BITS)).any():
+    if ((scales > SCALE_MAX) & (scales != BITS) & ~_is_near(scales)).any():
         raise ValueError("unknown scale")
     if len(patched) and (int(patched[-1]) >= int(integers.counts.sum()) or (np.diff(patched) <= 0).any()):
         raise ValueError("patches out of order")

@@ -156,12 +156,12 @@ def _cut(start: int, end: int, changes: list[int]) -> list[tuple[int, int]]:
 def _encode_frame(piece: NDArray[np.uint8], level: int) -> bytes:
     """Return a frame: one byte when all are the same, else the shorter of zstd and the bytes themselves.
 
-    Noise gains nothing from a higher level (false matches even cost): only what the fast one halves is tried again.
+    Noise gains nothing from a higher level: only what the fast one makes smaller is tried again.
     """
     if not (piece != piece[0]).any():
         return piece[:1].tobytes()
     frame = compress(piece.data, FAST)
-    if level > FAST and 2 * len(frame) < len(piece):
+    if level > FAST and len(frame) < len(piece):
         frame = min(frame, compress(piece.data, level), key=len)
     return frame if len(frame) < len(piece) else piece.tobytes()
 
