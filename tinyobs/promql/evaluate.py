@@ -18,7 +18,7 @@ from ..model.columns import SeriesColumns
 from . import aggregate, binary
 from . import plan as p
 from .annotations import Annotations
-from .blocks import Block, Floats, Mask, Scalar, Text, Value, Vector, mapped, name_dropped, nothing
+from .blocks import Block, Floats, Indexes, Mask, Scalar, Text, Value, Vector, mapped, name_dropped, nothing
 from .durations import TimeRange
 from .functions.registry import Kind, extended_names
 from .instants import newest
@@ -120,6 +120,13 @@ class Evaluation:
                 self.annotations.histograms_ignored(wanted.expr)
             yield first, columns
 
+    def lookback(self, node: p.Instant) -> Indexes | int:
+        """Return how far back an instant selector looks: over a bucket at least where coarser samples are left only."""
+        rounding = self.selection(node.source).rounding
+        if rounding is None:
+            return node.lookback_ms
+        return np.maximum(node.lookback_ms, rounding.width(node.reference.times()))
+
     def windows(self, node: p.Node) -> tuple[Vector, Callable[[], Iterator[tuple[int, Windows]]]]:
         """Return the series of a range argument (no numbers), and what makes its windows: (first row, windows)."""
         moments = node.grid.times()
@@ -190,9 +197,11 @@ def _literal(_: Evaluation, node: p.Literal) -> Value:
 
 
 def _instant(evaluation: Evaluation, node: p.Instant) -> Value:
+    lookback_ms = evaluation.lookback(node)
+
     def stream() -> Iterator[Block]:
         for first, columns in evaluation.read(node.source, node.steps):
-            values, _, present = newest(columns, node.reference, node.lookback_ms, smoothed=node.smoothed)
+            values, _, present = newest(columns, node.reference, lookback_ms, smoothed=node.smoothed)
             yield repeated(Block(first, values, present), node.steps)
 
     return Vector(evaluation.selection(node.source).labels, node.steps, stream)

@@ -16,9 +16,12 @@ from .windows import counts_until, without_stale
 
 
 def newest(
-    columns: SeriesColumns, grid: Grid, lookback_ms: int, *, smoothed: bool = False
+    columns: SeriesColumns, grid: Grid, lookback_ms: int | Indexes, *, smoothed: bool = False
 ) -> tuple[Floats, Indexes, Mask]:
-    """Return (values, their timestamps in ms, present), each [S, T]; where absent the first two mean nothing."""
+    """Return (values, their timestamps in ms, present), each [S, T]; where absent the first two mean nothing.
+
+    lookback_ms: one for all steps, or int64[T].
+    """
     if smoothed:
         return _smoothed(without_stale(columns), grid, lookback_ms)
     shape = (len(columns), grid.steps)
@@ -34,7 +37,7 @@ def newest(
     return values, times, present
 
 
-def _smoothed(columns: SeriesColumns, grid: Grid, lookback_ms: int) -> tuple[Floats, Indexes, Mask]:
+def _smoothed(columns: SeriesColumns, grid: Grid, lookback_ms: int | Indexes) -> tuple[Floats, Indexes, Mask]:
     shape = (len(columns), grid.steps)
     moments = grid.times()
     times = np.broadcast_to(moments, shape)

@@ -23,7 +23,7 @@ from .layout import segment_name
 from .manifest import Manifest, SegmentEntry
 from .memory import return_free_memory
 from .merging import HELD_SAMPLES, MergeJob, Walk, block_of, merge_parts
-from .options import DAY_MS
+from .options import DAY_MS, HOUR_MS
 from .rollup import Rollup, roll_up, roll_up_tier, with_implied, without_implied
 from .runs import Runs, empty_runs, runs_of
 from .segment_reader import SegmentReader
@@ -34,6 +34,8 @@ from .tiers import AGGREGATES, TIER_LEVEL, Span, aggregate_of, is_stale, span_of
 if TYPE_CHECKING:
     from .engine import Engine
 
+LATE_MS: Final = 2 * HOUR_MS
+"""How long the end of a day waits for late samples at most; those that come later still are taken in anew."""
 Pair = tuple[SegmentEntry, SegmentReader]
 
 GROUP_DAYS: Final = (8, 64)
@@ -205,7 +207,7 @@ def _days(engine: Engine, raw: Sequence[SegmentEntry]) -> list[Span]:
     """Return the days that raw segments hold in whole, none of whose samples are in the head, in order."""
     head, options = engine.head, engine.options
     newest = max([head.max_ms, *(e.maxt_ms for e in raw)])
-    limit = newest - min(options.out_of_order_window_ms, DAY_MS)
+    limit = newest - min(options.out_of_order_window_ms, LATE_MS)
     if head.min_ms <= head.max_ms:
         limit = min(limit, head.min_ms - 1)
     found: set[int] = set()

@@ -51,7 +51,7 @@ def timestamp(evaluation: Evaluation, call: CallNode) -> Value:
 
         def stream() -> Iterator[Block]:
             for first, columns in evaluation.read(selector.source, selector.steps):
-                _, times, present = newest(columns, selector.reference, selector.lookback_ms)
+                _, times, present = newest(columns, selector.reference, evaluation.lookback(selector))
                 yield repeated(Block(first, times / 1000.0, present), call.steps)
 
         labels = evaluation.selection(selector.source).labels

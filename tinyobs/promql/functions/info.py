@@ -94,7 +94,7 @@ def _read(evaluation: Evaluation, call: CallNode, vector: Vector) -> _Infos:
     if not any(values.values()):
         return _Infos(labels, times[0], present[0])
     for _, columns in evaluation.read(node.source, call.steps):
-        _, stamps, here = newest(columns, node.reference, node.lookback_ms)
+        _, stamps, here = newest(columns, node.reference, evaluation.lookback(node))
         kept = [
             i
             for i, series in enumerate(columns.labels)
