@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from engine_cases import contents, labels, open_engine
+from engine_cases import contents, exemplars_of, labels, open_engine
 
+from tinyobs.model.histograms import Histogram
 from tinyobs.model.matchers import equal
 from tinyobs.storage.deletes import Delete
 from tinyobs.storage.layout import MANIFEST, wal_name
@@ -22,12 +23,19 @@ def example(page, language=""):
 
 
 def test_the_log_of_the_page_replays():
-    """The bytes on the page are a log with one sample."""
+    """The bytes on the page are a log with a float, two histograms that count since a time, and an exemplar."""
     log = bytes.fromhex(example("wal.md", "hex"))
     disk = MemDisk({wal_name(42): log, MANIFEST: encode_manifest(Manifest(42))})
     disk.make_folder("wal")
     engine = open_engine(disk)
-    assert contents(engine) == {labels("up", job="node"): [(1_700_000_000_000, 1.0)]}
+    up, h = labels("up", job="node"), labels("h", job="node")
+    first, second = (Histogram(3, 0.0, 1, 3 + k, 2.5, ((0, 2),), (1, 1 + k), is_integer=True) for k in (0, 1))
+    times, since = [1_700_000_000_000, 1_700_000_015_000, 1_700_000_030_000], 1_699_999_999_000
+    assert contents(engine, starts=True) == {
+        up: [(t, 1.0, 0) for t in times],
+        h: [(times[1], first, since), (times[2], second, since)],
+    }
+    assert exemplars_of(engine) == {h: [((("trace", "ab"),), 0.5, times[2], True)]}
     assert engine.statistics().replay_torn_bytes == 0
 
 

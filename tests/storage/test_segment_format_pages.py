@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 from segment_disk import MemoryDisk
 
 from tinyobs.codec.pages import decode_page
 from tinyobs.storage.page_cache import PageCache
+from tinyobs.storage.segment_format import FOOTER_BYTES
 from tinyobs.storage.segment_reader import SegmentReader
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "format"
@@ -29,10 +32,19 @@ def test_the_page_of_the_format_document():
     assert values.tolist() == [0.5, 0.75, 1.5, 1.25, 7, 7, 7, 7]
 
 
-def test_the_segment_of_the_format_document():
-    """The worked example of segment.md is a sound segment with the series that it claims."""
+def of_version_1(data):
+    """The same segment as an older release wrote it."""
+    body = data[:8] + b"\x01" + data[9:-16] + b"\x01" + data[-15:-12]
+    return body + zlib.crc32(body[len(data) - FOOTER_BYTES :]).to_bytes(4, "little") + data[-8:]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_segment_of_the_format_document(version):
+    """The worked example of segment.md is a sound segment with the series that it claims; version 1 is read too."""
     disk = MemoryDisk()
-    disk.files["example.seg"] = example("segment.md")
+    data = example("segment.md")
+    disk.files["example.seg"] = data if version == 2 else of_version_1(data)
+    assert disk.files["example.seg"][8] == version
     reader = SegmentReader(disk, "example.seg", PageCache())
     reader.verify()
     got = reader.read(np.array([0], np.uint32), 0, 5000)
