@@ -9,6 +9,7 @@ import pytest
 from storage.engine_cases import OPTIONS, START_MS, Clock, append, labels, maintain_all
 
 from tinyobs.cli.main import run, tinyobs
+from tinyobs.cli.tsdb.figures import counted, size_text
 from tinyobs.cli.tsdb.parameters import Time
 from tinyobs.cli.tsdb.progress import byte_bar, progress_bar
 from tinyobs.model.registry import SeriesRegistry
@@ -72,6 +73,7 @@ def test_a_sound_directory(data, capsys):
     out = capsys.readouterr().out
     assert out.startswith(f"{data}: sound (")
     assert "segments with " in out
+    assert "log file" in out
     assert run(["tsdb", "verify", "--quick", "--json", at(data)]) == 0
     assert json.loads(capsys.readouterr().out)["sound"] is True
     assert files(data) == before
@@ -235,7 +237,7 @@ def test_backing_up_and_restoring(data, tmp_path, capsys):
     assert run(["tsdb", "backup", f"--to={store}", at(data)]) == 0
     assert run(["tsdb", "backup", f"--to={store}", at(data)]) == 0
     first_line, second_line = capsys.readouterr().out.splitlines()
-    assert second_line.endswith("of which 0B were new")
+    assert second_line.endswith("of which 0 B were new")
     assert run(["tsdb", "backup", "list", f"--from={store}"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert [r.split()[0] for r in rows] == ["BACKUP", first_line.partition(":")[0], second_line.partition(":")[0]]
@@ -275,7 +277,7 @@ def test_pruning(data, tmp_path, capsys):
     assert run(["tsdb", "backup", "prune", f"--from={store}", "--keep-last=1", "--dry-run"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["remove", "remove", "keep"]
     assert run(["tsdb", "backup", "prune", f"--from={store}", "--keep-last=1"]) == 0
-    assert capsys.readouterr().out == "removed 2 backups and 0 files, 0B; kept 1\n"
+    assert capsys.readouterr().out == "removed 2 backups and 0 files, 0 B; kept 1\n"
     assert run(["tsdb", "backup", "verify", f"--from={store}"]) == 0
 
 
@@ -354,3 +356,11 @@ def test_a_consent_at_the_terminal(data, monkeypatch):
     damage_page(data)
     monkeypatch.setattr("tinyobs.cli.tsdb.repair._agreed", lambda: True)
     assert run(["tsdb", "repair", at(data)]) == 0
+
+
+def test_figures():
+    """Sizes have one digit behind the point, nouns their plural."""
+    assert [size_text(n) for n in (0, 512, 1023, 1024, 1536, 1 << 20, (1 << 30) - 1, 1 << 50)] == [
+        "0 B", "512 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 GiB", "1024.0 TiB"
+    ]  # fmt: skip
+    assert (counted(1, "file"), counted(0, "file")) == ("1 file", "0 files")

@@ -10,7 +10,6 @@ import attrs
 import click
 
 from ...errors import StorageError, UsageError
-from ...model.sizes import format_size
 from ...storage.analysis import Analysis, Top
 from ...storage.analysis import analyze as analyze_segments
 from ...storage.layout import MANIFEST, segment_name
@@ -20,6 +19,7 @@ from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.segment_reader import SegmentReader
 from ...storage.time_text import time_text
 from ..tables import echo_table
+from .figures import size_text
 from .parameters import TIME_MAX, TIME_MIN, Time, json_option, path_option
 from .progress import progress_bar
 
@@ -78,7 +78,7 @@ def _print(found: Analysis) -> None:
     click.echo(f"segments      {found.segments}, {time_text(found.mint_ms)} to {time_text(found.maxt_ms)}")
     click.echo(f"series        {found.series}, of which {found.churning_series} are not in every segment")
     click.echo(f"samples       {found.samples}")
-    click.echo(f"bytes         {format_size(found.bytes)}, of which {format_size(found.index_bytes)} are index")
+    click.echo(f"bytes         {size_text(found.bytes)}, of which {size_text(found.index_bytes)} are index")
     click.echo(f"labels        {found.label_names} names, {found.label_pairs} pairs")
     for name, title, unit in TABLES:
         entries: Top = getattr(found, name)

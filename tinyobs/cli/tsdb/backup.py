@@ -12,7 +12,6 @@ import attrs
 import click
 
 from ...errors import StorageError, UsageError
-from ...model.sizes import format_size
 from ...storage.backup import Rate, make_backup, prune_backups, verify_backups
 from ...storage.backup_format import BACKUP_FOLDER, Backup, find_backup, list_backups
 from ...storage.backup_prune import KeepPolicy, kept_backups
@@ -24,6 +23,7 @@ from ...storage.time_text import time_text
 from ..tables import echo_table
 from .admin import post
 from .directories import lock, locked_for_reading, now_ms, require_data
+from .figures import counted, size_text
 from .parameters import json_option, path_option, rate_option, url_option
 from .progress import byte_bar
 
@@ -55,8 +55,8 @@ def backup(ctx: click.Context, folder: Path | None, path: Path, url: str, rate: 
         raise UsageError("--to says where backups are kept")
     with _source(path, url) as source, _locked(PosixDisk(folder), folder) as target, byte_bar("backing up") as show:
         made = make_backup(source, target, now_ms(), show, Rate(rate))
-    files = f"{len(made.files)} files, {format_size(made.bytes)}"
-    click.echo(f"{made.name}: {files}, of which {format_size(made.copied_bytes)} were new")
+    files = f"{counted(len(made.files), 'file')}, {size_text(made.bytes)}"
+    click.echo(f"{made.name}: {files}, of which {size_text(made.copied_bytes)} were new")
 
 
 @backup.command("list")
@@ -75,8 +75,8 @@ def list_command(folder: Path, as_json: bool) -> None:
             time_text(b.created_ms),
             "-" if b.mint_ms is None else time_text(b.mint_ms),
             str(len(b.files)),
-            format_size(b.bytes),
-            format_size(b.copied_bytes),
+            size_text(b.bytes),
+            size_text(b.copied_bytes),
         )
         for b in found
     ]
@@ -103,7 +103,7 @@ def verify(ctx: click.Context, folder: Path, names: tuple[str, ...], rate: int, 
     else:
         for finding in findings:
             click.echo(str(finding))
-        click.echo(f"{folder}: {len(chosen)} backups, {'damaged' if findings else 'sound'}")
+        click.echo(f"{folder}: {counted(len(chosen), 'backup')}, {'damaged' if findings else 'sound'}")
     ctx.exit(1 if findings else 0)
 
 
@@ -131,7 +131,7 @@ def prune(folder: Path, keep_last: int, keep_daily: int, keep_weekly: int, keep_
             return
         gone = prune_backups(disk, keep)
     click.echo(
-        f"removed {len(gone.backups)} backups and {gone.objects} files, {format_size(gone.bytes)}; kept {len(keep)}"
+        f"removed {counted(len(gone.backups), 'backup')} and {counted(gone.objects, 'file')}, {size_text(gone.bytes)}; kept {len(keep)}"
     )
 
 

@@ -10,10 +10,10 @@ import click
 
 from ...errors import StorageError
 from ...model.durations import parse_duration
-from ...model.sizes import format_size
 from ...storage.engine import Engine
 from ...storage.restore import KEEP_ALL
 from .directories import now_ms, work_engine
+from .figures import counted, size_text
 from .parameters import path_option
 from .progress import Show, progress_bar
 
@@ -58,7 +58,7 @@ def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
     for word, figures in (("before", before), ("after", after)):
         samples, size = figures.segment_samples, figures.segment_bytes
         each = f", {size / samples:.3f} bytes a sample" if samples else ""
-        click.echo(f"{word}: {figures.segments} segments, {samples} samples, {format_size(size)}{each}")
+        click.echo(f"{word}: {counted(figures.segments, 'segment')}, {samples} samples, {size_text(size)}{each}")
 
 
 def work_off(engine: Engine, show: Show, *, clean: bool = False) -> None:

@@ -52,8 +52,9 @@ def dump(path: Path, texts: tuple[str, ...], min_time: int, max_time: int, form:
                 for i in range(len(columns)):
                     if len(sets) > 1 and columns.labels[i] in seen:
                         continue
-                    for line in lines(columns, i):
-                        click.echo(line)
+                    text = "\n".join(lines(columns, i))
+                    if text:
+                        click.echo(text)
                 if len(sets) > 1:
                     seen.update(columns.labels)
 

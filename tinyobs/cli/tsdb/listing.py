@@ -11,13 +11,13 @@ import click
 
 from ...errors import StorageError
 from ...model.durations import format_duration
-from ...model.sizes import format_size
 from ...storage.disk import Disk
 from ...storage.layout import MANIFEST, WAL_FOLDER, wal_name, wal_sequence
 from ...storage.manifest import Manifest, SegmentEntry, read_manifest
 from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.time_text import time_text
 from ..tables import echo_table
+from .figures import counted, size_text
 from .parameters import json_option, path_option
 
 
@@ -41,12 +41,12 @@ def list_segments(path: Path, as_json: bool) -> None:
     echo_table(head, [_row(e) for e in manifest.segments])
     size, samples = sum(e.bytes for e in manifest.segments), sum(e.samples for e in manifest.segments)
     click.echo(
-        f"{len(manifest.segments)} segments: {samples} samples, {format_size(size)}, "
+        f"{counted(len(manifest.segments), 'segment')}: {samples} samples, {size_text(size)}, "
         f"{_per_sample(size, samples)} bytes a sample"
     )
-    click.echo(f"{len(logs)} log files: {format_size(sum(logs.values()))}")
+    click.echo(f"{counted(len(logs), 'log file')}: {size_text(sum(logs.values()))}")
     if manifest.deletes:
-        click.echo(f"{len(manifest.deletes)} deletes whose space is not regained yet")
+        click.echo(f"{counted(len(manifest.deletes), 'delete')} whose space is not regained yet")
 
 
 def _row(e: SegmentEntry) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.repair import apply_repair, plan_repair
 from ...storage.verify import verify_directory
 from .directories import lock, now_ms, require_data
+from .figures import counted
 from .parameters import path_option
 
 
@@ -38,7 +39,7 @@ def repair(ctx: click.Context, path: Path, yes: bool, dry_run: bool) -> None:
         if not plan.steps:
             click.echo(f"{path}: nothing to repair")
             return
-        click.echo(f"{path}: {len(plan.steps)} steps")
+        click.echo(f"{path}: {counted(len(plan.steps), 'step')}")
         for step in plan.steps:
             click.echo(f"  {step}")
         if dry_run or not (yes or _agreed()):

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from ...errors import StorageError, UsageError
-from ...model.sizes import format_size
 from ...storage.backup import Rate
 from ...storage.backup_format import find_backup, list_backups
 from ...storage.posix_disk import PosixDisk
@@ -16,6 +15,7 @@ from ...storage.restore import choose_backup, cut_after, restore_backup
 from ...storage.time_text import time_text
 from ...storage.verify import verify_directory
 from .directories import now_ms
+from .figures import size_text
 from .parameters import Time, rate_option
 from .progress import byte_bar, progress_bar
 
@@ -50,5 +50,5 @@ def restore(ctx: click.Context, folder: Path, target: Path, time_ms: int | None,
         click.echo(str(finding))
     until = f" up to {time_text(time_ms)}" if time_ms is not None else ""
     samples = f"{report.samples} samples in segments, {report.log_samples} in the log"
-    click.echo(f"restored {chosen.name}{until} to {target}: {samples}, {format_size(report.bytes)}")
+    click.echo(f"restored {chosen.name}{until} to {target}: {samples}, {size_text(report.bytes)}")
     ctx.exit(1 if report.damage else 0)

@@ -10,11 +10,11 @@ import attrs
 import click
 
 from ...errors import StorageError
-from ...model.sizes import format_size
 from ...storage.findings import VerifyReport
 from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.verify import verify_directory
 from .directories import locked_for_reading, require_data
+from .figures import counted, size_text
 from .parameters import json_option, path_option
 from .progress import progress_bar
 
@@ -68,8 +68,8 @@ def _check(path: Path, quick: bool, live: bool) -> VerifyReport:
 def _print(path: Path, report: VerifyReport) -> None:
     for finding in report.findings:
         click.echo(str(finding))
-    seen = f"{report.segments} segments with {report.samples} samples, {report.log_files} log files with "
-    seen += f"{report.log_samples}, {format_size(report.bytes)}"
+    seen = f"{counted(report.segments, 'segment')} with {counted(report.samples, 'sample')}, "
+    seen += f"{counted(report.log_files, 'log file')} with {report.log_samples}, {size_text(report.bytes)}"
     damage = len(report.damage)
-    verdict = "sound" if not damage else f"damaged: {damage} {'finding' if damage == 1 else 'findings'}"
+    verdict = "sound" if not damage else f"damaged: {counted(damage, 'finding')}"
     click.echo(f"{path}: {verdict} ({seen})")
