@@ -259,3 +259,23 @@ def _ready(socket_file, process):
                 return answer
         signal.sigtimedwait([], 0.1)
     return b""
+
+
+def test_a_daemon_in_memory_writes_nothing(tmp_path):
+    """`memory://` in place of a path: it scrapes itself, answers queries and pages, and says that all of it will go."""
+    config = tmp_path / "prometheus.yml"
+    config.write_text("tinyobs: {self_metrics: {enabled: true, interval: 1s}}\n")
+    with daemon(tmp_path, "--storage.tsdb.path=memory://") as (process, url):
+        deadline = time.monotonic() + WAIT_SECONDS
+        found = []
+        while not found and time.monotonic() < deadline:
+            found = json.loads(get(f"{url}/api/v1/query?query=up"))["data"]["result"]
+            time.sleep(0.1)
+        assert found[0]["value"][1] == "1"
+        assert json.loads(get(f"{url}/api/v1/status/cardinality"))["data"]["series"] > 10
+        assert b"TinyObs" in get(f"{url}/")
+        process.send_signal(signal.SIGTERM)
+        code, log = ended(process)
+    assert code == 0
+    assert "kept in memory only and end with this process" in log
+    assert list(tmp_path.iterdir()) == [config]

@@ -39,9 +39,9 @@ def times_of(storage, name="a"):
 def test_the_oldest_samples_go_when_there_is_no_room():
     """The bytes stay below the limit; what is left is the newest, without gaps."""
     storage = make(bytes_max=MIB)
-    series = [labels("a", i=str(i)) for i in range(100)]
-    for i in range(1000):
-        storage.append([make_batch(storage, [(s, NOW_MS - 1000 + i, float(i)) for s in series])])
+    series = [labels("a", i=str(i)) for i in range(500)]
+    for i in range(200):
+        storage.append([make_batch(storage, [(s, NOW_MS - 200 + i, float(i)) for s in series])])
         assert storage.statistics().bytes <= MIB
     times = sorted(set(times_of(storage)))
     assert times == list(range(times[0], NOW_MS))
@@ -114,10 +114,12 @@ def test_series_without_samples_are_forgotten(monkeypatch):
     storage = make()
     scene = Scene(storage, NOW_MS)
     scene.store([(labels("old", i=str(i)), NOW_MS, 1.0) for i in range(50)] + [(A, NOW_MS, 1.0)])
+    view = storage.querier(*EVER)
     storage.delete([[name_is("old")]], *EVER)
     assert len(storage._labels) == 51
     storage.maintain(NOW_MS)
     assert len(storage._labels) == 1
+    assert len(view.series([])) == 51, "a view goes on with the index of its time"
     storage.append([make_batch(storage, [(labels("old", i="7"), NOW_MS, 2.0)])])
     assert sorted(scene.read()) == [A, labels("old", i="7")]
 

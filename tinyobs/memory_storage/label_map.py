@@ -48,13 +48,6 @@ class LabelMap:
                     self._carriers.setdefault(name, {}).setdefault(value, array("I")).append(ref)
             return len(fresh)
 
-    def reset(self, refs: U32) -> None:
-        """Forget all series but these."""
-        with self._lock:
-            self._carriers, self._count = {}, 0
-            self._known[:] = False
-        self.add(refs)
-
     def match(self, matchers: Sequence[Matcher]) -> U32:
         """Return the ascending refs of the series for which every matcher holds."""
         with self._lock:

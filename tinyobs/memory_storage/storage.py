@@ -3,7 +3,7 @@
 It keeps every promise of `abc.Storage` but one: nothing survives the end of the process, let alone power loss.  It
 takes up no more than `MemoryOptions.bytes_max`: beyond that the oldest samples go, as do those past the retention.
 
-The storage is a tuple of blocks that is replaced as a whole, so a view is that tuple (`reading.py`).  Blocks of a few
+The storage is a tuple of blocks and an index that are replaced as a whole, so a view is these (`reading.py`).  Blocks of a few
 samples are merged with their neighbours; large ones stay as they are and go as a whole when they are too old.
 Not here: compression, files, recovery - the local engine (`tinyobs.storage`) has all that, and shares no code with this.
 """
@@ -73,7 +73,7 @@ class MemoryStatistics:
 
 
 class MemoryStorage(Storage):
-    """One writer calls `append`, `delete` and `maintain`; readers take what `_blocks` is at their moment."""
+    """One writer calls `append`, `delete` and `maintain`; readers take what `_state` is at their moment."""
 
     registry: SeriesRegistry
 
@@ -83,8 +83,7 @@ class MemoryStorage(Storage):
         """clock: milliseconds since 1970."""
         self.registry, self.options = registry, options or MemoryOptions()
         self._clock = clock
-        self._blocks: tuple[Block, ...] = ()
-        self._labels = LabelMap(registry)
+        self._state: tuple[tuple[Block, ...], LabelMap] = ((), LabelMap(registry))
         self._exemplars = ExemplarRing(registry)
         self._metadata: dict[str, MetricMetadata] = {}
         self._newest = np.full(1024, NEVER)
@@ -147,7 +146,9 @@ class MemoryStorage(Storage):
         if len(self._labels) > FORGOTTEN_SERIES_MAX:
             live = self._live()
             if len(self._labels) > 2 * len(live) + FORGOTTEN_SERIES_MAX:
-                self._labels.reset(live)
+                labels = LabelMap(self.registry)  # a new one: open views go on with the old
+                labels.add(live)
+                self._state = (self._blocks, labels)
                 forgotten = np.ones(len(self._newest), np.bool_)
                 forgotten[live] = False
                 self._newest[forgotten] = NEVER
@@ -163,7 +164,7 @@ class MemoryStorage(Storage):
     def querier(self, mint_ms: int, maxt_ms: int) -> MemoryQuerier:
         """Return a view of what is there now.  Any thread."""
         self._refuse_when_closed()
-        return MemoryQuerier(self._blocks, self._labels, mint_ms, maxt_ms)
+        return MemoryQuerier(*self._state, mint_ms, maxt_ms)
 
     def metadata(self) -> Mapping[str, MetricMetadata]:
         """Return what is known of metric families; never changed in place."""
@@ -175,8 +176,8 @@ class MemoryStorage(Storage):
 
     def cardinality(self, query: CardinalityQuery) -> Cardinality:
         """Return what takes the room.  Any thread."""
-        blocks = self._blocks
-        refs = np.intersect1d(self._labels.match_any(query.matcher_sets or [()]), self._live())
+        blocks, labels = self._state
+        refs = np.intersect1d(labels.match_any(query.matcher_sets or [()]), self._live())
         return count_series(self.registry, refs, blocks, query)
 
     def statistics(self) -> MemoryStatistics:
@@ -199,6 +200,18 @@ class MemoryStorage(Storage):
             )
 
     # -- private -----------------------------------------------------------------------------------------------
+
+    @property
+    def _blocks(self) -> tuple[Block, ...]:
+        return self._state[0]
+
+    @_blocks.setter
+    def _blocks(self, blocks: tuple[Block, ...]) -> None:
+        self._state = (blocks, self._state[1])
+
+    @property
+    def _labels(self) -> LabelMap:
+        return self._state[1]
 
     def _add(self, block: Block) -> None:
         """Show a block to readers, merged with its neighbours, and make room for it."""

@@ -159,7 +159,9 @@ def check_cardinality(scene: Scene) -> bool:
     assert found.values_by_label == (("i", 13), ("__name__", 2)), "values are counted by label"
     assert found.bytes_by_label == (("i", 15), ("__name__", 13)), "bytes are counted by label"
     assert found.series_by_pair == (("__name__=m", 12), ("job=j", 12)), "series are counted by pair"
-    some = scene.storage.cardinality(CardinalityQuery(matcher_sets=((name_is("n"),), (name_is("n"), equal("i", "x"))), focus="i"))
+    some = scene.storage.cardinality(
+        CardinalityQuery(matcher_sets=((name_is("n"),), (name_is("n"), equal("i", "x"))), focus="i")
+    )
     assert (some.series_count, some.series_by_focus) == (1, (("x", 1),)), "matchers and the label in focus are heeded"
     return True
 

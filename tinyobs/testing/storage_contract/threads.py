@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Final
 
@@ -10,8 +11,10 @@ import numpy as np
 from .scene import EVER, Scene, check_columns, labels, make_batch
 
 SERIES_COUNT: Final = 50
-BATCHES: Final = 150
+BATCHES: Final = 100
 READERS: Final = 2
+SWITCH_SECONDS: Final = 2e-4
+"""How long a thread runs before another may: so short that they meet in every place."""
 
 
 def check_concurrency(scene: Scene) -> None:
@@ -32,6 +35,8 @@ def check_concurrency(scene: Scene) -> None:
             failures.append(e)
 
     readers = [threading.Thread(target=read, daemon=True) for _ in range(READERS)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
     for reader in readers:
         reader.start()
     try:
@@ -41,6 +46,7 @@ def check_concurrency(scene: Scene) -> None:
                 storage.maintain(now)
     finally:
         done.set()
+        sys.setswitchinterval(interval)
         for reader in readers:
             reader.join(60)
     if failures:
