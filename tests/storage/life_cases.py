@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from engine_cases import START_MS, append, labels
+from engine_cases import START_MS, append, histogram, labels
 
 from tinyobs.model.matchers import equal
 from tinyobs.model.ragged import offsets_of
@@ -27,10 +27,11 @@ def without(stored, series, mint=-(2**62), maxt=2**62):
 
 
 def fill(engine, clock, first, last, step_ms=10_000):
-    """Append a sample of A, B and C for each step."""
+    """Append a sample of A, B (with start times) and C (every other one a native histogram) for each step."""
     for i in range(first, last):
-        clock.now_ms = NOW + i * step_ms
-        append(engine, [(s, clock.now_ms, float(100 * n + i)) for n, s in enumerate((A, B, C))])
+        clock.now_ms = now = NOW + i * step_ms
+        third = histogram(i) if i % 2 else float(200 + i)
+        append(engine, [(A, now, float(i)), (B, now, float(100 + i), NOW - 1000), (C, now, third)])
 
 
 def write_segment(disk, name, series):
@@ -47,11 +48,13 @@ def write_segment(disk, name, series):
     return writer.finish()
 
 
-def losses(disk, first, last=None):
-    """Yield (number of changes, loss) for every crash from a change on; few within the writing of one segment."""
+def losses(disk, first, last=None, share=1):
+    """Yield (number of changes, loss) for every crash from a change on; few within the writing of one segment.
+
+    share: each number of changes meets only one loss in so many, and every loss meets some numbers.
+    """
     for count in range(first, (len(disk.changes) if last is None else last) + 1):
         around = disk.changes[max(0, count - 1) : count + 1]
         inside = len({(c.method, c.name) for c in around}) == 1 and around[0].name.startswith("segments/")
         if not inside or count % 10 == 0:
-            for loss in Loss:
-                yield count, loss
+            yield from ((count, loss) for i, loss in enumerate(Loss) if (i + count) % share == 0)
