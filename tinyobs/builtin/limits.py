@@ -46,6 +46,8 @@ class Limits(Processor):
         self._services = services
         self._settings: Any = None
         self._decisions: NDArray[np.uint8] = np.zeros(1024, np.uint8)
+        self._pairs: NDArray[np.uint8] = np.zeros(1024, np.uint8)
+        """What was decided on label pairs."""
         self._good_count = 0
         self._log_again_ms = 0
 
@@ -55,6 +57,7 @@ class Limits(Processor):
         if settings != self._settings:
             self._settings = settings
             self._decisions[:] = _UNDECIDED
+            self._pairs[:] = _UNDECIDED
             self._good_count = 0
         if len(self._decisions) < len(self._services.registry):
             grown = np.zeros(2 * len(self._services.registry), np.uint8)
@@ -63,13 +66,39 @@ class Limits(Processor):
         decided = self._decisions[batch.refs]
         waiting = (decided == _UNDECIDED) | (decided == _NO_ROOM)
         if waiting.any():
-            self._decide(np.unique(batch.refs[waiting]).tolist())
+            self._decide(np.unique(batch.refs[waiting]))
             decided = self._decisions[batch.refs]
         if decided.max(initial=_GOOD) == _GOOD:
             return batch
         return _without(batch, decided != _GOOD)
 
-    def _decide(self, refs: list[int]) -> None:
+    def _decide(self, refs: NDArray[np.uint32]) -> None:
+        """Decide on series: at once on those that are surely good, on the others one by one."""
+        good = self._surely_good(refs)
+        count, limit = int(np.count_nonzero(good)), self._settings.series_max
+        if not limit or self._good_count + count <= limit:
+            self._decisions[refs[good]] = _GOOD
+            self._good_count += count
+            refs = refs[~good]
+        self._decide_each(refs.tolist())
+
+    def _surely_good(self, refs: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Return which series have labels within the limits; each distinct pair is looked at once."""
+        limits, registry = self._settings, self._services.registry
+        starts, ids = registry.pairs_of(refs)
+        if len(self._pairs) < registry.pair_count:
+            grown = np.zeros(2 * registry.pair_count, np.uint8)
+            grown[: len(self._pairs)] = self._pairs
+            self._pairs = grown
+        for i in np.unique(ids[self._pairs[ids] == _UNDECIDED]).tolist():
+            self._pairs[i] = _BAD if self._pair_fault(*registry.pair(i)) else _GOOD
+        counts = np.diff(starts.view(np.int64))
+        few = counts <= (limits.labels_per_series_max or len(ids))
+        bad = np.flatnonzero(self._pairs[ids] == _BAD)
+        few[np.searchsorted(starts, bad, side="right") - 1] = False
+        return few
+
+    def _decide_each(self, refs: Sequence[int]) -> None:
         """Decide on series; how many there are is asked of the storage once at most."""
         limit, first, asked, before = self._settings.series_max, "", False, self._good_count
         for ref in refs:
@@ -96,11 +125,14 @@ class Limits(Processor):
         limits = self._settings
         if limits.labels_per_series_max and len(labels) > limits.labels_per_series_max:
             return f"{lb.metric_name(labels)} has {len(labels)} labels (labels_per_series_max {limits.labels_per_series_max})"
-        for name, value in labels:
-            if limits.label_name_bytes_max and _is_longer(name, limits.label_name_bytes_max):
-                return f"label name {name[:80]!r} is too long (label_name_bytes_max {limits.label_name_bytes_max})"
-            if limits.label_value_bytes_max and _is_longer(value, limits.label_value_bytes_max):
-                return f"the value of label {name!r} is too long (label_value_bytes_max {limits.label_value_bytes_max})"
+        return next(filter(None, (self._pair_fault(name, value) for name, value in labels)), "")
+
+    def _pair_fault(self, name: str, value: str) -> str:
+        limits = self._settings
+        if limits.label_name_bytes_max and _is_longer(name, limits.label_name_bytes_max):
+            return f"label name {name[:80]!r} is too long (label_name_bytes_max {limits.label_name_bytes_max})"
+        if limits.label_value_bytes_max and _is_longer(value, limits.label_value_bytes_max):
+            return f"the value of label {name!r} is too long (label_value_bytes_max {limits.label_value_bytes_max})"
         return ""
 
 
