@@ -13,13 +13,13 @@ from .manifest import SegmentEntry
 if TYPE_CHECKING:
     from .engine import Engine
     from .upkeep import Upkeep
+    from .wal_writer import WalStatistics
 
 
 def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
     """Return the statistics; to be called under the engine's lock."""
     head, wal, upkeep, counts = engine.head, engine.wal, engine.upkeep, engine.counts
     recovered, entries = engine.recovered, engine.segments.entries
-    exemplars = engine.exemplar_ring.figures()
     has_head = head.max_ms >= head.min_ms
     low = min([head.min_ms, *(c.min_ms for c in head.frozen), *(e.mint_ms for e in entries)])
     high = max([head.max_ms, *(c.max_ms for c in head.frozen), *(e.maxt_ms for e in entries)])
@@ -38,16 +38,9 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         head_histogram_samples_appended_total=counts.histograms,
         exemplars_appended_total=counts.exemplars_stored,
         exemplars_refused_total=dict(counts.exemplars_refused),
-        exemplars_stored=exemplars.count,
-        exemplar_series=exemplars.series,
-        exemplars_max=exemplars.size_max,
-        exemplar_newest_time_ms=exemplars.newest_ms,
-        wal_written_bytes_total=wal.statistics.written_bytes,
-        wal_fsyncs_total=wal.statistics.fsync_count,
-        wal_fsync_seconds_total=wal.statistics.fsync_seconds,
-        wal_failures_total=wal.statistics.failure_count,
+        **_of_exemplars(engine),
+        **_of_log(wal.statistics),
         wal_file=wal.sequence,
-        disk_full_total=wal.statistics.disk_full_count,
         read_only=int(bool(wal.failure)),
         segments=len(entries),
         segment_bytes=sum(e.bytes for e in entries),
@@ -72,6 +65,28 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         max_time_ms=high if high >= low else 0,
         free_bytes=free_bytes,
     )
+
+
+def _of_exemplars(engine: Engine) -> dict[str, Any]:
+    """Return the fields about exemplars that are kept."""
+    figures = engine.exemplar_ring.figures()
+    return {
+        "exemplars_stored": figures.count,
+        "exemplar_series": figures.series,
+        "exemplars_max": figures.size_max,
+        "exemplar_newest_time_ms": figures.newest_ms,
+    }
+
+
+def _of_log(wal: WalStatistics) -> dict[str, Any]:
+    """Return the fields about writing the log."""
+    return {
+        "wal_written_bytes_total": wal.written_bytes,
+        "wal_fsyncs_total": wal.fsync_count,
+        "wal_fsync_seconds_total": wal.fsync_seconds,
+        "wal_failures_total": wal.failure_count,
+        "disk_full_total": wal.disk_full_count,
+    }
 
 
 def _bytes_by_tier(entries: Sequence[SegmentEntry]) -> dict[str, int]:

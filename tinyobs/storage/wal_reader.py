@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from ..codec.framing import Damage, Frame, frames
 from ..errors import CorruptionError, FormatVersionError, WireError
+from ..model.block_hash import blocks_of
+from ..model.hash_table import MISSING
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry, encode_block, read_varint
 from . import wal_format as fmt
@@ -213,14 +215,15 @@ class _Session:
             self.flush()
 
     def _take_series(self, record: fmt.SeriesRecord) -> None:
-        blocks, intern = self._block_of_pair, self._registry.intern_block
-        starts, ids = record.starts.tolist(), record.pair_ids.tolist()
-        refs = []
-        for a, b in pairwise(starts):
+        blocks, starts = self._block_of_pair, record.starts.tolist()
+        pairs = [blocks[i] for i in record.pair_ids.tolist()]
+        strings = [b"".join(pairs[a:b]) for a, b in pairwise(starts)]
+        refs = self._registry.intern_blocks(blocks_of(strings))
+        for i in np.flatnonzero(refs == MISSING).tolist():
             try:
-                refs.append(intern(b"".join([blocks[i] for i in ids[a:b]])))
+                refs[i] = self._registry.intern_block(strings[i])
             except WireError:  # labels that nobody may push, but that a rule or a target may have
-                refs.append(self._registry.intern(tuple([_pair_of(blocks[i]) for i in ids[a:b]])))
+                refs[i] = self._registry.intern(tuple([_pair_of(p) for p in pairs[starts[i] : starts[i + 1]]]))
         highest = int(record.numbers.max(initial=0))
         if highest >= len(self._ref_of_number):
             longer = np.full(max(highest + 1, 2 * len(self._ref_of_number)), NO_REF, np.uint32)
