@@ -68,6 +68,7 @@ def test_the_engine_asks_the_disk():
     maintain_all(engine, clock.now_ms)
     statistics = engine.statistics()
     assert statistics.segments_dropped_total > 0
+    assert (statistics.time_retentions_total, statistics.size_retentions_total) == (0, 1)
     assert contents(engine)[A][-1][0] == clock.now_ms
 
 

@@ -40,6 +40,8 @@ STORAGE_NAMES: Final = {
     "segments": "prometheus_tsdb_blocks_loaded",
     "segment_bytes": "prometheus_tsdb_storage_blocks_bytes",
     "maintenance_failures_total": "prometheus_tsdb_compactions_failed_total",
+    "time_retentions_total": "prometheus_tsdb_time_retentions_total",
+    "size_retentions_total": "prometheus_tsdb_size_retentions_total",
     "replay_seconds": "prometheus_tsdb_data_replay_duration_seconds",
     "min_time_ms": "prometheus_tsdb_lowest_timestamp",
 }
@@ -158,6 +160,17 @@ def storage_aliases(statistics: Any) -> Iterator[MetricFamily]:
             "prometheus_tsdb_compactions_total",
             "Cuts of the head into segments, and merges of segments, that were completed.",
             values["cuts_total"] + values["compactions_total"],
+        )
+    if "job_seconds_total" in values and "jobs_total" in values:
+        kinds = ("cut", "merge")
+        yield MetricFamily(
+            "prometheus_tsdb_compaction_duration_seconds",
+            MetricType.SUMMARY,
+            "Duration of cuts of the head and of merges, without the time between their slices.",
+            (
+                Point(float(sum(values["job_seconds_total"].get(k, 0.0) for k in kinds)), suffix="_sum"),
+                Point(float(sum(values["jobs_total"].get(k, 0) for k in kinds)), suffix="_count"),
+            ),
         )
     if "wal_fsyncs_total" in values and "wal_fsync_seconds_total" in values:
         yield MetricFamily(

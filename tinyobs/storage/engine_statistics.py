@@ -107,6 +107,10 @@ class EngineStatistics:
     """Background jobs given up because the disk failed, and other trouble met on the way; they are tried again."""
     segments_dropped_total: int
     """Segments removed by retention."""
+    time_retentions_total: int
+    """How often segments were removed because of their age."""
+    size_retentions_total: int
+    """How often segments were removed because of the size of all."""
     corruptions_total: int
     """Damage met in segments, by queries and by merges."""
     replay_seconds: float

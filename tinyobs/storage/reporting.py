@@ -55,6 +55,8 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         compactions_total=upkeep.ledger.of("merge").finished,
         maintenance_failures_total=upkeep.failure_count,
         segments_dropped_total=upkeep.counts.dropped,
+        time_retentions_total=upkeep.counts.by_time,
+        size_retentions_total=upkeep.counts.by_size,
         **_of_jobs(upkeep),
         corruptions_total=upkeep.corruption_count,
         replay_seconds=recovered.seconds,

@@ -52,8 +52,9 @@ class DropJob(Job):
 
     kind = "drop"
 
-    def __init__(self, engine: Engine, dropped: Sequence[SegmentEntry]) -> None:
-        self._engine, self.dropped = engine, dropped
+    def __init__(self, engine: Engine, dropped: Sequence[SegmentEntry], expired_count: int) -> None:
+        """Drop segments, so many of them because of their age and the others because of their size."""
+        self._engine, self.dropped, self._expired_count = engine, dropped, expired_count
         samples, size = sum(e.samples for e in dropped), sum(e.bytes for e in dropped)
         self.work = Work(samples_total=samples, bytes_before=size)
 
@@ -64,7 +65,10 @@ class DropJob(Job):
     def finish(self) -> None:
         """Take the segments off the manifest and remove them."""
         self._engine.segments.replace(self.dropped, (), self._engine.publish)
-        self._engine.upkeep.counts.dropped += len(self.dropped)
+        counts = self._engine.upkeep.counts
+        counts.dropped += len(self.dropped)
+        counts.by_time += self._expired_count > 0
+        counts.by_size += self._expired_count < len(self.dropped)
 
     def abort(self) -> None:
         """Nothing was begun."""
@@ -78,5 +82,7 @@ def plan_retention(engine: Engine, now_ms: int) -> Job | None:
     if options.retention_bytes or options.retention_percent:
         log_bytes = sum(engine.disk.size(f"{WAL_FOLDER}/{f}") for f in engine.disk.list(WAL_FOLDER))
         disk_bytes = engine.disk.total_bytes() if options.retention_percent else 0
-    drop = plan_drop(segments.entries, options, min(now_ms, newest_ms), log_bytes=log_bytes, disk_bytes=disk_bytes)
-    return DropJob(engine, drop) if drop else None
+    counted_ms = min(now_ms, newest_ms)
+    drop = plan_drop(segments.entries, options, counted_ms, log_bytes=log_bytes, disk_bytes=disk_bytes)
+    expired_count = sum(e.maxt_ms < counted_ms - options.retention_of(e.tier_ms) for e in drop)
+    return DropJob(engine, drop, expired_count) if drop else None

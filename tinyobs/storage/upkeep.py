@@ -42,6 +42,8 @@ class UpkeepCounts:
     """What upkeep has done since the start, beside the costs of jobs."""
 
     dropped: int = 0
+    by_time: int = 0
+    by_size: int = 0
     adopted: int = 0
     rejected: int = 0
     deletes: int = 0
