@@ -9,6 +9,7 @@ from damage_cases import SERIES, copy, files_of, first_segment, page_table, writ
 from engine_cases import EVER, START_MS, Clock, append, contents, labels, maintain_all, open_engine
 from tier_cases import DAY0_MS, days, load, open_tiered
 
+from tinyobs.errors import CorruptionError
 from tinyobs.model.batch import Batch
 from tinyobs.model.histograms import Histogram, handles, histograms_of, numbers_of
 from tinyobs.model.matchers import equal
@@ -212,6 +213,30 @@ def _a_posting_byte(disk, name, reader):
         if salvage.index_damage and not salvage.nameless:
             return at
     raise AssertionError
+
+
+def test_labels_are_put_together_from_the_other_side_of_the_index(sound):
+    """A damaged table of series costs nothing while values and postings are sound."""
+    name = segment_name(first_segment(sound).sequence)
+    page = page_table(sound, name)
+    rescued = 0
+    for at in range(int(page.offsets[-1] + page.lengths[-1]), sound.size(name) - 100):
+        disk = copy(sound)
+        disk.damage(name, at)
+        try:
+            reader = SegmentReader(disk, name, PageCache())
+            salvage = Salvage(reader)
+        except CorruptionError:  # the tables, or the end
+            break
+        try:
+            reader.labels(np.arange(reader.info.series_count, dtype=np.uint32))
+        except CorruptionError:
+            rescued += not salvage.nameless
+            if rescued == 1 and not salvage.nameless:
+                plan, _ = repaired(disk)
+                assert "lost: nothing" in plan.steps[0]
+                assert flat(disk) == flat(sound)
+    assert rescued
 
 
 @pytest.mark.parametrize("loss", list(Loss))

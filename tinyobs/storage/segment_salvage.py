@@ -18,6 +18,7 @@ from ..errors import CorruptionError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from ..model.labels import to_text as labels_text
+from ..model.matchers import equal
 from .segment_reader import SegmentReader
 from .time_text import range_text
 
@@ -137,6 +138,22 @@ class Salvage:
                     todo += [(first, count // 2), (first + count // 2, count - count // 2)]
                 continue
             self.labels.update(zip(range(first, first + count), found, strict=True))
+        if self.nameless:
+            self._from_postings()
+
+    def _from_postings(self) -> None:
+        """Put label sets together again from the other side of the index, if all of that is sound."""
+        pairs: dict[int, list[tuple[str, str]]] = {n: [] for n in self.nameless}
+        wanted = np.array(sorted(self.nameless), np.uint32)
+        try:
+            for name in self.reader.label_names():
+                for value in self.reader.label_values(name):
+                    for n in np.intersect1d(self.reader.select([equal(name, value)]), wanted).tolist():
+                        pairs[n].append((name, value))
+        except CorruptionError:
+            return
+        self.labels.update({n: tuple(found) for n, found in pairs.items()})
+        self.nameless.clear()
 
     def _lost_page(self, i: int) -> LostPage | None:
         table = self.reader.pages
