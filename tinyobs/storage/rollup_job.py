@@ -67,6 +67,7 @@ class RollupJob(Job):
         while read < self._slice_samples_max and not watch.is_up:
             alive = [(i, w) for i, w in enumerate(self._walks) if w.fill()]
             if not alive:
+                self.work.samples_read += read
                 self._end()
                 return False
             frontier = min(w.last for _, w in alive)
