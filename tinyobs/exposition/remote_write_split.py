@@ -23,7 +23,7 @@ _TIME_BYTES: Final = 7
 """Bytes of a timestamp of this era with its tag."""
 _STEPS_MAX: Final = 64
 """Single steps that a request may need, for each 8 steps that are guessed one more."""
-_PART_BYTES: Final = 64 << 10
+_PART_BYTES: Final = 120 << 10
 """Bytes that are compared in one step, so that what is compared stays in the processor's cache."""
 _HEAD_BYTES_MAX: Final = 11
 """Bytes of a tag and the longest varint."""
@@ -53,8 +53,12 @@ def _guess(data: NDArray[np.uint8], size: int) -> I64:
         end = min(at + _PART_BYTES, size)
         found = data[at:end] == _SERIES_TAG
         found &= data[at - _TIME_BYTES : end - _TIME_BYTES] == _TIME_TAG
-        places.append(np.flatnonzero(found) + at)
-    return np.concatenate([np.zeros(1, np.int64), *places])
+        places.append(found.nonzero()[0] + at)
+    begins = np.concatenate([np.zeros(1, np.int64), *places])
+    # The length of a sample looks like the tag of its time, but then no varint goes on behind it.
+    likely = data[np.maximum(begins - _TIME_BYTES + 1, 0)] >= 0x80
+    likely[0] = True
+    return begins if likely.all() else begins[likely]
 
 
 def _read_heads(data: NDArray[np.uint8], begins: I64) -> tuple[I64, I64]:

@@ -32,11 +32,13 @@ BLOCK_BYTES_MAX: Final = 4096
 PADDING_BYTES: Final = BLOCK_BYTES_MAX
 """Bytes that a buffer must have behind its last string; their content does not matter."""
 
-_WIDTHS: Final = np.array([32, 64, 96, 128, 160, 192, 224, 256, 512, 1024, 2048, BLOCK_BYTES_MAX])
-"""Strings are brought to one of these lengths, so that they make a matrix."""
+_WIDTHS: Final = np.array([64, 128, 256, 512, 1024, 2048, BLOCK_BYTES_MAX])
+"""Strings of very different lengths are brought to one of these, so that they make a matrix."""
+_STEP_BYTES: Final = 32
+"""Strings of like lengths are brought to the next multiple of this."""
 _NARROW_BYTES: Final = 256
 """Up to this width the masks are a table."""
-_PART_BYTES: Final = 128 << 10
+_PART_BYTES: Final = 512 << 10
 """Bytes of a matrix, so that what is computed of it stays in the processor's cache."""
 _HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
 _HALF: Final = np.uint64(32)
@@ -93,9 +95,8 @@ class BlockHasher:
             self._half_keys.append([k for a, b in pairs for k in (a, (a << 32) + b)])
         masks = np.zeros((_NARROW_BYTES + 1, _NARROW_BYTES), np.uint8)
         masks[np.arange(_NARROW_BYTES) < np.arange(_NARROW_BYTES + 1)[:, None]] = 0xFF
-        self._masks = {
-            int(w): np.ascontiguousarray(masks[:, :w]).view(np.uint64) for w in _WIDTHS if w <= _NARROW_BYTES
-        }
+        widths = range(_STEP_BYTES, _NARROW_BYTES + 1, _STEP_BYTES)
+        self._masks = {w: np.ascontiguousarray(masks[:, :w]).view(np.uint64) for w in widths}
         self._bit_masks = np.array([(1 << 8 * i) - 1 for i in range(9)], np.uint64)
 
     def hash_many(self, blocks: Blocks) -> U64:
@@ -103,6 +104,10 @@ class BlockHasher:
         out = np.empty(len(blocks), np.uint64)
         if not len(blocks):
             return out
+        longest = int(blocks.lengths.max())
+        width = max(-(-longest // _STEP_BYTES), 1) * _STEP_BYTES
+        if width <= _NARROW_BYTES and len(blocks) * width < 2 * int(blocks.lengths.sum()):
+            return self._class(blocks, width)
         classes = _WIDTHS.searchsorted(blocks.lengths)
         first, last = int(classes.min()), int(classes.max())
         for c in range(first, last + 1):

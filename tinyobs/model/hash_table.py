@@ -25,7 +25,7 @@ MISSING: Final = 0xFFFF_FFFF
 _BITS_MIN: Final = 10
 _TAIL: Final = 256
 """Places behind the last one that hashes point to, so that no run of full places has to go on at the beginning."""
-_WINDOW: Final = 16
+_WINDOW: Final = 4
 """Places that are looked at together where the first one holds something else."""
 
 
@@ -63,11 +63,10 @@ class HashTable:
         at = (hashes >> slots.shift).view(np.int64)
         found = slots.hashes.take(at)
         hit = found == hashes
-        out = slots.numbers.take(at)
-        if hit.all():
+        out = np.where(hit, slots.numbers.take(at), np.uint32(MISSING))
+        left = (~hit & (found != 0)).nonzero()[0]
+        if not len(left):
             return out
-        out[~hit] = MISSING
-        left = np.flatnonzero(~hit & (found != 0))
         at = at[left] + 1
         windows = np.ndarray((slots.places_max,), f"V{8 * _WINDOW}", slots.hashes, 0, (8,))
         while len(left):
