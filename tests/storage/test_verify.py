@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from damage_cases import SERIES, copy, files_of, first_segment, page_table, written
-from engine_cases import START_MS, append, open_engine
+from engine_cases import START_MS, append, maintain_all, open_engine
 
 from tinyobs.errors import FormatVersionError, LockedError, StorageError
 from tinyobs.storage.findings import Severity
 from tinyobs.storage.layout import MANIFEST, segment_name, wal_name
-from tinyobs.storage.manifest import read_manifest
+from tinyobs.storage.manifest import encode_manifest, read_manifest
 from tinyobs.storage.posix_disk import PosixDisk
 from tinyobs.storage.read_only_disk import ReadOnlyDisk
 from tinyobs.storage.verify import verify_directory
@@ -167,3 +168,49 @@ def test_a_read_only_disk_refuses_every_change(tmp_path):
             change()
     with pytest.raises(StorageError, match="there is no directory"):
         ReadOnlyDisk(tmp_path / "gone")
+
+
+class Shifting(MemDisk):
+    """A disk whose directory is compacted by someone else after so many looks at files."""
+
+    def __init__(self, disk, change, looks):
+        super().__init__(files_of(disk))
+        self.change, self.looks = change, looks
+
+    def map(self, name):
+        self.looks -= 1
+        if self.looks == 0:
+            self.change(self)
+        return super().map(name)
+
+
+@pytest.mark.parametrize("looks", range(1, 9))
+def test_files_may_come_and_go_while_a_live_directory_is_checked(sound, looks):
+    """What a daemon merges or no longer needs meanwhile is no damage: the check begins anew."""
+
+    def go_on(disk):
+        engine = open_engine(disk)
+        append(engine, [(s, START_MS + 500_000, 1.0) for s in SERIES])
+        maintain_all(engine, START_MS)
+        engine.close()
+
+    report = verify_directory(Shifting(sound, go_on, looks), live=True)
+    assert report.damage == []
+    assert report.samples + report.log_samples >= 40 * len(SERIES)
+
+
+def test_a_directory_that_never_rests_cannot_be_checked(sound):
+    """After some attempts the operator is told to take a snapshot."""
+
+    class Restless(MemDisk):
+        count = 0
+
+        def read(self, name):
+            if name == MANIFEST:
+                self.count += 1
+                manifest = read_manifest(sound)
+                return encode_manifest(attrs.evolve(manifest, next_segment=manifest.next_segment + self.count))
+            return super().read(name)
+
+    with pytest.raises(StorageError, match="snapshot"):
+        verify_directory(Restless(files_of(sound)), live=True, quick=True)

@@ -58,8 +58,13 @@ def verify_directory(
         before = _manifest_bytes(disk)
         report = VerifyReport()
         manifest = _check_manifest(disk, report)
-        if manifest is not None:
-            _Check(disk, manifest, report, quick, progress).run()
+        try:
+            if manifest is not None:
+                _Check(disk, manifest, report, quick, progress).run()
+        except FileNotFoundError:  # a log file that is no longer needed
+            if not live:
+                raise
+            continue
         if not live:
             if manifest is not None:
                 _note_unlisted(disk, manifest, report)
