@@ -210,9 +210,8 @@ class _Rows:
             known.clear()
         found = list(map(known.get, keys))
         if None in found:
-            for key in dict.fromkeys(keys):
-                if key not in known:
-                    self._intern(v, key)
+            for key in {k for k, ref in zip(keys, found, strict=True) if ref is None}:
+                self._intern(v, key)
             found = list(map(known.get, keys))
         refs = np.array(found, np.int64)
         return refs, {i: self.reasons[keys[i]] for i in np.flatnonzero(refs < 0).tolist()}

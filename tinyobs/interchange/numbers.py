@@ -17,6 +17,7 @@ from ..exposition.json import format_floats
 from ..model.histograms import without_handles
 from ..model.staleness import STALE_NAN, is_stale
 from .chunks import TIME_MS_MAX
+from .decimals import read_decimals
 
 STALE: Final = "StaleNaN"
 """How text formats write the staleness marker."""
@@ -31,10 +32,15 @@ Faults = dict[int, str]
 
 def read_values(texts: Sequence[bytes]) -> tuple[NDArray[np.float64], Faults]:
     """Return float64[n] of the texts, and the faults; a faulty one has value 0."""
-    try:
-        return parse_floats(texts), {}
-    except ValueError:
-        return _each(texts, _value, np.dtype(np.float64))
+    quick = read_decimals(texts)
+    if quick is None:
+        return _read_floats(texts)
+    values, others = quick
+    if not len(others):
+        return values, {}
+    at = others.tolist()
+    values[others], faults = _read_floats([texts[i] for i in at])
+    return values, {at[i]: reason for i, reason in faults.items()}
 
 
 def write_values(values: NDArray[np.float64]) -> list[str]:
@@ -114,6 +120,13 @@ def _sum(digits: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the numbers of rows of up to 15 digits; floats hold them exactly."""
     powers = 10.0 ** np.arange(digits.shape[1] - 1, -1, -1)
     return (digits @ powers).astype(np.int64)
+
+
+def _read_floats(texts: Sequence[bytes]) -> tuple[NDArray[np.float64], Faults]:
+    try:
+        return parse_floats(texts), {}
+    except ValueError:
+        return _each(texts, _value, np.dtype(np.float64))
 
 
 def _value(text: bytes) -> float:
