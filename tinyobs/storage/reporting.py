@@ -46,19 +46,9 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         segment_bytes=sum(e.bytes for e in entries),
         segment_samples=sum(e.samples for e in entries),
         segment_bytes_by_tier=_bytes_by_tier(entries),
-        segments_missing=len(upkeep.missing),
-        segments_adopted_total=upkeep.counts.adopted,
-        incoming_rejected_total=upkeep.counts.rejected,
         deletes=len(engine.segments.deletes),
-        deletes_total=upkeep.counts.deletes,
-        cuts_total=upkeep.ledger.of("cut").finished,
-        compactions_total=upkeep.ledger.of("merge").finished,
-        maintenance_failures_total=upkeep.failure_count,
-        segments_dropped_total=upkeep.counts.dropped,
-        time_retentions_total=upkeep.counts.by_time,
-        size_retentions_total=upkeep.counts.by_size,
+        **_of_upkeep(upkeep),
         **_of_jobs(upkeep),
-        corruptions_total=upkeep.corruption_count,
         replay_seconds=recovered.seconds,
         replay_samples=recovered.report.sample_count,
         replay_torn_bytes=recovered.report.torn_bytes,
@@ -96,6 +86,23 @@ def _bytes_by_tier(entries: Sequence[SegmentEntry]) -> dict[str, int]:
     for e in entries:
         total[format_duration(e.tier_ms) if e.tier_ms else "raw"] += e.bytes
     return dict(total)
+
+
+def _of_upkeep(upkeep: Upkeep) -> dict[str, Any]:
+    """Return the fields about what upkeep has done and met."""
+    return {
+        "segments_missing": len(upkeep.missing),
+        "segments_adopted_total": upkeep.counts.adopted,
+        "incoming_rejected_total": upkeep.counts.rejected,
+        "deletes_total": upkeep.counts.deletes,
+        "cuts_total": upkeep.ledger.of("cut").finished,
+        "compactions_total": upkeep.ledger.of("merge").finished,
+        "maintenance_failures_total": upkeep.failure_count,
+        "segments_dropped_total": upkeep.counts.dropped,
+        "time_retentions_total": upkeep.counts.by_time,
+        "size_retentions_total": upkeep.counts.by_size,
+        "corruptions_total": upkeep.corruption_count,
+    }
 
 
 def _of_jobs(upkeep: Upkeep) -> dict[str, Any]:
