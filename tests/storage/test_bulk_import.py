@@ -192,3 +192,24 @@ def test_an_import_is_known_by_content_not_by_name():
     assert begin([one], "csv").id == begin([other], "csv").id
     assert begin([one], "csv").id != begin([one], "jsonl").id
     assert begin([one], "csv").id != begin([identify("a.csv", 6, b"12345")], "csv").id
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 28])
+def test_native_histograms_are_imported_through_runs_and_without(memory):
+    """They come out as they went in, beside floats of the same series."""
+    from tinyobs.model.histograms import Histogram, handles, histograms_of
+
+    disk, registry = MemDisk(), SeriesRegistry()
+    some = [Histogram(0, 0.0, 0, i + 1, float(i), ((0, 1),), (i + 1,), is_integer=True) for i in range(90)]
+    values = np.concatenate([handles(0, 90), np.arange(10.0)])
+    refs = np.zeros(100, np.uint32) + registry.intern((("__name__", "h"),))
+    times = np.arange(100, dtype=np.int64)[::-1] * 1000
+    batch = Batch(refs, times, values, "import", histograms=histograms_of(some))
+    loader = BulkLoader(disk, registry, BulkOptions(memory_bytes_max=memory))
+    for at in range(0, 100, 30):
+        loader.add(batch.take(np.arange(at, min(at + 30, 100))))
+    made = loader.end_round()
+    (columns,) = SegmentReader(disk, made[0].name, PageCache(0)).iterate()
+    assert columns.histograms is not None
+    assert columns.values[:10].tolist() == list(range(10))[::-1]
+    assert [columns.histograms.one(i) for i in range(90)] == some[::-1]

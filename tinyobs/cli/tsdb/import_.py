@@ -90,8 +90,11 @@ def import_(
         require_data(ReadOnlyDisk(path), path)
     os.nice(NICENESS)
     gc.disable()  # looking for cycles, of which there are none, among millions of fields costs a third of the time
-    with incoming_disk(path) as disk, progress_bar("importing") as show:
-        outcome = run_import(disk, plan, show)
+    try:
+        with incoming_disk(path) as disk, progress_bar("importing") as show:
+            outcome = run_import(disk, plan, show)
+    finally:
+        gc.enable()
     _tell(outcome, keeps_ms)
 
 
