@@ -196,6 +196,21 @@ async def test_a_folder_that_cannot_be_used_is_a_failure(make, tmp_path, mock_cl
     assert snapshots(tmp_path) == []
 
 
+async def test_a_damaged_description_stops_only_the_removal(make, tmp_path, mock_clock):
+    """Backups go on at their pace; nothing is removed, since what that backup needs is not known."""
+    _, schedule = make("every: 1h, keep_last: 1")
+    (tmp_path / "store" / "backups").mkdir(parents=True)
+    (tmp_path / "store" / "backups" / "20200101T000000.000Z.json").write_text("{")
+    with capture_logs() as logs:
+        async with running(schedule):
+            await until(made(schedule, 1))
+            mock_clock.jump(HOUR)
+            await until(made(schedule, 2))
+    assert schedule.statistics().failures_total == 0
+    assert schedule.statistics().removed_total == 0
+    assert [e["event"] for e in logs if e["log_level"] == "warning"] == ["old backups were not removed"] * 2
+
+
 async def test_it_sleeps_until_a_folder_is_configured(make, tmp_path, mock_clock):
     """A reload switches backups on and off, and changes the interval."""
     services, schedule = make()

@@ -293,6 +293,25 @@ def test_a_damaged_backup_is_told(data, tmp_path, capsys):
     assert run(["tsdb", "restore", f"--from={store}", f"--to={tmp_path / 'r'}"]) == 3
 
 
+def test_one_damaged_description_does_not_hide_the_others(data, tmp_path, capsys):
+    """The others are listed and restored; verify names it, and prune removes nothing while it is there."""
+    store = tmp_path / "store"
+    for _ in range(2):
+        run(["tsdb", "backup", f"--to={store}", at(data)])
+    victim = sorted((store / "backups").iterdir())[1]
+    victim.write_text("{")
+    capsys.readouterr()
+    assert run(["tsdb", "backup", "list", f"--from={store}"]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert victim.name in shown.err
+    assert run(["tsdb", "backup", "verify", f"--from={store}"]) == 1
+    assert victim.name in capsys.readouterr().out
+    assert run(["tsdb", "backup", "prune", f"--from={store}", "--keep-last=1"]) == 3
+    assert run(["tsdb", "restore", f"--from={store}", f"--to={tmp_path / 'r'}"]) == 0
+    assert run(["tsdb", "restore", f"--from={store}", f"--to={tmp_path / 's'}", f"--backup={victim.stem}"]) == 3
+
+
 def test_mistakes_with_backups(data, tmp_path, capsys):
     """No target, a directory in use, a folder without backups, an unknown name."""
     assert run(["tsdb", "backup", at(data)]) == 2

@@ -20,12 +20,12 @@ import trio
 from attrs import define, field, frozen
 
 from ..abc import Component, ConfigSection, Services, Source, Storage
-from ..errors import StorageError, TinyObsError
+from ..errors import CorruptionError, StorageError, TinyObsError
 from ..hookspecs import hookimpl
 from ..model.durations import DurationMs
 from ..model.sizes import SizeBytes
 from ..storage.backup import Pruned, Rate, make_backup, prune_backups
-from ..storage.backup_format import Backup, list_backups
+from ..storage.backup_format import Backup, read_backups
 from ..storage.backup_prune import KeepPolicy, kept_backups
 from ..storage.layout import snapshot_folder
 from ..storage.posix_disk import PosixDisk
@@ -250,7 +250,7 @@ def _newest_ms(folder: str) -> int:
     """Return when the newest backup in a folder was made, 0 without one or without the folder."""
     if not Path(folder).is_dir():
         return 0
-    return max((b.created_ms for b in list_backups(ReadOnlyDisk(folder))), default=0)
+    return max((b.created_ms for b in read_backups(ReadOnlyDisk(folder))[0]), default=0)
 
 
 def _copy(source: Path, settings: BackupSettings, now_ms: int) -> tuple[Backup, Pruned | None]:
@@ -261,8 +261,12 @@ def _copy(source: Path, settings: BackupSettings, now_ms: int) -> tuple[Backup, 
         made = make_backup(ReadOnlyDisk(source), target, now_ms, _check, Rate(settings.rate, _sleep, _now))
         if settings.policy.is_empty:
             return made, None
-        kept = kept_backups(list_backups(target), settings.policy)
-        return made, prune_backups(target, kept | {made.name})
+        kept = kept_backups(read_backups(target)[0], settings.policy)
+        try:
+            return made, prune_backups(target, kept | {made.name})
+        except CorruptionError as e:  # the new backup is good all the same
+            log.warning("old backups were not removed", to=settings.to, error=str(e))
+            return made, None
     finally:
         target.unlock()
 

@@ -32,6 +32,7 @@ FORMAT: Final = 1
 OBJECT_FOLDER: Final = "objects"
 BACKUP_FOLDER: Final = "backups"
 DIGEST_BYTES: Final = 32
+SUFFIX: Final = ".json"
 FILES_MAX: Final = 1_000_000
 """Files that a backup may have."""
 
@@ -84,7 +85,7 @@ def digest_of(data: bytes | memoryview) -> str:
 
 def backup_file(name: str) -> str:
     """Return the name of the file that describes a backup."""
-    return f"{BACKUP_FOLDER}/{name}.json"
+    return f"{BACKUP_FOLDER}/{name}{SUFFIX}"
 
 
 def encode_backup(backup: Backup) -> bytes:
@@ -111,18 +112,36 @@ def decode_backup(file: str, data: bytes) -> Backup:
         raise CorruptionError(file, 0, f"not the description of a backup: {e}") from e
 
 
+def read_backups(disk: Disk) -> tuple[list[Backup], list[CorruptionError]]:
+    """Return the backups in a folder, oldest first, and what is wrong with descriptions that cannot be read.
+
+    Raises `FormatVersionError`.
+    """
+    found, damaged = [], []
+    for file in disk.list(BACKUP_FOLDER):
+        if file.endswith(SUFFIX):
+            name = f"{BACKUP_FOLDER}/{file}"
+            try:
+                found.append(decode_backup(name, disk.read(name)))
+            except CorruptionError as e:
+                damaged.append(e)
+    return found, damaged
+
+
 def list_backups(disk: Disk) -> list[Backup]:
-    """Return the backups in a folder, oldest first; raises `CorruptionError` or `FormatVersionError`."""
-    names = [f for f in disk.list(BACKUP_FOLDER) if f.endswith(".json")]
-    return [decode_backup(f"{BACKUP_FOLDER}/{f}", disk.read(f"{BACKUP_FOLDER}/{f}")) for f in names]
+    """Return the backups in a folder, oldest first; raises `CorruptionError` where one cannot be read."""
+    found, damaged = read_backups(disk)
+    if damaged:
+        raise damaged[0]
+    return found
 
 
 def find_backup(disk: Disk, name: str) -> Backup:
-    """Return a backup by name; raises `UsageError` that names those there are."""
-    found = {b.name: b for b in list_backups(disk)}
-    if name not in found:
-        raise UsageError(f"there is no backup {name!r}; there are: {', '.join(found) or 'none'}")
-    return found[name]
+    """Return a backup by name; raises `UsageError` that names those there are, and `CorruptionError`."""
+    there = [f.removesuffix(SUFFIX) for f in disk.list(BACKUP_FOLDER) if f.endswith(SUFFIX)]
+    if name not in there:
+        raise UsageError(f"there is no backup {name!r}; there are: {', '.join(there) or 'none'}")
+    return decode_backup(backup_file(name), disk.read(backup_file(name)))
 
 
 def _file(plain: dict[str, Any]) -> BackedFile:

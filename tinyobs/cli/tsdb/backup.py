@@ -6,16 +6,16 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
 
-from ...errors import StorageError, UsageError
+from ...errors import CorruptionError, StorageError, UsageError
 from ...storage.backup import Rate, make_backup, prune_backups, verify_backups
-from ...storage.backup_format import BACKUP_FOLDER, Backup, find_backup, list_backups
+from ...storage.backup_format import Backup, find_backup, read_backups
 from ...storage.backup_prune import KeepPolicy, kept_backups
 from ...storage.disk import Disk
+from ...storage.findings import Finding, Severity
 from ...storage.layout import snapshot_folder
 from ...storage.posix_disk import PosixDisk
 from ...storage.read_only_disk import ReadOnlyDisk
@@ -95,9 +95,17 @@ def verify(ctx: click.Context, folder: Path, names: tuple[str, ...], rate: int, 
     Exit code 0: all are sound.  1: some are not; each is named with the backups that need it.
     """
     disk = ReadOnlyDisk(folder)
-    chosen = [find_backup(disk, n) for n in names] if names else _backups(disk)
+    damaged: list[CorruptionError] = []
+    if names:
+        chosen = [find_backup(disk, n) for n in names]
+    else:
+        chosen, damaged = read_backups(disk)
+        if not chosen and not damaged:
+            raise UsageError("there are no backups in this folder")
+    advice = "remove it; until then no backup can be pruned"
+    findings = [Finding(Severity.DAMAGE, e.file, e.offset, e.reason, "this backup", advice) for e in damaged]
     with byte_bar("checking") as show:
-        findings = verify_backups(disk, chosen, show, Rate(rate))
+        findings += verify_backups(disk, chosen, show, Rate(rate))
     if as_json:
         click.echo(json.dumps({"backups": len(chosen), "findings": [attrs.asdict(f) for f in findings]}, indent=2))
     else:
@@ -169,7 +177,9 @@ def _existing(folder: Path) -> Disk:
 
 
 def _backups(disk: Disk) -> list[Backup]:
-    found: list[Any] = list_backups(disk)
-    if not found and not disk.list(BACKUP_FOLDER):
+    found, damaged = read_backups(disk)
+    for e in damaged:
+        click.echo(f"warning: {e}", err=True)
+    if not found and not damaged:
         raise UsageError("there are no backups in this folder")
     return found

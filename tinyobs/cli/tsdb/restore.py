@@ -8,7 +8,7 @@ import click
 
 from ...errors import StorageError, UsageError
 from ...storage.backup import Rate
-from ...storage.backup_format import find_backup, list_backups
+from ...storage.backup_format import find_backup, read_backups
 from ...storage.posix_disk import PosixDisk
 from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.restore import choose_backup, cut_after, restore_backup
@@ -33,7 +33,13 @@ def restore(ctx: click.Context, folder: Path, target: Path, time_ms: int | None,
     Start the daemon on it with --storage.tsdb.path, or move it into the place of the old directory.
     """
     store = ReadOnlyDisk(folder)
-    chosen = find_backup(store, name) if name else choose_backup(list_backups(store), time_ms)
+    if name:
+        chosen = find_backup(store, name)
+    else:
+        found, damaged = read_backups(store)
+        for e in damaged:
+            click.echo(f"warning: {e}", err=True)
+        chosen = choose_backup(found, time_ms)
     if time_ms is not None and chosen.created_ms < time_ms:
         raise UsageError(f"{chosen.name} was made before {time_text(time_ms)}")
     if target.is_dir() and any(target.iterdir()):
