@@ -162,6 +162,31 @@ def test_a_backup_may_be_interrupted_anywhere(sound, loss):
 
 
 @pytest.mark.parametrize("loss", list(Loss))
+def test_a_restore_may_be_interrupted_anywhere(sound, loss):
+    """The manifest comes last: a directory that has one is whole, one that has none is refused or empty."""
+    store = MemDisk()
+    backup = make_backup(copy(sound), store, NOW)
+    target, expected = restored(store, backup), flat(sound)
+    whole = 0
+    for count in range(len(target.changes) + 1):
+        found = target.after_crash(count, loss, seed=count)
+        if MANIFEST in found.list(""):
+            whole += 1
+            assert flat(found) == expected
+        else:
+            assert not any(samples_found(found))
+    assert whole
+
+
+def samples_found(disk):
+    """What a start would show of a directory without a manifest: nothing, or it is refused."""
+    try:
+        return flat(disk)
+    except StorageError:
+        return ()
+
+
+@pytest.mark.parametrize("loss", list(Loss))
 def test_pruning_may_be_interrupted_anywhere(sound, loss):
     """What is kept stays restorable; descriptions that go, go before their objects."""
     source, store = copy(sound), MemDisk()
