@@ -93,6 +93,28 @@ def test_bulk_and_single_interning_agree():
     assert registry.pair(int(ids[int(starts[1])])) == ("__name__", "m0")
 
 
+def test_requests_in_any_order_are_recognised():
+    """Runs of neighbours, single jumps, repetitions and unknown series: each finds its number."""
+    registry = SeriesRegistry()
+    blocks = [encode_block((("__name__", "m"), ("i", str(i)))) for i in range(3000)]
+    registry.intern_blocks(blocks_of(blocks[:2500]))
+    alias = block(("i", "7"), ("__name__", "m"))
+    registry.remember_block(alias, 7)
+    blocks.append(alias)
+    rng = random.Random(3)
+    orders = [list(range(2500)), list(range(1000, 2500)) + list(range(900)), list(range(2400, 3000)), [], [3000, 8, 9]]
+    orders += [[i + j for i in rng.sample(range(2900), 40) for j in range(rng.choice([1, 5, 60]))] for _ in range(5)]
+    orders += [
+        rng.sample(range(3001), 3001),
+        [5] * 40,
+        list(range(2499, 0, -1)),
+        list(range(7)) + [3000] + list(range(8, 99)),
+    ]
+    for order in orders:
+        expected = [7 if i == 3000 else i if i < 2500 else MISSING for i in order]
+        assert registry.refs_of_blocks(blocks_of([blocks[i] for i in order])).tolist() == expected
+
+
 def test_a_block_that_comes_twice_is_one_series():
     """Repetitions within one call get one number."""
     registry = SeriesRegistry()

@@ -45,17 +45,19 @@ class Tails:
 
 def read_tails(series: Blocks) -> Tails:
     """Return the last samples of encoded series."""
-    ends = series.starts + series.lengths
+    # A series that ends before that has no room for a metric name beside its sample: whatever is read for it here, it
+    # takes the general way.
+    ends = np.maximum(series.starts + series.lengths, FULL_BYTES)
     anywhere = np.ndarray((len(series.data) - 7,), "<u8", series.data, 0, (1,))  # a number from any eight bytes
-    last = anywhere[np.maximum(ends - 8, 0)]
+    last = anywhere[ends - 8]
     timed = (last & _END_MASK) == _END
     full = timed & (series.lengths >= FULL_BYTES)
-    full &= (anywhere[np.maximum(ends - FULL_BYTES, 0)] & _FULL_MASK) == _FULL
-    values = anywhere[np.maximum(ends - FULL_BYTES + 3, 0)].astype(np.uint64, copy=False).view(np.float64)
+    full &= (anywhere[ends - FULL_BYTES] & _FULL_MASK) == _FULL
+    values = anywhere[ends - FULL_BYTES + 3].astype(np.uint64, copy=False).view(np.float64)
     sizes = full * np.uint8(FULL_BYTES)
     if not full.all():
         zero = timed & (series.lengths >= ZERO_BYTES) & ~full
-        zero &= (anywhere[np.maximum(ends - ZERO_BYTES, 0)] & _ZERO_MASK) == _ZERO
+        zero &= (anywhere[ends - ZERO_BYTES] & _ZERO_MASK) == _ZERO
         values[zero] = 0.0
         sizes += zero * np.uint8(ZERO_BYTES)
     return Tails(sizes, values, _varints(last))
