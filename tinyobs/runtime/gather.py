@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +32,6 @@ STORAGE_NAMES: Final = {
     "head_chunks": "prometheus_tsdb_head_chunks",
     "head_min_time_ms": "prometheus_tsdb_head_min_time",
     "head_max_time_ms": "prometheus_tsdb_head_max_time",
-    "head_samples_appended_total": "prometheus_tsdb_head_samples_appended_total",
     "head_series_created_total": "prometheus_tsdb_head_series_created_total",
     "head_series_removed_total": "prometheus_tsdb_head_series_removed_total",
     "exemplars_appended_total": "prometheus_tsdb_exemplar_exemplars_appended_total",
@@ -151,10 +150,7 @@ def storage_aliases(statistics: Any) -> Iterator[MetricFamily]:
     Names and meanings: prometheus tsdb/db.go, tsdb/head.go, tsdb/wlog/wlog.go.
     """
     values: dict[str, Any] = attrs.asdict(statistics, recurse=False)
-    if "samples_refused_total" in values:
-        for reason, name in REFUSED_NAMES.items():
-            count = values["samples_refused_total"].get(str(reason), 0)
-            yield counter(name, f"Samples refused: {reason.replace('_', ' ')}.", count, type="float")
+    yield from _of_intake(values)
     if "cuts_total" in values and "compactions_total" in values:
         yield counter(
             "prometheus_tsdb_compactions_total",
@@ -183,12 +179,35 @@ def storage_aliases(statistics: Any) -> Iterator[MetricFamily]:
             ),
         )
     for name, help, key in (
+        (
+            "prometheus_tsdb_exemplar_last_exemplars_timestamp_seconds",
+            "Time of the exemplar that came last.",
+            "exemplar_newest_time_ms",
+        ),
         ("prometheus_tsdb_head_min_time_seconds", "Oldest time in memory.", "head_min_time_ms"),
         ("prometheus_tsdb_head_max_time_seconds", "Newest time in memory.", "head_max_time_ms"),
         ("prometheus_tsdb_lowest_timestamp_seconds", "Oldest time stored.", "min_time_ms"),
     ):
         if key in values:
             yield gauge(name, help, values[key] / 1000)
+
+
+def _of_intake(values: Mapping[str, Any]) -> Iterator[MetricFamily]:
+    """Yield what was accepted and refused."""
+    if "samples_refused_total" in values:
+        for reason, name in REFUSED_NAMES.items():
+            count = values["samples_refused_total"].get(str(reason), 0)
+            yield counter(name, f"Samples refused: {reason.replace('_', ' ')}.", count, type="float")
+    if "head_samples_appended_total" in values:
+        histograms = values.get("head_histogram_samples_appended_total", 0)
+        counts = {"float": values["head_samples_appended_total"] - histograms, "histogram": histograms}
+        points = [Point(float(n), from_mapping({"type": kind})) for kind, n in counts.items()]
+        name = "prometheus_tsdb_head_samples_appended_total"
+        yield MetricFamily(name, MetricType.COUNTER, "Samples accepted, by type.", tuple(points))
+    if "exemplars_refused_total" in values:
+        count = values["exemplars_refused_total"].get("out_of_order", 0)
+        name = "prometheus_tsdb_exemplar_out_of_order_exemplars_total"
+        yield counter(name, "Exemplars refused because they are older than the newest of their series.", count)
 
 
 def _of_retention(agent: Agent) -> Iterator[MetricFamily]:

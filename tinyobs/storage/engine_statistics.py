@@ -39,11 +39,11 @@ class EngineStatistics:
     """Exemplars accepted."""
     exemplars_refused_total: Mapping[str, int] = field(metadata={"label": "reason"})
     """Exemplars refused, by reason."""
-    exemplars_stored: int
+    exemplars_stored: int = field(metadata={"metric": "prometheus_tsdb_exemplar_exemplars_in_storage"})
     """Exemplars kept now."""
-    exemplar_series: int
+    exemplar_series: int = field(metadata={"metric": "prometheus_tsdb_exemplar_series_with_exemplars_in_storage"})
     """Series with exemplars kept now."""
-    exemplars_max: int
+    exemplars_max: int = field(metadata={"metric": "prometheus_tsdb_exemplar_max_exemplars"})
     """Exemplars that are kept at most."""
     exemplar_newest_time_ms: int
     """Time of the exemplar that came last, in ms; 0 when there is none."""
