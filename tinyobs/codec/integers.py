@@ -18,7 +18,8 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..model.ragged import offsets_of, put_rows, take_rows
-from .compression import compress, decompress
+from .compression import FAST, compress, decompress
+from .likeness import classes_of
 from .planes import WIDTH_MAX, Planes, decode_planes, encode_planes, widths_of
 from .shuffle import shuffle, unshuffle
 
@@ -32,6 +33,13 @@ INTEGERS_MAX: Final = 1 << 26
 """Most integers in one block."""
 SAMPLED: Final = (9, 36)
 """Positions of a row on which order, base and magnitude are decided: in blocks of short rows, of long ones."""
+SAMPLED_THOROUGHLY: Final = 252
+"""Positions where rows are long on average and the data is to stay."""
+LOWEST_BITS: Final = 3.0
+"""The base of a row of order 0 is its least integer unless that costs more than so many bits an integer.
+
+No residual is negative then, and bytes of a skewed distribution are not folded onto each other by the zigzag code.
+"""
 LONG_ROW: Final = 100
 """Rows of so many integers are long."""
 _ROW_BYTES: Final = 22  # key u16, count u32, base i64, first i64
@@ -45,7 +53,7 @@ def encode_rows(values: I64, offsets: I64, level: int) -> bytes:
     assert len(values) <= INTEGERS_MAX
     filled = np.flatnonzero(counts)
     starts = offsets[:-1][filled]
-    order, base, magnitude = _choose(values, starts, counts[filled])
+    order, base, magnitude = _choose(values, starts, counts[filled], level)
     keys = np.zeros(len(counts), np.uint16)
     bases = np.zeros(len(counts), np.int64)
     firsts = np.zeros(len(counts), np.int64)
@@ -189,11 +197,17 @@ def decode_rows(data: memoryview, integers_max: int = INTEGERS_MAX) -> tuple[Int
 # -- encoding --------------------------------------------------------------------------------------------------
 
 
-def _choose(values: I64, starts: I64, counts: I64) -> tuple[I64, I64, I64]:
+def _choose(values: I64, starts: I64, counts: I64, level: int) -> tuple[I64, I64, I64]:
     """Return (order, base, magnitude) per non-empty row, judged on a sample of its positions."""
     if not len(starts):
         return counts, counts, counts
-    order, base, cost = predict(*sample(values, starts, counts), counts == 2)  # two are always exact by order 1
+    is_thorough = level > FAST and len(values) >= LONG_ROW * len(counts)
+    x, before = sample(values, starts, counts, SAMPLED_THOROUGHLY if is_thorough else None)
+    order, base, cost = predict(x, before, counts == 2)  # two are always exact by order 1
+    if level > FAST:
+        least = np.minimum.reduceat(values, starts)
+        lowest = (order == 0) & (_cost(x - least) < cost + LOWEST_BITS)
+        base = np.where(lowest, least, base)
     return order, base, np.ceil(cost).astype(np.int64)
 
 
@@ -206,10 +220,10 @@ def predict(x: I64, before: I64, is_line: NDArray[np.bool_] | bool = False) -> t
     return order, np.where(order, base1, base0), np.minimum(cost0, cost1)
 
 
-def sample(values: NDArray[T], starts: I64, counts: I64) -> tuple[NDArray[T], NDArray[T]]:
+def sample(values: NDArray[T], starts: I64, counts: I64, positions: int | None = None) -> tuple[NDArray[T], NDArray[T]]:
     """Return what rows hold at sampled positions, and at the ones before: both [positions, rows]."""
     n = int(counts.max())
-    sampled = SAMPLED[n >= LONG_ROW]
+    sampled = positions or SAMPLED[n >= LONG_ROW]
     if n == int(counts.min()) and n > 1 and len(values) == n * len(starts):
         rows = values.reshape(-1, n)
         at = (n - 1) * np.arange(sampled) // sampled + 1
@@ -255,7 +269,10 @@ def _encode_group(order: int, z: U64, counts: I64, magnitude: I64, level: int) -
     """Return (key per row, planes) of rows of one order, stored by ascending key."""
     offsets = offsets_of(counts)
     widths = widths_of(np.maximum.reduceat(z, offsets[:-1]))
-    classes = np.minimum(np.where(widths, magnitude, 0), 255)
+    if level > FAST:
+        classes = classes_of(z, offsets, widths, magnitude)
+    else:
+        classes = np.minimum(np.where(widths, magnitude, 0), 255)
     key = (order << 12 | widths << 8 | classes).astype(np.uint16)
     sequence = np.argsort(key, kind="stable")
     if (np.diff(sequence) != 1).any():

@@ -1,8 +1,8 @@
 """Byte planes: unsigned integers stored as all their lowest bytes, then all their second bytes, and so on.
 
 The integers come as rows ordered by width (the bytes that the largest integer of a row needs), so plane `j` covers
-exactly the rows from the first with more than `j` bytes to the last.  Within a plane neighbouring rows of like
-magnitude share a *frame*: one constant byte, the bytes as they are, or zstd.  zstd's entropy coder is what makes
+exactly the rows from the first with more than `j` bytes to the last.  Within a plane neighbouring like rows
+share a *frame*: one constant byte, the bytes as they are, or zstd.  zstd's entropy coder is what makes
 planes small; a frame of like rows lets it adapt.  Format: `docs/format/page.md`, "Planes".
 
 Not here: what the integers mean and in which order the rows come (`integers.py`).
@@ -11,6 +11,7 @@ Not here: what the integers mean and in which order the rows come (`integers.py`
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..model.ragged import offsets_of, take_rows
 from .compression import FAST, compress, decompress
+from .likeness import cut_frames
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -28,7 +30,7 @@ if sys.byteorder != "little":
 
 WIDTH_MAX: Final = 8
 FRAME_BYTES_MIN: Final = 2048
-"""A frame is closed at the next change of magnitude once it has so many bytes; smaller ones would be all overhead."""
+"""At level `FAST` a frame is closed at the next change of class once it has so many bytes; others see `likeness.py`."""
 FRAME_BYTES_MAX: Final = 1 << 18
 """Longest frame, in bytes before compression."""
 
@@ -48,7 +50,7 @@ def plane_starts(widths: I64, offsets: I64) -> list[int]:
 
 
 def encode_planes(integers: U64, offsets: I64, widths: I64, classes: I64, level: int) -> bytes:
-    """Return the planes of rows; `classes` (per row) tells where a change of magnitude allows a new frame."""
+    """Return the planes of rows; `classes` (per row) tells where a change allows a new frame."""
     changes = offsets[1:-1][(np.diff(classes) != 0) | (np.diff(widths) != 0)].tolist()
     columns = integers.view(np.uint8).reshape(-1, WIDTH_MAX)
     total = len(integers)
@@ -56,7 +58,7 @@ def encode_planes(integers: U64, offsets: I64, widths: I64, classes: I64, level:
     frames: list[bytes] = []
     for j, start in enumerate(plane_starts(widths, offsets)):
         plane = np.ascontiguousarray(columns[start:, j])
-        for a, b in _cut(start, total, changes):
+        for a, b in _cut(start, total, changes) if level == FAST else _cut_like(plane, start, changes):
             piece = plane[a - start : b - start]
             frame = _encode_frame(piece, level)
             table += (len(piece), len(frame))
@@ -151,6 +153,16 @@ def _cut(start: int, end: int, changes: list[int]) -> list[tuple[int, int]]:
             out.append((at, to))
             at = to
     return out
+
+
+def _cut_like(plane: NDArray[np.uint8], start: int, changes: list[int]) -> list[tuple[int, int]]:
+    """Return what `_cut` does, chosen by the bytes of the plane."""
+    limits = cut_frames(plane, [0, *[c - start for c in changes if c > start], len(plane)])
+    return [
+        (start + at, start + min(at + FRAME_BYTES_MAX, b))
+        for a, b in pairwise(limits)
+        for at in range(a, b, FRAME_BYTES_MAX)
+    ]
 
 
 def _encode_frame(piece: NDArray[np.uint8], level: int) -> bytes:
