@@ -20,9 +20,9 @@ from ...model.labels import Labels
 from ...model.matchers import Matcher
 from .progress import Show
 
-BLOCK_SERIES: Final = 256
+BLOCK_SERIES: Final = 64
 """Series that are read at first; more or fewer as their samples are few or many."""
-BLOCK_SAMPLES: Final = 1_000_000
+BLOCK_SAMPLES: Final = 250_000
 """Samples of a block that are aimed at."""
 
 
