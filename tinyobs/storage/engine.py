@@ -186,8 +186,8 @@ class Engine(Storage):
     def querier(self, mint_ms: int, maxt_ms: int) -> EngineQuerier:
         """Return a consistent view of the samples from `mint_ms` to `maxt_ms`, both included.  Any thread."""
         with self._lock:
-            view, readers, pairs = self._head_view(), self.segments.readers, self.segments.pairs
-        tiers = view_of(pairs, (view.min_ms, view.max_ms), self.options.retention_ms)
+            view, readers, spans = self._head_view(), self.segments.readers, self.segments.tier_spans
+        tiers = view_of(spans, (view.min_ms, view.max_ms), self.options.retention_ms)
         return EngineQuerier(view, readers, self.registry, self.index, mint_ms, maxt_ms, self._note_damage, tiers)
 
     def current(self) -> tuple[HeadView, tuple[SegmentReader, ...]]:

@@ -57,7 +57,7 @@ class RollupJob(Job):
         self.work = Work(samples_total=sum(e.samples for e, _ in inputs), bytes_before=sum(e.bytes for e, _ in inputs))
         self._writers: dict[Aggregate, tuple[int, SegmentWriter]] = {}
         self._made: list[SegmentEntry] = []
-        self._is_written = False
+        self._is_handed_over = False
         budget = min(HELD_SAMPLES, self._slice_samples_max) // max(1, len(inputs))
         self._walks = [Walk(_within(r, block_of(e, budget), span)) for e, r in inputs]
 
@@ -79,14 +79,15 @@ class RollupJob(Job):
 
     def finish(self) -> None:
         """Put the aggregates in place of those that were there."""
+        self._is_handed_over = True  # from here on a manifest may list them
         self._engine.segments.replace(self._replaced, self._made, self._engine.publish)
         if not self._made:
             self._engine.upkeep.tiering.note_empty(self._width, self._span)
         return_free_memory()
 
     def abort(self) -> None:
-        """Remove what was begun; finished segments may be in a manifest already and stay."""
-        if self._is_written:
+        """Remove what was begun; segments that were handed over are no longer the job's to remove."""
+        if self._is_handed_over:
             return
         for _, writer in self._writers.values():
             writer.abort()
@@ -136,7 +137,6 @@ class RollupJob(Job):
                 covers = self._span[0] + 1, self._span[1]
                 self._made.append(attrs.evolve(made, tier_ms=self._width, covers=covers, source=source))
                 self.work.bytes_after += info.bytes
-        self._is_written = True
 
 
 class TierMergeJob(MergeJob):

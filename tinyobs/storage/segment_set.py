@@ -36,7 +36,7 @@ from .page_cache import PageCache
 from .runs import runs_of
 from .segment_format import SegmentInfo
 from .segment_reader import SegmentReader
-from .tiers import kept_fresh, widened
+from .tiers import TierSpans, kept_fresh, spans_of, widened
 
 SEALED_KEPT_MAX: Final = 1000
 """New segments that are remembered until someone asks for them."""
@@ -60,6 +60,8 @@ class SegmentSet:
     cache: PageCache = field(init=False)
     readers: tuple[SegmentReader, ...] = field(init=False, default=())
     pairs: tuple[tuple[SegmentEntry, SegmentReader], ...] = field(init=False, default=())
+    tier_spans: TierSpans | None = field(init=False, default=None)
+    """What the downsampled segments cover."""
     sealed: deque[SegmentInfo] = field(init=False, factory=lambda: deque(maxlen=SEALED_KEPT_MAX))
     """New segments that nobody asked for yet."""
     _next: int = field(init=False)
@@ -179,6 +181,7 @@ class SegmentSet:
         before = {e.sequence: r for e, r in self.pairs}
         self.pairs = tuple([(e, self._masked(e, before.get(e.sequence))) for e in manifest.segments])
         self.readers = tuple([r for e, r in self.pairs if not e.tier_ms])
+        self.tier_spans = spans_of(self.pairs)
         now = {id(r) for _, r in self.pairs}
         for reader in before.values():
             if isinstance(reader, MaskedReader) and id(reader) not in now:

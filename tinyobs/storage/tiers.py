@@ -28,6 +28,7 @@ AGGREGATES: Final = (Aggregate.EDGES, Aggregate.MIN, Aggregate.MAX, Aggregate.SU
 BUCKETS_MIN: Final = 4
 """Buckets that a range must be long for a tier to serve it when its borders are none of the tier's."""
 
+_NEVER: Final = 2**62
 Span = tuple[int, int]
 """Times after the first up to and including the second, ms."""
 
@@ -44,11 +45,22 @@ def span_of(entry: SegmentEntry) -> Span:
 
 
 @frozen(eq=False)
-class TierView:
-    """The tiers as of one moment.  pairs: their segments.  whole_from_ms: since when all raw samples are there.
+class TierSpans:
+    """What the tiers of a manifest cover.  pairs: their segments.  raw_mint_ms, raw_maxt_ms: of raw segments.
 
     fresh, all: for each width the spans that it covers, ascending and apart; those of `fresh` have nothing newer.
     """
+
+    pairs: tuple[tuple[SegmentEntry, SegmentReader], ...]
+    fresh: dict[int, list[Span]]
+    all: dict[int, list[Span]]
+    raw_mint_ms: int
+    raw_maxt_ms: int
+
+
+@frozen(eq=False)
+class TierView:
+    """The tiers as of one moment.  whole_from_ms: since when all raw samples are there; the rest as in `TierSpans`."""
 
     pairs: tuple[tuple[SegmentEntry, SegmentReader], ...]
     whole_from_ms: int
@@ -112,39 +124,45 @@ def widened(delete: Delete, entry: SegmentEntry) -> Delete:
     return evolve(delete, mint_ms=low, maxt_ms=delete.maxt_ms + -delete.maxt_ms % entry.tier_ms)
 
 
-def view_of(
-    pairs: Sequence[tuple[SegmentEntry, SegmentReader]], head: tuple[int, int], retention_ms: int
-) -> TierView | None:
-    """Return the tiers among the live segments, None without any.
-
-    head: (oldest, newest) time in the head, the oldest above the newest when it is empty.  retention_ms: of raw samples.
-    """
+def spans_of(pairs: Sequence[tuple[SegmentEntry, SegmentReader]]) -> TierSpans | None:
+    """Return what the tiers among the live segments cover, None without any."""
     tiers = tuple([(e, r) for e, r in pairs if e.tier_ms])
     if not tiers:
         return None
-    entries = [e for e, _ in pairs]
-    raw = [e for e in entries if not e.tier_ms]
-    coarsest = max(e.tier_ms for e, _ in tiers)
-    newest = max([head[1], *(e.maxt_ms for e in raw)])
-    oldest = min([head[0], *(e.mint_ms for e in raw)])
-    whole_from = max(newest - retention_ms, oldest)
-    whole_from += -(whole_from - 1) % coarsest  # borders between raw samples and tiers are borders of buckets
-    # Samples in the head are in no tier: what is as new as the oldest of them is read from raw samples.
-    limit = (head[0] - 1) // coarsest * coarsest if head[0] <= head[1] else None
+    raw = [e for e, _ in pairs if not e.tier_ms]
     fresh: dict[int, list[Span]] = {}
     every: dict[int, list[Span]] = {}
     for e, _ in tiers:
         if aggregate_of(e) is Aggregate.COUNT:
             every.setdefault(e.tier_ms, []).append(span_of(e))
             if not is_stale(e, raw):
-                after, until = span_of(e)
-                fresh.setdefault(e.tier_ms, []).append((after, until if limit is None else min(until, limit)))
-    return TierView(
+                fresh.setdefault(e.tier_ms, []).append(span_of(e))
+    return TierSpans(
         tiers,
-        whole_from,
         {w: united(spans) for w, spans in fresh.items()},
         {w: united(spans) for w, spans in every.items()},
+        min((e.mint_ms for e in raw), default=_NEVER),
+        max((e.maxt_ms for e in raw), default=-_NEVER),
     )
+
+
+def view_of(spans: TierSpans | None, head: tuple[int, int], retention_ms: int) -> TierView | None:
+    """Return the tiers as of this moment, None without any.
+
+    head: (oldest, newest) time in the head, the oldest above the newest when it is empty.  retention_ms: of raw samples.
+    """
+    if spans is None:
+        return None
+    coarsest = max(spans.all)
+    oldest, newest = min(head[0], spans.raw_mint_ms), max(head[1], spans.raw_maxt_ms)
+    whole_from = max(newest - retention_ms, oldest)
+    whole_from += -(whole_from - 1) % coarsest  # borders between raw samples and tiers are borders of buckets
+    fresh = spans.fresh
+    if head[0] <= head[1]:
+        # Samples in the head are in no tier: what is as new as the oldest of them is read from raw samples.
+        limit = (head[0] - 1) // coarsest * coarsest
+        fresh = {w: united([(a, min(b, limit)) for a, b in found]) for w, found in fresh.items()}
+    return TierView(spans.pairs, whole_from, fresh, spans.all)
 
 
 def united(spans: Sequence[Span]) -> list[Span]:
