@@ -41,6 +41,7 @@ def floats(form: Form, text: str | bytes, choice: ColumnChoice | None = None):
         ("date,host,cpu\r\n2023-11-14T22:13:20.5Z,a,1\r\n", ColumnChoice(), 1_700_000_000_500),
         ("date,host,cpu\n2023-11-14T23:13:20+01:00,a,1\n", ColumnChoice(), 1_700_000_000_000),
         ("date,host,cpu\n2023-11-14T22:13:20.123456Z,a,1\n", ColumnChoice(), 1_700_000_000_123),
+        ("host,__name__,time,value\na,x,1,1\n", ColumnChoice(metric="cpu"), 1000),
         ("a,1,1700000000.5\n", ColumnChoice(("host", "cpu", "time")), 1_700_000_000_500),
         ("when,h,host\n17,1,a\n", ColumnChoice((), "when", TimeForm.MS, ("h",), "cpu"), 17),
         ("\ufefftime,host,cpu\n-1,a,1\n", ColumnChoice(), -1000),
@@ -264,3 +265,15 @@ def test_formats_are_told_by_names():
     assert [form_of(n) for n in ("a.csv", "b.jsonl.gz", "c.om.zst", "d.rw", "e.parquet")] == list(Form)
     with pytest.raises(TinyObsError, match="--format"):
         form_of("data.zst")
+
+
+def test_rows_with_labels_first_are_read_alike_with_and_without_quotes():
+    """Width, empty labels and blank lines count there as anywhere."""
+    text = 'host,__name__,ts,value\na,cpu,1,1\n,cpu,2,2\n\na,cpu,3\na,cpu,x,4,4\na,b,cpu,5,5\n"a",cpu,6,6\nb,,7,7\n'
+    found, problems = floats(Form.CSV, text)
+    assert found == {CPU: {1000: 1.0, 6000: 6.0}, (("__name__", "cpu"),): {2000: 2.0}}
+    assert [p.split(":")[1] for p in problems] == ["5", "6", "7", "9"]
+    plain, problems = floats(Form.CSV, text.replace('"', ""))
+    assert plain == found
+    assert [p.split(":")[1] for p in problems] == ["5", "6", "7", "9"]
+    assert "5 fields, but the header has 4" in problems[1]

@@ -111,9 +111,15 @@ class _Rows:
     known: list[dict[Row | bytes, int]] = field(init=False)
     """For each value column: ref of the fields of the labels, -1 where they are refused."""
     reasons: dict[Row | bytes, str] = field(factory=dict)
+    is_leading: bool = field(init=False)
+    """Whether labels come first, time and one value last: then all before those two names the series as it stands."""
 
     def __attrs_post_init__(self) -> None:
-        self.known = [{} for _ in self.columns.values]
+        columns = self.columns
+        self.known = [{} for _ in columns.values]
+        ends = {columns.time, columns.values[0][0]}
+        labels_first = len(columns.labels) == columns.width - 2 > 1
+        self.is_leading = labels_first and ends == {columns.width - 2, columns.width - 1}
 
     def read(self, data: bytes, number: int, *, last: bool) -> tuple[Batch, int]:
         """Return the samples of lines, the first of which is line `number`, and how many bytes were read.
@@ -128,6 +134,8 @@ class _Rows:
         lines_ = (data.replace(b"\r\n", b"\n") if b"\r" in data else data).split(b"\n")
         if not lines_[-1]:
             lines_.pop()
+        if self.is_leading:
+            return self._of_prefixes(lines_, number), used
         width = self.columns.width
         commas = list(map(bytes.count, lines_, repeat(b",")))
         numbers: Sequence[int] = range(number, number + len(lines_))
@@ -135,6 +143,23 @@ class _Rows:
             lines_, numbers = self._of_width(lines_, number)
         flat = b",".join(lines_).split(b",") if lines_ else []
         return self._samples([tuple(flat[i::width]) for i in range(width)] if flat else [], numbers), used
+
+    def _of_prefixes(self, lines: Sequence[bytes], number: int) -> Batch:
+        """Return the samples of lines without quotes whose labels come first."""
+        parts = [line.rsplit(b",", 2) for line in lines]
+        numbers: Sequence[int] = range(number, number + len(lines))
+        if list(map(len, parts)).count(3) != len(parts):
+            short = [i for i, p in enumerate(parts) if len(p) != 3]
+            for i in short:
+                if lines[i]:
+                    self._refuse_width(number + i, len(parts[i]))
+            numbers = [number + i for i, p in enumerate(parts) if len(p) == 3]
+            parts = [p for p in parts if len(p) == 3]
+        if not parts:
+            return self._samples([], numbers)
+        prefixes, *last = zip(*parts, strict=True)
+        fields: list[Row] = [()] * (self.columns.width - 2)
+        return self._samples([*fields, *last], numbers, prefixes)
 
     def _of_width(self, lines: Sequence[bytes], number: int) -> tuple[list[bytes], list[int]]:
         """Return the lines with as many fields as the header has, and their numbers; refuse the others."""
@@ -179,15 +204,18 @@ class _Rows:
             at, number = stop, number + step
         return rows, numbers, at
 
-    def _samples(self, fields: Sequence[Row], lines: Sequence[int]) -> Batch:
-        """Return the samples of columns of fields; `lines` are the numbers of their rows."""
+    def _samples(self, fields: Sequence[Row], lines: Sequence[int], keys: Sequence[Row | bytes] = ()) -> Batch:
+        """Return the samples of columns of fields; `lines` are the numbers of their rows.
+
+        keys: what names the series of each row, where that is not its fields of labels.
+        """
         if not fields:
             return floats_batch(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0))
         columns = self.columns
         times, faults = read_times(fields[columns.time], columns.time_form)
-        labels = [fields[i] for i, _ in columns.labels]
-        keys: Sequence[Row | bytes] = labels[0] if len(labels) == 1 else list(zip(*labels, strict=True))
-        keys = keys or [()] * len(lines)
+        if not keys:
+            labels = [fields[i] for i, _ in columns.labels]
+            keys = labels[0] if len(labels) == 1 else list(zip(*labels, strict=True)) or [()] * len(lines)
         parts = []
         for v, (i, _) in enumerate(columns.values):
             texts = fields[i]
@@ -218,7 +246,11 @@ class _Rows:
 
     def _intern(self, v: int, key: Row | bytes) -> None:
         """Remember the ref of the fields of labels, or why there is none."""
-        texts = (key,) if isinstance(key, bytes) else key
+        texts = key if isinstance(key, tuple) else tuple(key.split(b",")) if self.is_leading else (key,)
+        if len(texts) != len(self.columns.labels):
+            found = len(texts) + self.columns.width - len(self.columns.labels)
+            self.known[v][key], self.reasons[key] = -1, f"{found} fields, but the header has {self.columns.width}"
+            return
         metric = self.columns.values[v][1]
         try:
             labels = {name: t.decode() for (_, name), t in zip(self.columns.labels, texts, strict=True)}
