@@ -77,7 +77,10 @@ class ExemplarRing:
                 judged.refused[ExemplarRefused.LABELS_TOO_LONG] += 1
                 continue
             new = StoredExemplar(e.ref, e.timestamp_ms, e.value, HAS_TIME * e.has_time, encode_labels(e.labels))
-            known = pending.get(e.ref) or self._newest_of(e.ref)
+            known = pending.get(e.ref)
+            if known is None:
+                with self._lock:
+                    known = self._newest_of(e.ref)
             if known is not None:
                 if _equal(known, new):
                     continue
@@ -90,15 +93,15 @@ class ExemplarRing:
 
     def add(self, exemplars: Iterable[StoredExemplar]) -> None:
         """Take in exemplars that were judged."""
-        if self.size_max:
-            with self._lock:
+        with self._lock:
+            if self.size_max:
                 for e in exemplars:
                     self._add(e)
 
     def replay(self, exemplars: Iterable[StoredExemplar]) -> None:
         """Take in exemplars of the log, which may have been in it before."""
-        if self.size_max:
-            with self._lock:
+        with self._lock:
+            if self.size_max:
                 for e in exemplars:
                     known = self._newest_of(e.ref)
                     if known is None or (not _equal(known, e) and _order(e) >= _order(known)):
