@@ -4,7 +4,7 @@
     python benchmarks/codec.py segment [--level 1]                              a whole segment: write, open, queries
     python benchmarks/codec.py index [--series 1000000]                         build and match; memory
     python benchmarks/codec.py histograms [--rows 64] [--samples 960] [--level 1]   native histograms: bytes, words per s
-    python benchmarks/codec.py real [--level 9]                                 the recorded scrapes, all in one segment
+    python benchmarks/codec.py real [--level 19]                                the recorded scrapes, all in one segment
 
 Rates are per second of CPU of one core.  Data: the workload of the shared benchmarks (folder in TINYOBS_SHARED, else
 `../shared` beside the repository), 20 000 series x 4 h at 15 s.

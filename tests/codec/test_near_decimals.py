@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +131,16 @@ def test_a_page_without_its_corrections_is_refused():
     )
     with pytest.raises(ValueError, match="a row and its corrections differ in length"):
         decode_page(bytes(page))
+
+
+def test_the_example_of_the_format_document():
+    """The third worked example of page.md decodes to the products that it claims, corrected where it says."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "format" / "page.md").read_text()
+    block = re.findall(r"```hex\n(.*?)```", text, re.DOTALL)[2]
+    page = decode_page(bytes.fromhex("".join(line.partition(" ")[2] for line in block.splitlines())))
+    _, times, values, *_ = page.read()
+    k = np.arange(32)
+    thousandths = 300 + 7 * k * k
+    assert values.tolist() == (thousandths * 0.001).tolist()
+    assert np.flatnonzero(values != thousandths / 1000).tolist() == [4, 5, 27, 30]
+    assert times.tolist() == (1000 + 15_000 * k).tolist()
