@@ -163,6 +163,9 @@ def test_the_coarsest_tier_is_left(engine):
     got, result = ask(engine, "rate(c_total[5m])", *SPAN, 15 * MINUTE_MS)
     assert any("1h" in i for i in result.infos)
     ((series, row),) = got.items()
+    assert len(row) == (SPAN[1] - SPAN[0]) // (15 * MINUTE_MS) + 1
+    got, _ = ask(engine, "rate(c_total[5m])", SPAN[0] + 30 * MINUTE_MS, SPAN[1], 15 * MINUTE_MS)
+    assert SPAN[0] + 30 * MINUTE_MS in got[series]
     for t, v in row.items():
         assert v == pytest.approx(want[series][t // HOUR_MS * HOUR_MS])
     got, _ = ask(engine, "c_total", SPAN[0] + HOUR_MS, SPAN[1], 15 * MINUTE_MS)

@@ -12,7 +12,7 @@ from tinyobs.storage.options import DAY_MS, HOUR_MS
 from tinyobs.testing.mem_disk import MemDisk
 
 
-def series_of(seed=1):
+def series_of(seed):
     """Counters with resets, gauges, gaps, markers and irregular scrapes over four and a half days."""
     rng = random.Random(seed)
     counter, gauge, broken, jumpy, value = [], [], [], [], 0.0
@@ -30,11 +30,11 @@ def series_of(seed=1):
     return {"counter_total": counter, "gauge": gauge, "broken_total": broken, "jumpy_total": jumpy}
 
 
-@pytest.fixture(scope="module")
-def engine():
+@pytest.fixture(scope="module", params=[1, 2])
+def engine(request):
     clock = Clock(DAY0_MS)
     engine = open_tiered(MemDisk(), clock=clock)
-    load(engine, series_of(), clock)
+    load(engine, series_of(request.param), clock)
     assert {w for w, _ in tiers_of(engine)} == {FIVE_MS, HOUR_MS}
     yield engine
     engine.close()

@@ -243,7 +243,8 @@ def _whole_buckets(view: TierView, hints: SelectHints, pieces: list[Stretch]) ->
             after = min(first.after_ms + -first.after_ms % first.width, first.until_ms)
             out[:1] = [Stretch(first.after_ms, after, 0), Stretch(after, first.until_ms, first.width)]
         else:
-            back = 0 if hints.function else first.width  # instants look back over a bucket at least
+            # Instants and short windows look back over a bucket at least.
+            back = first.width if not hints.function or hints.range_ms < first.width else 0
             out[0] = Stretch((first.after_ms - back) // first.width * first.width, first.until_ms, first.width)
     if out and out[-1].width and not hints.step_ms and out[-1].until_ms >= view.whole_from_ms:
         last = out[-1]
