@@ -311,7 +311,6 @@ def test_what_has_no_effect_is_named_with_its_place() -> None:
         "f.yml:2:11: alerting",
         "f.yml:3:13: rule_files",
         "f.yml:4:17: runtime.gogc",
-        "f.yml:5:22: storage.exemplars",
         "f.yml:6:14: remote_read",
         "f.yml:7:10: tracing",
         "f.yml:8:7: otlp",

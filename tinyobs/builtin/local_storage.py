@@ -54,4 +54,5 @@ def engine_options(services: Services) -> EngineOptions:
         block_ms=own.block_range_ms,
         head_bytes_max=own.head_size_bytes,
         page_cache_bytes_max=own.page_cache_size_bytes,
+        exemplars_max=max(0, services.config.storage.exemplars.max_exemplars),
     )

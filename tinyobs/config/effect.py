@@ -13,7 +13,7 @@ from ..errors import Problem
 from .alerting import AlertingConfig
 from .schema import Config
 from .scraping import RuntimeConfig
-from .server_sections import ExemplarsConfig, OtlpConfig
+from .server_sections import OtlpConfig
 
 LATER: Final = "is parsed and validated, but has no effect in this version"
 
@@ -45,7 +45,6 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
         ".remote_read": bool(config.remote_read),
         ".otlp": config.otlp != OtlpConfig(),
         ".tracing": config.tracing is not None,
-        ".storage.exemplars": config.storage.exemplars != ExemplarsConfig(),
         ".global.query_log_file": bool(config.global_config.query_log_file),
         ".global.external_labels": bool(config.global_config.external_labels),
         ".global.rule_query_offset": bool(config.global_config.rule_query_offset_ms),
