@@ -18,7 +18,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..model.ragged import offsets_of, put_rows, take_rows
-from .compression import FAST, compress, decompress
+from .compression import DENSE, compress, decompress
 from .likeness import classes_of
 from .planes import WIDTH_MAX, Planes, decode_planes, encode_planes, widths_of
 from .shuffle import shuffle, unshuffle
@@ -201,10 +201,10 @@ def _choose(values: I64, starts: I64, counts: I64, level: int) -> tuple[I64, I64
     """Return (order, base, magnitude) per non-empty row, judged on a sample of its positions."""
     if not len(starts):
         return counts, counts, counts
-    is_thorough = level > FAST and len(values) >= LONG_ROW * len(counts)
+    is_thorough = level >= DENSE and len(values) >= LONG_ROW * len(counts)
     x, before = sample(values, starts, counts, SAMPLED_THOROUGHLY if is_thorough else None)
     order, base, cost = predict(x, before, counts == 2)  # two are always exact by order 1
-    if level > FAST:
+    if level >= DENSE:
         least = np.minimum.reduceat(values, starts)
         lowest = (order == 0) & (_cost(x - least) < cost + LOWEST_BITS)
         base = np.where(lowest, least, base)
@@ -269,7 +269,7 @@ def _encode_group(order: int, z: U64, counts: I64, magnitude: I64, level: int) -
     """Return (key per row, planes) of rows of one order, stored by ascending key."""
     offsets = offsets_of(counts)
     widths = widths_of(np.maximum.reduceat(z, offsets[:-1]))
-    if level > FAST:
+    if level >= DENSE:
         classes = classes_of(z, offsets, widths, magnitude)
     else:
         classes = np.minimum(np.where(widths, magnitude, 0), 255)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..model.histograms import NO_HISTOGRAMS, Histograms, handles, is_handle, numbers_of, without_handles
 from ..model.ragged import cut_rows, offsets_of, spread, take_rows
-from .compression import FAST, compress, decompress
+from .compression import DENSE, FAST, compress, decompress
 from .floats import BITS, NEAR, SCALE_MAX, to_floats, to_integers
 from .histograms import PackedHistograms, decode_histograms, encode_histograms
 from .integers import ROWS_MAX, IntegerRows, decode_rows, encode_rows
@@ -77,7 +77,7 @@ def encode_page(
             more += encode_histograms(table, places, offsets, level)
     columns, times, times_offsets = share(timestamps_ms, offsets)
     scaled = to_integers(values, offsets)
-    if level > FAST:
+    if level >= DENSE:
         scaled, corrections, corrections_offsets = find_near_decimals(values, offsets, scaled)
         if len(corrections):
             sections |= CORRECTIONS

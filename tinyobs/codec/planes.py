@@ -19,7 +19,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from ..model.ragged import offsets_of, take_rows
-from .compression import FAST, compress, decompress
+from .compression import DENSE, FAST, compress, decompress
 from .likeness import cut_frames
 
 U64 = NDArray[np.uint64]
@@ -30,7 +30,7 @@ if sys.byteorder != "little":
 
 WIDTH_MAX: Final = 8
 FRAME_BYTES_MIN: Final = 2048
-"""At level `FAST` a frame is closed at the next change of class once it has so many bytes; others see `likeness.py`."""
+"""Below level `DENSE` a frame is closed at the next change of class once it has so many bytes; `likeness.py` cuts the others."""
 FRAME_BYTES_MAX: Final = 1 << 18
 """Longest frame, in bytes before compression."""
 
@@ -58,7 +58,7 @@ def encode_planes(integers: U64, offsets: I64, widths: I64, classes: I64, level:
     frames: list[bytes] = []
     for j, start in enumerate(plane_starts(widths, offsets)):
         plane = np.ascontiguousarray(columns[start:, j])
-        for a, b in _cut(start, total, changes) if level == FAST else _cut_like(plane, start, changes):
+        for a, b in _cut(start, total, changes) if level < DENSE else _cut_like(plane, start, changes):
             piece = plane[a - start : b - start]
             frame = _encode_frame(piece, level)
             table += (len(piece), len(frame))

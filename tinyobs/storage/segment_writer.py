@@ -41,7 +41,7 @@ from .segment_format import (
 I64 = NDArray[np.int64]
 
 INDEX_LEVEL: Final = 9
-"""zstd level of the index: small, written once, read often."""
+"""Least zstd level of the index: small, written once, read often."""
 HELD_BYTES_MAX: Final = 64 << 20
 """Bytes of samples held that are written even where their pages are not full: a few very long series."""
 
@@ -54,6 +54,7 @@ class SegmentWriter:
         self._name = name
         self._level = level
         self._zstd_level = zstd_level
+        self._index_level = max(zstd_level, INDEX_LEVEL)
         self._file = disk.create(name)
         self._size = 0
         try:
@@ -101,7 +102,7 @@ class SegmentWriter:
         ranks = np.empty(len(pairs), np.uint32)
         ranks[[self._pair_id[p] for p in values]] = np.arange(len(values), dtype=np.uint32)
         tables = b"".join(
-            encode_table(table, INDEX_LEVEL)
+            encode_table(table, self._index_level)
             for table in (
                 self._write_values([v for _, v in values]),
                 self._write_postings(index),
@@ -109,9 +110,9 @@ class SegmentWriter:
             )
         )
         sections = {
-            "names": self._section(encode_names([(n, len(index.values(n))) for n in index.names()], INDEX_LEVEL)),
+            "names": self._section(encode_names([(n, len(index.values(n))) for n in index.names()], self._index_level)),
             "tables": self._section(tables),
-            "pages": self._section(encode_table(self._pages, INDEX_LEVEL)),
+            "pages": self._section(encode_table(self._pages, self._index_level)),
         }
         mint, maxt = min(self._pages[2], default=0), max(self._pages[3], default=0)
         info = SegmentInfo(self._name, self._level, mint, maxt, len(starts) - 1, self._samples, 0)
@@ -180,7 +181,7 @@ class SegmentWriter:
     def _write_values(self, values: list[str]) -> list[list[int]]:
         table: list[list[int]] = [[] for _ in range(5)]
         for at in range(0, len(values), VALUES_PER_BLOCK):
-            data, size = encode_strings(values[at : at + VALUES_PER_BLOCK], INDEX_LEVEL)
+            data, size = encode_strings(values[at : at + VALUES_PER_BLOCK], self._index_level)
             self._block(table, at, data, size)
         return table
 
@@ -189,7 +190,7 @@ class SegmentWriter:
         for a, b in cut_postings(index.offsets):
             offsets = index.offsets[a : b + 1]
             flat = index.flat[int(offsets[0]) : int(offsets[-1])]
-            self._block(table, a, encode_postings(offsets - offsets[0], flat, INDEX_LEVEL), 0)
+            self._block(table, a, encode_postings(offsets - offsets[0], flat, self._index_level), 0)
         return table
 
     def _write_series(self, starts: I64, ranks: NDArray[np.uint32]) -> list[list[int]]:
@@ -197,7 +198,7 @@ class SegmentWriter:
         for at in range(0, len(starts) - 1, SERIES_PER_BLOCK):
             offsets = starts[at : at + SERIES_PER_BLOCK + 1]
             mine = ranks[int(offsets[0]) : int(offsets[-1])]
-            self._block(table, at, encode_series(offsets - offsets[0], mine, INDEX_LEVEL), 0)
+            self._block(table, at, encode_series(offsets - offsets[0], mine, self._index_level), 0)
         return table
 
     def _block(self, table: list[list[int]], first: int, data: bytes, size: int) -> None:
