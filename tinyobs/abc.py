@@ -192,7 +192,8 @@ class Storage(abc.ABC):
 class Processor(abc.ABC):
     """A step between sources and storage.
 
-    Synchronous and vectorised: decide per series once, remember, and apply by indexing with `batch.refs`.
+    Synchronous and vectorised: decide per series once, remember, and apply by indexing with `batch.refs`.  An agent calls
+    it in the writer's thread, with one batch at a time.
     """
 
     @abc.abstractmethod
@@ -359,6 +360,13 @@ class Services(Protocol):
         """Pass a batch through the processors into storage; returns when it is durable.
 
         Raises `Unavailable` when the queue is full or the disk is, `StorageError` when storage failed.
+        """
+
+    async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
+        """Store the batch that `make` returns, as `append` does; for bodies that take a while to decode.
+
+        `make` is called in the writer's thread, must be quick (some milliseconds) and must not use trio; what it raises is
+        raised here.  samples: about how many the batch has, for the limits of the queue.
         """
 
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import operator
+import threading
 
 import numpy as np
 import pytest
 import trio
 
 from tinyobs.abc import Processor
-from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, Unavailable
+from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, Unavailable, WireError
 from tinyobs.model.batch import AppendResult, Batch, Refused
 from tinyobs.runtime.ingest import Ingest
 from tinyobs.testing.services import VirtualClock
@@ -213,3 +214,57 @@ async def test_work_that_waits_at_shutdown_is_done_or_refused(ingest):
         outer.start_soon(ask)
     assert set(outcomes) <= {"the daemon is stopping", 1}
     assert len(outcomes) == 2
+
+
+async def test_batches_are_made_and_processed_in_the_writers_thread(ingest):
+    """The event loop is free meanwhile, and no two threads run a processor."""
+    threads = []
+
+    class Noting(Processor):
+        """Notes the thread that it runs in."""
+
+        def process(self, batch):
+            threads.append(threading.current_thread() is threading.main_thread())
+            return batch
+
+    def make():
+        threads.append(threading.current_thread() is threading.main_thread())
+        return batch(2)
+
+    ingest.processors = [Noting()]
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        assert (await ingest.append_from(make, 1)).stored == 2
+        assert storage.groups == [[2]]
+        assert ingest.statistics().samples_queued == 0
+        nursery.cancel_scope.cancel()
+    assert threads == [False, False]
+
+
+async def test_a_batch_that_cannot_be_made_fails_alone(ingest):
+    """Its error goes to whoever asked for it; those that wait with it are stored."""
+
+    def fail():
+        raise WireError("damaged", 3)
+
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        outcomes = {}
+
+        async def push(name, make):
+            try:
+                outcomes[name] = (await ingest.append_from(make, 1)).stored
+            except WireError as e:
+                outcomes[name] = str(e)
+
+        async with trio.open_nursery() as pushers:
+            pushers.start_soon(push, "good", lambda: batch(2))
+            pushers.start_soon(push, "bad", fail)
+            pushers.start_soon(push, "better", lambda: batch(3))
+        assert {k: v for k, v in outcomes.items() if k != "bad"} == {"good": 2, "better": 3}
+        assert "damaged" in outcomes["bad"]
+        assert functools.reduce(operator.add, storage.groups) in ([2, 3], [3, 2])
+        with pytest.raises(WireError):
+            await ingest.append_from(fail, 1)
+        assert (ingest.statistics().batches_total, ingest.statistics().failures_total) == (2, 0)
+        nursery.cancel_scope.cancel()

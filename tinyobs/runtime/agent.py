@@ -92,6 +92,10 @@ class Agent:
         """Store a batch; see `abc.Services.append`."""
         return await self.ingest.append(batch)
 
+    async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
+        """Store the batch that `make` returns; see `abc.Services.append_from`."""
+        return await self.ingest.append_from(make, samples)
+
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
         """Do work on the thread that alone changes the storage; see `abc.Services.run_on_writer`."""
         return await self.ingest.run_on_writer(work)

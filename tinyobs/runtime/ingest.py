@@ -1,6 +1,7 @@
 """The one way into storage: a bounded queue in front of the single writer.
 
-Batches that arrive while the writer is at the disk are stored together and share its next fsync (group commit).
+A batch is made (a body decoded, say) and passes the processors in the writer's thread: it then meets no other thread that
+wants the interpreter, and the event loop stays free.  Batches that arrive while the writer is at the disk are stored together and share its next fsync (group commit).
 `append` returns when its batch is durable.  A full queue or disk raises `Unavailable`: the caller says so to whoever
 pushed, or skips its tick.  Between batches the writer lets the storage do slices of background work.
 """
@@ -59,10 +60,12 @@ class _Errand:
 
 @define
 class _Waiting:
-    batch: Batch
+    make: Callable[[], Batch]
+    samples: int
+    """About as many, as long as the batch is not made."""
     done: trio.Event
     result: AppendResult | None = None
-    error: TinyObsError | None = None
+    error: Exception | None = None
 
 
 class Ingest:
@@ -92,16 +95,18 @@ class Ingest:
 
     async def append(self, batch: Batch) -> AppendResult:
         """Pass a batch through the processors into storage; return what became of it when it is durable."""
-        for processor in self.processors:
-            batch = processor.process(batch)
+        return await self.append_from(lambda: batch, len(batch))
+
+    async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
+        """Store the batch that `make` returns in the writer's thread; see `abc.Services.append_from`."""
         if self._storage is None or self._closing:
             raise Unavailable("the storage is not open yet" if not self._closing else "the daemon is stopping")
-        if self._samples + len(batch) > self._samples_queued_max and self._queue:
+        if self._samples + samples > self._samples_queued_max and self._queue:
             self._queue_full += 1
             raise Unavailable(f"too many samples wait for the disk (ingest queue of {self._samples_queued_max})")
-        waiting = _Waiting(batch, trio.Event())
+        waiting = _Waiting(make, samples, trio.Event())
         self._queue.append(waiting)
-        self._samples += len(batch)
+        self._samples += samples
         self._arrived.set()
         await waiting.done.wait()
         if waiting.error is not None:
@@ -160,21 +165,20 @@ class Ingest:
         self._arrived = trio.Event()
         group: list[_Waiting] = []
         samples = 0
-        while self._queue and (not group or samples + len(self._queue[0].batch) <= self._samples_per_commit_max):
+        while self._queue and (not group or samples + self._queue[0].samples <= self._samples_per_commit_max):
             group.append(self._queue.popleft())
-            samples += len(group[-1].batch)
+            samples += group[-1].samples
         if self._queue:
             self._arrived.set()
         if not group:
             return
-        batches = [w.batch for w in group]
         try:
             # A commit is never abandoned half-way: whoever waits is told what became of it.
-            results = await trio.to_thread.run_sync(storage.append, batches, abandon_on_cancel=False)
+            stored = await trio.to_thread.run_sync(self._store, storage, group, abandon_on_cancel=False)
         except TinyObsError as e:
-            self._failed(group, e)
+            self._failed([w for w in group if w.error is None], e)
         else:
-            self._succeeded(group, results)
+            self._succeeded(stored)
         finally:
             self._samples -= samples
             for waiting in group:
@@ -195,14 +199,29 @@ class Ingest:
         if self._errands:
             self._arrived.set()
 
-    def _succeeded(self, group: Sequence[_Waiting], results: Sequence[AppendResult]) -> None:
-        self._commits += 1
-        self._batches += len(group)
-        for waiting, result in zip(group, results, strict=True):
-            result = waiting.result = result.with_refused(waiting.batch.refused)
+    def _store(self, storage: Storage, group: Sequence[_Waiting]) -> Sequence[tuple[_Waiting, Batch, AppendResult]]:
+        """Make, process and store batches, in the writer's thread; one that cannot be made fails alone."""
+        made = []
+        for waiting in group:
+            try:
+                batch = waiting.make()
+                for processor in self.processors:
+                    batch = processor.process(batch)
+            except Exception as e:  # noqa: BLE001 - raised to whoever waits for it
+                waiting.error = e
+            else:
+                made.append((waiting, batch))
+        results = storage.append([batch for _, batch in made]) if made else []
+        return [(*m, result) for m, result in zip(made, results, strict=True)]
+
+    def _succeeded(self, stored: Sequence[tuple[_Waiting, Batch, AppendResult]]) -> None:
+        self._commits += bool(stored)
+        self._batches += len(stored)
+        for waiting, batch, result in stored:
+            result = waiting.result = result.with_refused(batch.refused)
             for reason, count in result.refused.items():
                 self._refused[reason] = self._refused.get(reason, 0) + count
-            self._on_committed(waiting.batch, result)
+            self._on_committed(batch, result)
 
     def _failed(self, group: Sequence[_Waiting], error: TinyObsError) -> None:
         if isinstance(error, DiskFullError):

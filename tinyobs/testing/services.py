@@ -71,6 +71,10 @@ class FakeServices:
         self.on_append(batch)
         return AppendResult(len(batch))
 
+    async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
+        """Keep the batch that `make` returns."""
+        return await self.append(make())
+
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
         """Raise `Unavailable`: there is no storage."""
         raise Unavailable("no storage in this test")
