@@ -266,6 +266,67 @@ async def test_a_client_that_goes_away_cancels_the_handler(autojump_clock: Any) 
     assert app.statistics.count("/x", 499) == 1
 
 
+def whole_body_route(handler: Any, options: WebOptions | None = None) -> Application:
+    """Return an application with one route at /x whose handler gets the whole body."""
+    return Application([Route("/x", handler, ("POST",), whole_body=True)], options or WebOptions())
+
+
+async def test_a_whole_body_arrives_in_one_piece() -> None:
+    """However it is cut on the way; limits, counts and answers are those of other routes."""
+
+    async def handler(request: Request) -> Response:
+        return PlainTextResponse(str(await request.body()))
+
+    async def pieces(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b"ab"
+
+    app = whole_body_route(handler, WebOptions(body_bytes_max=6))
+    async with client_of(app) as client:
+        assert (await client.post("/x", content=pieces(3))).text == "b'ababab'"
+        assert (await client.post("/x", content=pieces(4))).status_code == 413
+        assert (await client.post("/x")).text == "b''"
+    assert (app.statistics.count("/x", 200), app.statistics.count("/x", 413)) == (2, 1)
+
+
+async def test_a_whole_body_has_a_deadline(autojump_clock: Any) -> None:
+    """A body that comes too slowly is 408."""
+    sent: list[Any] = []
+
+    async def handler(request: Request) -> Response:
+        await request.body()
+        raise AssertionError("unreachable")
+
+    async def receive() -> dict[str, Any]:
+        await trio.sleep(20)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await whole_body_route(handler, WebOptions(body_seconds=30))(http_scope("POST"), receive, send)
+    assert sent[0]["status"] == 408
+
+
+async def test_half_of_a_whole_body_is_no_answer() -> None:
+    """A client that goes away before the end of its body is counted as 499, and nothing is sent."""
+    messages = [{"type": "http.request", "body": b"x", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def handler(request: Request) -> Response:
+        await request.body()
+        raise AssertionError("unreachable")
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nothing must be sent")
+
+    app = whole_body_route(handler)
+    await app(http_scope("POST"), receive, send)
+    assert app.statistics.count("/x", 499) == 1
+
+
 async def test_a_stream_that_fails_is_cut_off() -> None:
     """After the head is out, the only honest answer is an incomplete one."""
     sent: list[Any] = []
