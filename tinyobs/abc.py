@@ -128,6 +128,17 @@ class Queryable(Protocol):
 # -- storing ---------------------------------------------------------------------------------------------------
 
 
+@frozen
+class Notice:
+    """Something that an operator should know of, in one line: which file, what was lost, what to do.
+
+    is_fault: something is wrong; else it is as is expected after a crash.
+    """
+
+    text: str
+    is_fault: bool = True
+
+
 class Storage(abc.ABC):
     """Where samples are kept.  Synchronous; one writer thread calls `append` and `maintain`, any thread reads."""
 
@@ -178,6 +189,10 @@ class Storage(abc.ABC):
 
     def take_sealed(self) -> Sequence[tuple[str, object]]:
         """Return (name, statistics) of the immutable files written since the last call; called by the writer thread."""
+        return ()
+
+    def take_notices(self) -> Sequence[Notice]:
+        """Return what happened since the last call that belongs into the log; called by the writer thread."""
         return ()
 
     @abc.abstractmethod

@@ -36,8 +36,11 @@ def samples_of(engine: Engine, matchers: Sequence, mint_ms: int) -> dict:
     }
 
 
-def check_lane(engine: Engine, lane: Lane, since: int) -> None:
-    """All that was acknowledged from a slot on is there, exactly; what was cut off is there whole or not at all."""
+def check_lane(engine: Engine, lane: Lane, since: int, newest_ms: int) -> None:
+    """All that was acknowledged from a slot on is there, exactly; what was cut off is there whole or not at all.
+
+    newest_ms: of all lanes, from which the age of `short` counts, or later.
+    """
     found = _found(engine, lane, since)
     for removal in lane.doubtful_removals:
         _settle_removal(found, lane, removal, since)
@@ -45,13 +48,12 @@ def check_lane(engine: Engine, lane: Lane, since: int) -> None:
     lane.acknowledged |= {n for n in lane.doubtful if n in found["keep", 0]}
     lane.doubtful.clear()
     stored = {n for n in lane.acknowledged if n >= since}
-    newest = max((lane.time_ms(n) for n in stored), default=0)
     for (name, i), samples in found.items():
         gone = {n for r in lane.removals if r.takes(name, i) for n in range(r.first, r.last + 1)}
         expected = stored - gone
         if name == "short":
             assert set(samples) <= expected, f"short of lane {lane.number}: not sent"
-            expected = {n for n in expected if n in samples or lane.time_ms(n) > newest - SHORT_MS}
+            expected = {n for n in expected if n in samples or lane.time_ms(n) > newest_ms - SHORT_MS}
         lost, invented = sorted(expected - set(samples)), sorted(set(samples) - expected)
         where = f"{name} {i} of lane {lane.number}"
         assert not lost, f"{where}: acknowledged, but lost: {lost[:10]} of {len(lost)}"

@@ -113,9 +113,10 @@ def check_directory(data: Path, lanes: list[Lane], imports: Imports, *, full: bo
     report = verify_directory(ReadOnlyDisk(data))
     assert not report.damage, "\n".join(map(str, report.damage))
     with read_engine(data) as engine:
+        newest_ms = max(lane.time_ms(lane.next) for lane in lanes)
         for lane in lanes:
             recent = max(0, (lane.next - REACH - 200) // LATE_WITHIN * LATE_WITHIN)
-            check_lane(engine, lane, 0 if full else recent)
+            check_lane(engine, lane, 0 if full else recent, newest_ms)
         return imports.check(engine)
 
 

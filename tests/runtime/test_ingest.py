@@ -37,6 +37,9 @@ class FakeStorage:
     def take_sealed(self):
         return [("seg", self.maintained)] if self.maintained == 1 else []
 
+    def take_notices(self):
+        return []
+
     def maintain(self, now_ms):
         self.maintained += 1
         self.more -= 1

@@ -16,7 +16,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from ..abc import Clock, Processor, Storage
+from ..abc import Clock, Notice, Processor, Storage
 from ..errors import DiskFullError, StorageError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
 
@@ -234,17 +234,24 @@ class Ingest:
 
     async def _maintain(self, storage: Storage) -> bool:
         try:
-            more, sealed = await trio.to_thread.run_sync(_slice, storage, self._clock.now_ms(), abandon_on_cancel=False)
+            more, sealed, notices = await trio.to_thread.run_sync(
+                _slice, storage, self._clock.now_ms(), abandon_on_cancel=False
+            )
         except StorageError as e:
             self._failures += 1
             log.error("background work of the storage failed", error=str(e))
             await trio.sleep(MAINTAIN_EVERY_SECONDS)
             return False
+        for notice in notices:
+            if notice.is_fault:
+                log.error(notice.text)
+            else:
+                log.warning(notice.text)
         for name, statistics in sealed:
             self._on_sealed(name, statistics)
         return more
 
 
-def _slice(storage: Storage, now_ms: int) -> tuple[bool, Sequence[tuple[str, object]]]:
-    """Let the storage do a slice of work; return whether there is more, and the files it finished."""
-    return storage.maintain(now_ms), storage.take_sealed()
+def _slice(storage: Storage, now_ms: int) -> tuple[bool, Sequence[tuple[str, object]], Sequence[Notice]]:
+    """Let the storage do a slice of work; return whether there is more, the files it finished, and what is to be told."""
+    return storage.maintain(now_ms), storage.take_sealed(), storage.take_notices()

@@ -97,6 +97,7 @@ class AdoptJob(Job):
         engine.disk.sync_folder(INCOMING_FOLDER)
         engine.upkeep.counts.rejected += 1
         engine.upkeep.last_failure = f"{self._name} was put aside as {bad(self._name)}: {reason}"
+        engine.notices.note(f"{engine.upkeep.last_failure}; nothing of it was taken in: import it again")
         return None
 
     def _is_listed(self, reader: SegmentReader) -> bool:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..abc import Storage
-from ..errors import DiskFullError, StorageError
+from ..abc import Notice, Storage
+from ..errors import CorruptionError, DiskFullError, StorageError
 from ..model.batch import AppendResult, Batch
 from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.exemplars import SeriesExemplars
@@ -36,6 +36,7 @@ from .head_view import HeadView
 from .ingest_counts import IngestCounts
 from .intake import Intake
 from .memory import return_free_memory
+from .notices import ON_START, Notices
 from .options import DEFAULT_OPTIONS, EngineOptions
 from .posix_disk import PosixDisk
 from .querier import EngineQuerier
@@ -71,7 +72,9 @@ class Engine(Storage):
         self._clock = clock
         self._lock = threading.Lock()
         self._view: HeadView | None = None
+        self.notices = Notices()
         self.recovered = recover(disk, registry, options, progress)
+        self.notices.note_recovery(self.recovered)
         self.head, self._metadata = self.recovered.head, self.recovered.metadata
         self.exemplar_ring = self.recovered.exemplars
         return_free_memory()
@@ -108,6 +111,9 @@ class Engine(Storage):
         except OSError as e:
             disk.unlock()
             raise StorageError(f"cannot open the data directory: {e}") from e
+        except CorruptionError as e:
+            disk.unlock()
+            raise CorruptionError(e.file, e.offset, f"{e.reason}; {ON_START}") from e
         except BaseException:
             disk.unlock()
             raise
@@ -168,6 +174,10 @@ class Engine(Storage):
         """Return (name, `SegmentInfo`) of the segments written since the last call."""
         sealed = self.segments.sealed
         return [(info.name, info) for info in (sealed.popleft() for _ in range(len(sealed)))]
+
+    def take_notices(self) -> Sequence[Notice]:
+        """Return what the operator should know of that happened since the last call."""
+        return self.notices.take()
 
     def close(self) -> None:
         """Make everything durable and release the lock; idempotent."""
@@ -245,9 +255,10 @@ class Engine(Storage):
             why = self.upkeep.last_failure or "maintenance does not keep up"
             raise DiskFullError(f"no sample is taken until those in memory are in segments: {why}")
 
-    def _note_damage(self) -> None:
+    def _note_damage(self, error: CorruptionError) -> None:
         with self._lock:
             self.upkeep.corruption_count += 1
+        self.notices.note_damage(error)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

@@ -79,7 +79,7 @@ def decode_manifest(data: bytes) -> Manifest:
     """Return the manifest of a file; raises `CorruptionError` or `FormatVersionError`."""
     text, _, rest = data.partition(b"\n")
     if rest != b"%08x\n" % zlib.crc32(text):
-        raise CorruptionError(MANIFEST, 0, "checksum mismatch; restore it from a copy")
+        raise CorruptionError(MANIFEST, 0, "its checksum does not fit")
     try:
         plain = json.loads(text)
         _refuse_newer(plain)
@@ -106,7 +106,9 @@ def _refuse_newer(plain: dict[str, Any]) -> None:
     """Raise `FormatVersionError` for what a newer version wrote: to ignore a field could be to lose what it means."""
     version = plain["format"]
     if version > FORMAT:
-        message = f"the data directory has format {version}; this version reads up to {FORMAT}: upgrade TinyObs"
+        message = (
+            f"{MANIFEST}: the data directory has format {version}; this release reads up to {FORMAT}: upgrade TinyObs"
+        )
         raise FormatVersionError(message)
     known = {"format", "wal_first", "next_segment", "segments", "deletes"}
     unknown = set(plain) - known
@@ -114,7 +116,7 @@ def _refuse_newer(plain: dict[str, Any]) -> None:
         unknown |= set(entry) - _ENTRY_FIELDS
     if unknown:
         fields = ", ".join(sorted(unknown))
-        raise FormatVersionError(f"{MANIFEST} has fields that this version does not know: {fields}; upgrade TinyObs")
+        raise FormatVersionError(f"{MANIFEST} has fields that this release does not know: {fields}; upgrade TinyObs")
 
 
 _ENTRY_FIELDS: Final = frozenset(a.name for a in attrs.fields(SegmentEntry))

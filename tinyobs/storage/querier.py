@@ -38,7 +38,7 @@ class EngineQuerier(Querier):
         index: SeriesIndex,
         mint_ms: int,
         maxt_ms: int,
-        on_damage: Callable[[], None] = lambda: None,
+        on_damage: Callable[[CorruptionError], None] = lambda error: None,
         tiers: TierView | None = None,
     ) -> None:
         self.mint_ms, self.maxt_ms = mint_ms, maxt_ms
@@ -145,7 +145,7 @@ class EngineQuerier(Querier):
     def __exit__(self, *exc: object) -> None:
         """Close, noting damage that ended the work with the view."""
         if isinstance(exc[1], CorruptionError):
-            self._on_damage()
+            self._on_damage(exc[1])
         self.close()
 
     def _open_view(self) -> HeadView:

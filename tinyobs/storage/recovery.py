@@ -87,7 +87,10 @@ def _begin(disk: Disk) -> Manifest:
     segments = disk.list(SEGMENT_FOLDER)
     logs = [f for f in disk.list(WAL_FOLDER) if wal_sequence(f) is not None]
     if segments or any(disk.size(f"{WAL_FOLDER}/{f}") > FILE_HEADER.size for f in logs):
-        raise StorageError(f"{MANIFEST} is missing, but there is data; restore {MANIFEST} from a copy of the directory")
+        raise StorageError(
+            f"{MANIFEST} is missing, but there is data; restore it from a copy of the directory, or let "
+            "`tinyobs tsdb repair` write it anew from the other files"
+        )
     return Manifest(0)
 
 
@@ -99,7 +102,7 @@ def _remove_unlisted(disk: Disk, manifest: Manifest) -> list[str]:
     if missing:
         raise StorageError(
             f"{segment_name(missing[0])} is listed in {MANIFEST} but missing ({len(missing)} in all); "
-            "restore it from a copy of the directory"
+            "restore it from a copy of the directory or from a backup, or let `tinyobs tsdb repair` go on without it"
         )
     removed = [f"{SEGMENT_FOLDER}/{f}" for f in found if segment_sequence(f) not in live]
     removed += [f for f in disk.list("") if f.endswith(TEMPORARY)]

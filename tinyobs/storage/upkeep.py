@@ -202,14 +202,27 @@ class Upkeep:
             self.failure_count += 1
             self.last_failure = (
                 f"{fresh[0]} was removed while it was in use ({len(self.missing)} in all); it is written anew from "
-                "what is still open; where that fails, restore it from a copy of the directory before the next start"
+                "what is still open, and nothing is lost; where that fails, restore it from a copy of the directory "
+                "before the next start"
             )
+            self._engine.notices.note(self.last_failure)
 
     def _note(self, error: Exception, now_ms: int) -> None:
         self.failure_count += 1
+        self._tell(error)
         if isinstance(error, CorruptionError):
             self.corruption_count += 1
             entries = self._engine.segments.entries
             self.damaged.update(e.sequence for e in entries if segment_name(e.sequence) == error.file)
         self.last_failure = str(error)
         self._not_before_ms = now_ms + PAUSE_MS
+
+    def _tell(self, error: Exception) -> None:
+        notices = self._engine.notices
+        if isinstance(error, CorruptionError):
+            notices.note_damage(error)
+        else:
+            notices.note(
+                f"background work failed: {error}; nothing is lost, and it is tried again in {PAUSE_MS // 1000} s; "
+                "until it succeeds the log and the memory in use grow"
+            )

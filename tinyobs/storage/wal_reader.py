@@ -58,13 +58,20 @@ class Receiver(Protocol):
 
 @define
 class ReplayReport:
-    """What was found.  next_sequence: number for the next file.  torn_bytes: cut off at the end."""
+    """What was found.  next_sequence: number for the next file.  torn_bytes: cut off at byte `torn_at` of `torn_file`."""
 
     next_sequence: int
     file_count: int = 0
     record_count: int = 0
     sample_count: int = 0
     torn_bytes: int = 0
+    torn_file: str = ""
+    torn_at: int = 0
+
+    def note_torn(self, file: str, at: int, size: int) -> None:
+        """Note what is cut off; 0 bytes are nothing."""
+        if size:
+            self.torn_bytes, self.torn_file, self.torn_at = self.torn_bytes + size, file, at
 
 
 def replay(
@@ -81,7 +88,7 @@ def replay(
         data = disk.map(wal_name(sequence))
         header = _read_header(data, sequence, sequence == last)
         if header is None:
-            report.torn_bytes += len(data)
+            report.note_torn(wal_name(sequence), 0, len(data))
             disk.remove(wal_name(sequence))
             disk.sync_folder(WAL_FOLDER)
             report.next_sequence = sequence
@@ -92,7 +99,7 @@ def replay(
         end = _replay_file(data, sequence, sequence == last, session)
         report.file_count += 1
         if end < len(data):
-            report.torn_bytes += len(data) - end
+            report.note_torn(wal_name(sequence), end, len(data) - end)
             disk.truncate(wal_name(sequence), end)
         progress((sequence - first + 1) / (last - first + 1))
     session.flush()
@@ -107,7 +114,7 @@ def _check_files(disk: Disk, first: int) -> int:
     kept = [n for n in found if n >= first]
     for expected, n in enumerate(kept or [first + 1], first):
         if n != expected:
-            raise CorruptionError(wal_name(expected), 0, "the log file is missing; restore it from a copy")
+            raise CorruptionError(wal_name(expected), 0, "the log file is missing")
     return kept[-1]
 
 

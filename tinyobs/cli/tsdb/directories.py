@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from ...errors import CorruptionError, LockedError, StorageError
+from ...errors import LockedError, StorageError
 from ...model.registry import SeriesRegistry
 from ...storage.disk import Disk
 from ...storage.engine import Engine
@@ -75,8 +75,6 @@ def _engine(disk: Disk, options: EngineOptions) -> Iterator[Engine]:
         engine = Engine.open(disk, SeriesRegistry(), attrs.evolve(options), now_ms)
     except LockedError as e:
         raise LockedError(f"{e}; stop it, or ask it with --url where the command has that") from None
-    except CorruptionError as e:
-        raise StorageError(f"{e}; `tinyobs tsdb repair` shows what can be saved") from e
     try:
         yield engine
     finally:
