@@ -49,6 +49,10 @@ HEADER: Final = struct.Struct("<BBBBIIIII")
 """magic, version, kind, sections, checksum of the rest, body bytes, rows, patches, bytes of the row table."""
 
 
+class UnknownPageError(ValueError):
+    """A sound page that a newer release wrote."""
+
+
 def encode_page(
     offsets: I64,
     timestamps_ms: I64,
@@ -254,7 +258,7 @@ def _inside(times: I64, offsets: I64, mint_ms: int, maxt_ms: int) -> tuple[I64, 
 
 
 def decode_page(data: memoryview | bytes) -> Page:
-    """Return the page that `data` holds; `ValueError` when it is damaged or of an unknown version or kind."""
+    """Return the page that `data` holds; `ValueError` when it is damaged, `UnknownPageError` when it is newer."""
     view = memoryview(data)
     if len(view) < HEADER.size:
         raise ValueError("page cut short")
@@ -264,9 +268,9 @@ def decode_page(data: memoryview | bytes) -> Page:
     if zlib.crc32(view[HEADER.size :], zlib.crc32(view[8 : HEADER.size], zlib.crc32(view[:4]))) != checksum:
         raise ValueError("checksum does not fit")
     if version != VERSION or kind not in (FLOATS, MIXED):
-        raise ValueError(f"page of version {version}, kind {kind} is not known to this release")
+        raise UnknownPageError(f"page of version {version}, kind {kind} is not known to this release")
     if kind == MIXED and not 0 < sections <= STARTS | HISTOGRAMS | CORRECTIONS:
-        raise ValueError(f"sections {sections} are not known to this release")
+        raise UnknownPageError(f"page whose sections {sections} are not known to this release")
     at = HEADER.size + packed
     if rows > ROWS_MAX or at > len(view):
         raise ValueError("too many rows, or row table cut short")

@@ -24,10 +24,10 @@ _WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
 
 
 class PosixFile(File):
-    """A file descriptor open for appending."""
+    """A file descriptor open for appending.  Its `OSError`s name the file, as those of the disk do."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd, self._path = fd, path
         self._size = os.fstat(fd).st_size
 
     @property
@@ -39,13 +39,19 @@ class PosixFile(File):
         """Write all of `data` at the end."""
         rest = memoryview(data)
         while rest:
-            written = os.write(self._fd, rest)
+            try:
+                written = os.write(self._fd, rest)
+            except OSError as e:
+                raise OSError(e.errno, e.strerror, str(self._path)) from e
             self._size += written
             rest = rest[written:]
 
     def sync(self) -> None:
         """Make the content durable."""
-        os.fsync(self._fd)
+        try:
+            os.fsync(self._fd)
+        except OSError as e:
+            raise OSError(e.errno, e.strerror, str(self._path)) from e
 
     def close(self) -> None:
         """Close without syncing; idempotent."""
@@ -64,16 +70,22 @@ class PosixDisk(Disk):
             _make_durably(self.path)
         except OSError as e:
             raise StorageError(f"cannot create the data directory {self.path}: {e.strerror}") from e
+        if os.statvfs(self.path).f_flag & os.ST_RDONLY:
+            raise StorageError(
+                f"the file system of the data directory {self.path} is read-only: find out why (dmesg), mount it "
+                "writable and start again; `tinyobs tsdb verify`, `export` and `backup` work on it as it is"
+            )
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise StorageError(f"no right to read and write the data directory {self.path}")
 
     def create(self, name: str) -> File:
         """Create a file that must not exist."""
-        return PosixFile(os.open(self.path / name, _WRITE | os.O_CREAT | os.O_EXCL, 0o640))
+        path = self.path / name
+        return PosixFile(os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, 0o640), path)
 
     def open_append(self, name: str) -> File:
         """Open an existing file for appending."""
-        return PosixFile(os.open(self.path / name, _WRITE))
+        return PosixFile(os.open(self.path / name, _WRITE), self.path / name)
 
     def read(self, name: str) -> bytes:
         """Return the whole content of a file."""

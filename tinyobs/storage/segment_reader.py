@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codec.pages import Page, decode_page
+from ..codec.pages import Page, UnknownPageError, decode_page
 from ..errors import CorruptionError, FormatVersionError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
@@ -208,6 +208,8 @@ class SegmentReader:
             page = decode_page(self._data[offset : offset + length])
             if len(page.counts) != int(table.counts[i]):
                 raise ValueError("page and table differ in the number of series")
+        except UnknownPageError as e:
+            raise FormatVersionError(f"{self._name} at byte {offset}: {e}: upgrade TinyObs") from None
         except ValueError as e:
             raise CorruptionError(self._name, offset, str(e)) from None
         return page

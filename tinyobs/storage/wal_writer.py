@@ -40,6 +40,8 @@ TEXT_PER_RECORD: Final = 16 << 20
 """Characters of label texts or metadata in one record, about: a reader refuses records of more than 256 MiB."""
 END_PAYLOAD: Final = b"\0"
 """A record has a payload of one byte at least."""
+AFTER_FAILURE: Final = "nothing that was acknowledged is lost; no more samples are taken until restart: see what the disk has (dmesg) first"
+"""What an operator has to know once the log cannot be trusted to grow."""
 OUT_OF_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says when the disk is full; anything else is a failure."""
 
@@ -133,7 +135,7 @@ class WalWriter:
         try:
             self._file.sync()
         except OSError as e:
-            raise self._failed("fsync of the log", e) from e
+            raise self._failed("fsync of", self.sequence, e) from e
         self.statistics.fsync_count += 1
         self.statistics.fsync_seconds += time.perf_counter() - began
         self._synced, self._synced_at_ms = size, self._clock()
@@ -240,10 +242,13 @@ class WalWriter:
         except OSError as e:
             self._forget_definitions()
             if e.errno not in OUT_OF_SPACE:
-                raise self._failed("writing the log", e) from e
+                raise self._failed(f"writing at byte {before} of", self.sequence, e) from e
             self._roll_back(before)
             self.statistics.disk_full_count += 1
-            raise DiskFullError("the disk is full: no sample is taken until there is space") from e
+            raise DiskFullError(
+                f"the disk is full: {wal_name(self.sequence)} cannot grow, and no sample is taken until there is space; "
+                "nothing is lost"
+            ) from e
         self.statistics.written_bytes += len(data)
 
     def _roll_back(self, size: int) -> None:
@@ -253,7 +258,7 @@ class WalWriter:
             self._disk.truncate(name, size)
             self._file = self._disk.open_append(name)
         except OSError as e:
-            raise self._failed("cutting off a partial record", e) from e
+            raise self._failed("cutting off an unfinished record of", self.sequence, e) from e
 
     def _rotate(self) -> None:
         self.sync()
@@ -274,25 +279,27 @@ class WalWriter:
             if file is not None:
                 file.close()
             if e.errno not in OUT_OF_SPACE:
-                raise self._failed("creating a log file", e) from e
+                raise self._failed("creating", sequence, e) from e
             try:
                 if name.rpartition("/")[2] in self._disk.list(WAL_FOLDER):
                     self._disk.remove(name)
             except OSError as again:
-                raise self._failed("removing an unfinished log file", again) from again
+                raise self._failed("removing the unfinished", sequence, again) from again
             self.statistics.disk_full_count += 1
-            raise DiskFullError("the disk is full: no log file can be created") from e
+            raise DiskFullError(
+                f"the disk is full: {name} cannot be created, and no sample is taken until there is space; nothing is lost"
+            ) from e
         self._synced = file.size
         return file
 
-    def _failed(self, doing: str, error: OSError) -> ReadOnlyError:
-        self.failure = f"{doing} failed: {error.strerror or error}"
+    def _failed(self, doing: str, sequence: int, error: OSError) -> ReadOnlyError:
+        self.failure = f"{doing} {wal_name(sequence)} failed: {error.strerror or error}"
         self.statistics.failure_count += 1
-        return ReadOnlyError(f"{self.failure}; no more samples are taken until restart")
+        return ReadOnlyError(f"{self.failure}; {AFTER_FAILURE}")
 
     def _refuse_after_failure(self) -> None:
         if self.failure:
-            raise ReadOnlyError(f"{self.failure}; no more samples are taken until restart")
+            raise ReadOnlyError(f"{self.failure}; {AFTER_FAILURE}")
 
 
 def _metadata_records(metadata: Mapping[str, MetricMetadata]) -> list[tuple[fmt.RecordType, bytes]]:

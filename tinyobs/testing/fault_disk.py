@@ -30,17 +30,17 @@ class FaultDisk(Disk):
             return errno.ENOSPC
         return self.faults.get(number, 0)
 
-    def _check(self, *, takes_space: bool = False) -> None:
-        raise_errno(self.fault(takes_space=takes_space))
+    def _check(self, name: str, *, takes_space: bool = False) -> None:
+        raise_errno(self.fault(takes_space=takes_space), name)
 
     def create(self, name: str) -> File:
         """Create a file, or fail."""
-        self._check(takes_space=True)
-        return FaultFile(self, self.inner.create(name))
+        self._check(name, takes_space=True)
+        return FaultFile(self, self.inner.create(name), name)
 
     def open_append(self, name: str) -> File:
         """Open a file."""
-        return FaultFile(self, self.inner.open_append(name))
+        return FaultFile(self, self.inner.open_append(name), name)
 
     def read(self, name: str) -> bytes:
         """Return the whole content of a file."""
@@ -52,22 +52,22 @@ class FaultDisk(Disk):
 
     def truncate(self, name: str, size: int) -> None:
         """Cut a file, or fail."""
-        self._check()
+        self._check(name)
         self.inner.truncate(name, size)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file, or fail."""
-        self._check()
+        self._check(old)
         self.inner.rename(old, new)
 
     def link(self, old: str, new: str) -> None:
         """Give a file a second name, or fail."""
-        self._check(takes_space=True)
+        self._check(new, takes_space=True)
         self.inner.link(old, new)
 
     def remove(self, name: str) -> None:
         """Remove a file, or fail."""
-        self._check()
+        self._check(name)
         self.inner.remove(name)
 
     def list(self, folder: str) -> list[str]:
@@ -80,7 +80,7 @@ class FaultDisk(Disk):
 
     def sync_folder(self, folder: str) -> None:
         """Make names durable, or fail."""
-        self._check()
+        self._check(folder)
         self.inner.sync_folder(folder)
 
     def size(self, name: str) -> int:
@@ -107,8 +107,8 @@ class FaultDisk(Disk):
 class FaultFile(File):
     """A file of a `FaultDisk`."""
 
-    def __init__(self, disk: FaultDisk, inner: File) -> None:
-        self._disk, self._inner = disk, inner
+    def __init__(self, disk: FaultDisk, inner: File, name: str = "") -> None:
+        self._disk, self._inner, self._name = disk, inner, name
 
     @property
     def size(self) -> int:
@@ -120,12 +120,12 @@ class FaultFile(File):
         number = self._disk.fault(takes_space=True)
         if number:
             self._inner.append(data[: len(data) // 2])
-        raise_errno(number)
+        raise_errno(number, self._name)
         self._inner.append(data)
 
     def sync(self) -> None:
         """Make the content durable, or fail."""
-        raise_errno(self._disk.fault())
+        raise_errno(self._disk.fault(), self._name)
         self._inner.sync()
 
     def close(self) -> None:
@@ -133,7 +133,7 @@ class FaultFile(File):
         self._inner.close()
 
 
-def raise_errno(number: int) -> None:
-    """Raise the `OSError` of an errno; 0 is none."""
+def raise_errno(number: int, name: str) -> None:
+    """Raise the `OSError` of an errno about a file; 0 is none."""
     if number:
-        raise OSError(number, os.strerror(number))
+        raise OSError(number, os.strerror(number), name)
