@@ -131,7 +131,7 @@ def test_unsorted_labels_are_known_the_second_time(monkeypatch):
             data = message((pairs, [(NOW, 2.0)]), (pairs, [(NOW, 2.0), (NOW, 3.0)]))
             expected = [row(A, NOW, 2.0), row(A, NOW, 2.0), row(A, NOW, 3.0)]
             assert rows(decode_message(data, registry), registry) == expected
-    assert registry._alias_count == ALIASES_PER_SERIES_MAX
+    assert len(registry._aliases) == ALIASES_PER_SERIES_MAX
     assert len(registry) == 1
 
 

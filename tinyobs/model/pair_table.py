@@ -21,6 +21,7 @@ Pair = tuple[str, str]
 
 METRIC_NAME: Final = 0
 """The number of the name `__name__`."""
+_NO_IDS: Final = array("I", [0])
 
 
 class PairTable:
@@ -30,6 +31,8 @@ class PairTable:
         self._hasher = hasher
         self._ids: dict[Pair, int] = {}
         self._by_bytes = HashTable()
+        self._ids_by_bytes = array("I")
+        """The ids of the entries of `_by_bytes`."""
         self._name_ids: dict[str, int] = {NAME: METRIC_NAME}
         self.pairs: list[Pair] = []
         self.names: list[str] = [NAME]
@@ -58,14 +61,17 @@ class PairTable:
         """
         hashes = self._hasher.hash_many(encoded)
         found = self._by_bytes.find(hashes)
-        ids = found.astype(np.int64)
         unknown = np.flatnonzero(found == MISSING)
+        entries = np.frombuffer(self._ids_by_bytes or _NO_IDS, np.uint32)
+        ids = entries.take(found, mode="clip").astype(np.int64)
+        del entries  # the array cannot grow while a view of it lives
         if len(unknown):
             fresh, first, place = np.unique(hashes[unknown], return_index=True, return_inverse=True)
             new = np.array([self._decoded(encoded.one(i)) for i in unknown[first].tolist()], np.int64)
             ids[unknown] = new[place]
             sound = new >= 0
-            self._by_bytes.add(fresh[sound], new[sound].astype(np.uint32))
+            self._by_bytes.add(fresh[sound])
+            self._ids_by_bytes.frombytes(new[sound].astype(np.uint32).tobytes())
         return ids
 
     def names_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

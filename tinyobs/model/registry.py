@@ -7,8 +7,8 @@ its own key: `refs_of_blocks` recognises many at once without decoding them.  Tw
 n^2 / 2^65 (one in 37 million at a million series); the hash is keyed anew in each process (`block_hash.py`), so nobody can
 construct such a pair.
 
-Memory per series: its place in the table of hashes (19 to 38 bytes), its hash (8), where its labels are (8) and 4 bytes
-per label; a distinct (name, value) pair is stored once.  Refs are never used again for another series while the process lives.
+Memory per series: its hash and its place in the table (14 to 21 bytes), where its labels are (8 bytes), and 4 bytes per
+label; a distinct (name, value) pair is stored once.  Refs are never used again for another series while the process lives.
 
 Thread safety: lookups need no lock; interning takes one.
 """
@@ -54,8 +54,8 @@ class SeriesRegistry:
         self._lock = threading.Lock()
         self._hasher = BlockHasher()
         self._refs = HashTable()
-        self._hashes = np.zeros(1024, np.uint64)
-        self._alias_count = 0
+        self._aliases = HashTable()
+        self._ref_of_alias = np.zeros(64, np.uint32)
         self._pairs = PairTable(self._hasher)
         self._starts = array("Q", [0])
         self._ids = array("I")
@@ -108,7 +108,8 @@ class SeriesRegistry:
             with self._lock:
                 ref = self._refs.find_one(key)
                 if ref == MISSING:
-                    ref = self._add(key, [self._pairs.id_of(p) for p in labels])
+                    ids = np.array([self._pairs.id_of(p) for p in labels], np.uint32)
+                    ref = self._define(np.array([key], np.uint64), np.array([len(labels)]), ids)
         return ref
 
     def intern_many(self, series: Iterable[Labels]) -> NDArray[np.uint32]:
@@ -121,7 +122,7 @@ class SeriesRegistry:
         refs = np.empty(len(hashes), np.uint32)
         done = self._find_runs(hashes, refs)
         if done < len(hashes):
-            refs[done:] = self._refs.find(hashes[done:])
+            refs[done:] = self._find(hashes[done:])
         return refs
 
     def intern_blocks(self, blocks: Blocks) -> NDArray[np.uint32]:
@@ -131,7 +132,7 @@ class SeriesRegistry:
         `remember_block`: `intern_block` puts the first kind right.
         """
         hashes = self._hasher.hash_many(blocks)
-        refs = self._refs.find(hashes)
+        refs = self._find(hashes)
         unknown = np.flatnonzero(refs == MISSING)
         for i in range(0, len(unknown), _BLOCKS_AT_ONCE):
             part = unknown[i : i + _BLOCKS_AT_ONCE]
@@ -148,9 +149,13 @@ class SeriesRegistry:
         Labels out of order, repeated or empty are put right: such a block maps to the ref of its canonical form.
         Raises `WireError` when the bytes are no label block or hold no label.
         """
-        ref = self._refs.find_one(self._hasher.hash_one(block))
+        key = self._hasher.hash_one(block)
+        ref = self._refs.find_one(key)
         if ref != MISSING:
             return ref
+        alias = self._aliases.find_one(key)
+        if alias != MISSING:
+            return int(self._ref_of_alias[alias])
         pairs = [decode_pair(block[a:b]) for a, b, _ in labels_of_block(block)]
         if not any(map(itemgetter(1), pairs)):
             raise WireError("a series without labels")
@@ -163,9 +168,12 @@ class SeriesRegistry:
         """
         key = self._hasher.hash_one(block)
         with self._lock:
-            if self._alias_count < ALIASES_PER_SERIES_MAX * len(self) and self._refs.find_one(key) == MISSING:
-                self._refs.add_one(key, ref)
-                self._alias_count += 1
+            known = self._refs.find_one(key) != MISSING or self._aliases.find_one(key) != MISSING
+            if not known and len(self._aliases) < ALIASES_PER_SERIES_MAX * len(self):
+                if len(self._aliases) == len(self._ref_of_alias):
+                    self._ref_of_alias = np.concatenate([self._ref_of_alias, np.zeros_like(self._ref_of_alias)])
+                self._ref_of_alias[len(self._aliases)] = ref
+                self._aliases.add(np.array([key], np.uint64))
 
     # -- private -----------------------------------------------------------------------------------------------
 
@@ -175,12 +183,12 @@ class SeriesRegistry:
         Series that come one after another got their numbers one after another when they came first, in most requests.
         Comparing with the hashes in that order touches far less memory than looking each of them up.
         """
-        known, count, at = self._hashes, len(self), 0
+        known, at = self._refs.hashes, 0
         for _ in range(_RUNS_MAX):
             ref = self._refs.find_one(int(hashes[at])) if at < len(hashes) else MISSING
-            if ref >= min(count, len(known)):
+            if ref >= len(known):
                 break
-            size = min(len(hashes) - at, count - ref, len(known) - ref)
+            size = min(len(hashes) - at, len(known) - ref)
             equal = known[ref : ref + size] == hashes[at : at + size]
             size = size if equal.all() else int(equal.argmin())
             refs[at : at + size] = np.arange(ref, ref + size, dtype=np.uint32)
@@ -189,22 +197,28 @@ class SeriesRegistry:
                 break
         return at
 
-    def _note_hashes(self, first: int, hashes: NDArray[np.uint64]) -> None:
-        """Keep the hashes of new series in the order of their refs."""
-        end = first + len(hashes)
-        if end > len(self._hashes):
-            longer = np.zeros(max(end, 2 * len(self._hashes)), np.uint64)
-            longer[:first] = self._hashes[:first]
-            self._hashes = longer
-        self._hashes[first:end] = hashes
+    def _find(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
+        """Return the ref of each hash of a block, canonical or remembered."""
+        refs = self._refs.find(hashes)
+        if len(self._aliases):
+            unknown = np.flatnonzero(refs == MISSING)
+            aliases = self._aliases.find(hashes[unknown])
+            hit = aliases != MISSING
+            refs[unknown[hit]] = self._ref_of_alias[aliases[hit]]
+        return refs
 
-    def _add(self, key: int, ids: list[int]) -> int:
-        ref = len(self._starts) - 1
-        self._ids.extend(ids)
-        self._note_hashes(ref, np.array([key], np.uint64))
-        self._starts.append(len(self._ids))
-        self._refs.add_one(key, ref)
-        return ref
+    def _define(self, hashes: NDArray[np.uint64], counts: NDArray[np.int64], ids: NDArray[np.uint32]) -> int:
+        """Give the next refs to new series with these label counts and pair ids; return the first of them."""
+        first, labels = len(self), len(self._ids)
+        ends = np.cumsum(counts) + labels
+        try:
+            self._ids.frombytes(ids.tobytes())
+            self._starts.frombytes(ends.astype(np.uint64).tobytes())
+            self._refs.add(hashes)
+        except BaseException:  # out of memory: the numbers of the table and ours must stay the same
+            del self._starts[first + 1 :], self._ids[labels:]
+            raise
+        return first
 
     def _add_canonical(self, blocks: Blocks, hashes: NDArray[np.uint64]) -> NDArray[np.uint32]:
         """Give refs to those of some different unknown blocks that are canonical."""
@@ -213,11 +227,6 @@ class SeriesRegistry:
             left = np.flatnonzero(refs == MISSING)
             walked = walk(blocks.take(left), self._pairs)
             left = left[walked.canonical]
-            first = len(self)
+            first = self._define(hashes[left], walked.counts, walked.ids.astype(np.uint32))
             refs[left] = np.arange(first, first + len(left), dtype=np.uint32)
-            self._note_hashes(first, hashes[left])
-            self._ids.frombytes(walked.ids.astype(np.uint32).tobytes())
-            ends = np.cumsum(walked.counts) + self._starts[first]
-            self._starts.frombytes(ends.astype(np.uint64).tobytes())
-            self._refs.add(hashes[left], refs[left])
         return refs
