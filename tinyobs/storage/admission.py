@@ -13,7 +13,8 @@ are when all their fields are.
     equal to a stored one, same bits      counted as stored, not stored again
     equal to a stored one, other bits     DUPLICATE (or stored, where the last write wins)
     older, within the window              stored
-    older, beyond the window              TOO_OLD (OUT_OF_ORDER where there is no window)
+    older, beyond the window              TOO_OLD (OUT_OF_ORDER where there is no window), but stored where the newest
+                                          lies beyond now + future: it came while the clock was ahead
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def admit(
     late = (times <= newest) & (verdicts == _STORED)
     limit = np.maximum(newest, np.iinfo(np.int64).min + options.out_of_order_window_ms) - options.out_of_order_window_ms
     reason = Refused.TOO_OLD if options.out_of_order_window_ms else Refused.OUT_OF_ORDER
-    verdicts[late & (times < limit)] = _VERDICT_OF[reason]
+    verdicts[late & (times < limit) & (newest <= latest)] = _VERDICT_OF[reason]
     doubtful = (times <= _maybe_stored(newest, segments_maxt_ms)) & (verdicts == _STORED)
     if bool(doubtful.any()):
         _judge_repeats(head, offer, doubtful, verdicts, options, lookup)

@@ -19,6 +19,7 @@ from .jobs import Job, Watch
 from .manifest import SegmentEntry
 from .merging import MergeJob
 from .options import DAY_MS, HOUR_MS, EngineOptions
+from .retention import age_counts_from
 from .segment_reader import SegmentReader
 
 if TYPE_CHECKING:
@@ -66,8 +67,8 @@ class Expiry:
         return None
 
     def expired(self, engine: Engine, now_ms: int) -> list[Delete]:
-        """Return what has expired at a time, as `plan_drop` counts it: no later than the newest sample."""
-        return expired_by(engine.options, min(now_ms, max(engine.segments.maxt_ms, engine.head.max_ms)))
+        """Return what has expired at a time; age counts as it does for whole segments."""
+        return expired_by(engine.options, age_counts_from(engine, now_ms))
 
     def note(self, sequence: int, expired: Sequence[Delete]) -> None:
         """Remember that a new segment is without what has expired."""

@@ -7,15 +7,46 @@ the oldest segments first whatever their tier.  What is older than the retention
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .jobs import Job, Work
 from .layout import WAL_FOLDER
 from .manifest import SegmentEntry
-from .options import EngineOptions
+from .options import DAY_MS, EngineOptions
 
 if TYPE_CHECKING:
     from .engine import Engine
+
+JUMP_MS: Final = 30 * DAY_MS
+"""A stretch without any sample, this long, makes what lies behind it doubtful: the clock may have been wrong."""
+PROOF_MS: Final = DAY_MS
+"""Samples behind such a stretch count once they span so much: nobody leaves a wrong clock for that long."""
+
+
+def age_counts_from(engine: Engine, now_ms: int) -> int:
+    """Return the time from which the age of samples counts, ms.
+
+    It is the clock, but never later than the newest stored sample (Prometheus counts from its newest block), and samples
+    taken in while the clock was far ahead do not count: else a minute with a wrong clock would empty the directory.
+    """
+    head = engine.head
+    spans = [(e.mint_ms, e.maxt_ms) for e in engine.segments.entries if not e.tier_ms]
+    if head.min_ms <= head.max_ms:  # it may have a gap in it, so only its ends are known
+        spans += [(head.min_ms, head.min_ms), (head.max_ms, head.max_ms)]
+    return min(now_ms, newest_beyond_doubt(spans)) if spans else now_ms
+
+
+def newest_beyond_doubt(spans: Sequence[tuple[int, int]]) -> int:
+    """Return the newest time of spans (first, last) that does not lie behind a jump without proof."""
+    ordered = sorted(spans, key=lambda s: s[1], reverse=True)
+    first, last = ordered[0]
+    for low, high in ordered[1:]:
+        if first - high > JUMP_MS:
+            if last - first >= PROOF_MS:
+                break
+            first, last = low, high
+        first = min(first, low)
+    return last
 
 
 def plan_drop(
@@ -23,9 +54,8 @@ def plan_drop(
 ) -> list[SegmentEntry]:
     """Return the segments to drop: all samples older than the retention, then the oldest beyond the size limit.
 
-    now_ms: from when age counts: the clock, but never later than the newest stored sample (Prometheus counts from its
-    newest block), since a clock that jumps ahead must not empty the directory.  disk_bytes: the size of the file
-    system, 0 when it is not known, and then a limit in percent does not hold.
+    now_ms: from when age counts (`age_counts_from`).  disk_bytes: the size of the file system, 0 when it is not known,
+    and then a limit in percent does not hold.
     """
     expired = [e for e in entries if e.maxt_ms < now_ms - options.retention_of(e.tier_ms)]
     limit = size_limit(options, disk_bytes)
@@ -77,12 +107,11 @@ class DropJob(Job):
 def plan_retention(engine: Engine, now_ms: int) -> Job | None:
     """Return the job that drops what is too old or too much; raises `OSError`."""
     segments, options = engine.segments, engine.options
-    newest_ms = max(segments.maxt_ms, engine.head.max_ms)
     log_bytes = disk_bytes = 0
     if options.retention_bytes or options.retention_percent:
         log_bytes = sum(engine.disk.size(f"{WAL_FOLDER}/{f}") for f in engine.disk.list(WAL_FOLDER))
         disk_bytes = engine.disk.total_bytes() if options.retention_percent else 0
-    counted_ms = min(now_ms, newest_ms)
+    counted_ms = age_counts_from(engine, now_ms)
     drop = plan_drop(segments.entries, options, counted_ms, log_bytes=log_bytes, disk_bytes=disk_bytes)
     expired_count = sum(e.maxt_ms < counted_ms - options.retention_of(e.tier_ms) for e in drop)
     return DropJob(engine, drop, expired_count) if drop else None
