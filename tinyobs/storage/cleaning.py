@@ -42,11 +42,12 @@ class Cleaning:
         watch = Watch()
         needed: set[int] = set()
         for entry, reader in engine.segments.pairs:
-            if not isinstance(reader, MaskedReader) or not reader.touched_count:
+            if not isinstance(reader, MaskedReader):
                 continue
-            if entry.sequence not in engine.upkeep.damaged:
+            if entry.sequence in engine.upkeep.damaged:
+                needed.update(d.below for d in reader.deletes)
+            elif reader.touched_count:
                 return MergeJob(engine, "rewrite", [(entry, reader)], entry.level)
-            needed.update(d.below for d in reader.deletes)
             if watch.is_up:  # what was looked up is remembered: the next call comes further
                 return None
         done = [d.below for d in engine.segments.deletes if d.below not in needed]

@@ -2,8 +2,9 @@
 
 One job at a time, in the order of `planners`: what memory needs first (cut), then what comes and goes whole, then what
 rewrites segments.  Between jobs head and index are kept in shape.  When the disk fails, the job is given up and
-counted, its samples stay where they were, and work goes on after a pause; queries and, as far as the log goes,
-ingestion are not affected.
+counted, its samples stay where they were, and work goes on after a pause, first with what others have to do: a file
+that can never be read must not keep retention from making room.  Queries and, as far as the log goes, ingestion are not
+affected.
 
 What a job is, and how to add one: `jobs.py`.
 """
@@ -77,6 +78,10 @@ class Upkeep:
         self.corruption_count = 0
         self.last_failure = ""
         """What went wrong last, for the log; "" when nothing has."""
+        self._planner: Planner | None = None
+        """Whose job is in progress or failed last."""
+        self._is_failed = False
+        """Whether that one failed, and nobody else has had a turn since."""
         self._is_worked_off = self._is_prepared = False
         self._not_before_ms = self._last_cut_ms = self._look_at_ms = _NEVER
 
@@ -127,12 +132,15 @@ class Upkeep:
     # -- private -----------------------------------------------------------------------------------------------
 
     def _begin(self, now_ms: int) -> bool:
-        for planner in self.planners:
-            watch = Watch()
+        failed = self._planner if self._is_failed else None
+        for planner in sorted(self.planners, key=lambda p: p == failed):
+            watch, self._planner = Watch(), planner
             self.job, self._is_worked_off = planner(self._engine, now_ms), False
             if self.job is not None:
+                self._is_failed = False
                 self.ledger.charge(self.job.kind, watch)
                 return True
+        self._is_failed = False
         return self._tidy()
 
     def _go_on(self) -> bool:
@@ -208,7 +216,7 @@ class Upkeep:
             self._engine.notices.note(self.last_failure)
 
     def _note(self, error: Exception, now_ms: int) -> None:
-        self.failure_count += 1
+        self.failure_count, self._is_failed = self.failure_count + 1, True
         self._tell(error)
         if isinstance(error, CorruptionError):
             self.corruption_count += 1

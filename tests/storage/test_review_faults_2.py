@@ -1,0 +1,99 @@
+"""Rare meetings of jobs, deletes, imports and faults: each was once a fault."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from engine_cases import BLOCK_MS, OPTIONS, Clock, append, contents, labels, maintain_all, open_engine
+from life_cases import NOW, A, B, only, write_segment
+
+from tinyobs.storage.layout import INCOMING_FOLDER, SEGMENT_FOLDER, segment_name
+from tinyobs.storage.options import HOUR_MS
+from tinyobs.storage.segment_format import decode_footer
+from tinyobs.storage.upkeep import PAUSE_MS
+from tinyobs.testing.fault_disk import FaultDisk
+from tinyobs.testing.mem_disk import MemDisk
+
+
+class _PickyDisk(FaultDisk):
+    """A disk that does not give certain files away."""
+
+    locked_away = INCOMING_FOLDER + "/"
+
+    def map(self, name):
+        if name.startswith(self.locked_away):
+            raise PermissionError(13, "Permission denied", name)
+        return super().map(name)
+
+
+def test_an_import_that_cannot_be_read_does_not_stop_retention():
+    """A file that fails again and again leaves the work behind it in the order a turn between two tries."""
+    disk, clock = _PickyDisk(MemDisk()), Clock()
+    engine = open_engine(disk, clock=clock)
+    append(engine, [(A, NOW, 1.0)])
+    append(engine, [(A, NOW + 2 * BLOCK_MS, 1.0)])
+    maintain_all(engine, NOW)
+    disk.make_folder(INCOMING_FOLDER)
+    write_segment(disk, f"{INCOMING_FOLDER}/x.seg", {B: [(NOW, 1.0)]})
+    now = clock.now_ms = NOW + 2 * HOUR_MS
+    append(engine, [(A, now, 2.0)])
+    for _ in range(4):
+        clock.now_ms += PAUSE_MS
+        maintain_all(engine, clock.now_ms)
+    assert contents(engine) == {A: [(now, 2.0)]}
+
+
+def test_a_cut_that_finds_no_room_lets_retention_make_some():
+    """While no segment can be written, those that are too old go all the same."""
+    disk, clock = FaultDisk(MemDisk()), Clock()
+    engine = open_engine(disk, clock=clock)
+    append(engine, [(A, NOW, 1.0)])
+    append(engine, [(A, NOW + 2 * BLOCK_MS, 1.0)])
+    maintain_all(engine, NOW)
+    assert disk.list(SEGMENT_FOLDER)
+    now = clock.now_ms = NOW + 2 * HOUR_MS
+    append(engine, [(A, now, 2.0)])
+    append(engine, [(A, now + 2 * BLOCK_MS, 3.0)])
+    real = engine.wal.checkpoint
+
+    def no_room(*args):
+        disk.full = True  # there is room for the next manifest, but not for the cut
+        try:
+            return real(*args)
+        finally:
+            disk.full = False
+
+    engine.wal.checkpoint = no_room
+    for _ in range(3):
+        clock.now_ms += PAUSE_MS
+        maintain_all(engine, clock.now_ms)
+    assert disk.list(SEGMENT_FOLDER) == []
+    engine.wal.checkpoint = real
+    clock.now_ms += PAUSE_MS
+    maintain_all(engine, clock.now_ms)
+    assert engine.statistics().cuts_total == 2
+    assert contents(engine) == {A: [(now, 2.0), (now + 2 * BLOCK_MS, 3.0)]}
+
+
+def test_deletes_of_a_segment_with_a_damaged_index_wait_and_harm_nobody():
+    """A delete that cannot be resolved any more keeps no other segment from being rewritten, and stays in force."""
+    disk, clock = MemDisk(), Clock()
+    engine = open_engine(disk, clock=clock)
+    for i in range(3):
+        append(engine, [(A, NOW + 4 * i * BLOCK_MS, 1.0), (B, NOW + 4 * i * BLOCK_MS, 2.0)])
+        clock.now_ms = NOW + 4 * i * BLOCK_MS
+        maintain_all(engine, clock.now_ms)
+    first = engine.segments.entries[0]
+    engine.close()
+    data = disk.read(segment_name(first.sequence))
+    sections, _ = decode_footer("", memoryview(data))
+    disk.damage(segment_name(first.sequence), sections["names"].offset)
+    engine = open_engine(disk, clock=clock)
+    engine.delete(only("b"), -(2**62), 2**62)
+    for _ in range(4):
+        clock.now_ms += PAUSE_MS
+        maintain_all(engine, clock.now_ms)
+    assert engine.upkeep.damaged == {first.sequence}
+    assert engine.upkeep.failure_count == 1
+    assert [d.below for d in engine.segments.deletes] and not engine.upkeep.is_pausing(clock.now_ms)
+    assert [type(r).__name__ for e, r in engine.segments.pairs if e != first] == ["SegmentReader"]
