@@ -13,7 +13,8 @@ from tinyobs.testing.services import FakeServices
 
 
 def options(text):
-    return engine_options(FakeServices(parse(text, "f.yml")))
+    services = FakeServices(parse(text, "f.yml"))
+    return engine_options(services.config, *services.retention())
 
 
 def test_retention_in_all_its_forms():

@@ -201,6 +201,59 @@ def test_compacting(data, capsys):
     assert run(["tsdb", "compact", "--storage.tsdb.retention.time=1s", at(data)]) == 2
 
 
+def test_compacting_by_a_configuration(data, tmp_path, capsys):
+    """Tiers and retention are those of the file; a flag goes before the file, and faults in the file are told."""
+    later = tmp_path / "later.csv"
+    later.write_text("__name__,timestamp_ms,value\nm,1700200000000,1\n")  # ages count from the newest sample
+    assert run(["tsdb", "import", str(later), at(data)]) == 0
+    file = tmp_path / "prometheus.yml"
+    file.write_text("tinyobs: {storage: {retention_by_selector: [{match: 'other', retention: 1h}]}}\n")
+    assert run(["tsdb", "compact", f"--config.file={file}", at(data)]) == 0
+    capsys.readouterr()
+    run(["tsdb", "dump", at(data)])
+    assert {x.partition(",")[0] for x in capsys.readouterr().out.splitlines()} == {
+        '{__name__="m"',
+        '{__name__="m"} 1 1700200000000',
+    }
+    assert run(["tsdb", "compact", f"--config.file={file}", "--storage.tsdb.retention.time=1h", at(data)]) == 0
+    assert "after: 1 segment, 1 samples" in capsys.readouterr().out
+    file.write_text("tinyobs: {storage: {tiers: {7m: 1d}}}\n")
+    assert run(["tsdb", "compact", f"--config.file={file}", at(data)]) == 1
+    assert "there is no tier '7m'" in capsys.readouterr().err
+
+
+def test_what_waits_to_be_taken_in_is_told(data, tmp_path, capsys):
+    """Commands that leave an import out say so; a directory of which nothing else is there is no mistyped path."""
+    table = tmp_path / "t.csv"
+    table.write_text("__name__,timestamp_ms,value\nnew,1700000000000,1\n")
+    fresh = tmp_path / "fresh"
+    assert run(["tsdb", "import", str(table), "--create", "--storage.tsdb.retention.time=200y", at(fresh)]) == 0
+    assert run(["tsdb", "import", str(table), "--storage.tsdb.retention.time=200y", at(data)]) == 0
+    assert capsys.readouterr().out.count("; 1 segment\n") == 2
+    for command in (["export"], ["dump"], ["list"], ["analyze"], ["snapshot"], ["backup", f"--to={tmp_path / 'b'}"]):
+        assert run(["tsdb", *command, at(data)]) == 0
+        assert "left out: 1 segment of an import" in capsys.readouterr().err
+    assert run(["tsdb", "list", at(fresh)]) == 3
+    assert "tinyobs tsdb compact" in capsys.readouterr().err
+    assert run(["tsdb", "compact", at(fresh)]) == 0
+    capsys.readouterr()
+    assert run(["tsdb", "dump", at(fresh)]) == 0
+    assert capsys.readouterr() == ('{__name__="new"} 1 1700000000000\n', "")
+
+
+def test_analyzing_what_has_no_segments_yet(tmp_path, capsys):
+    """It is said instead of empty figures from 1970."""
+    Engine.open(PosixDisk(tmp_path), SeriesRegistry(), OPTIONS, Clock()).close()
+    assert run(["tsdb", "analyze", at(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("no segments:")
+
+
+def test_deleting_everything_has_to_be_meant(data, capsys):
+    """A selector that excludes nothing is refused, as by the API."""
+    assert run(["tsdb", "delete", "--match={}", "--yes", at(data)]) == 2
+    assert '{__name__=~".+"}' in capsys.readouterr().err
+
+
 def test_deleting(data, capsys):
     """Nothing goes without consent; then the samples are gone and the others are there."""
     arguments = ["tsdb", "delete", "--match=other", "--match={i='3'}", "--start=1700000050", at(data)]

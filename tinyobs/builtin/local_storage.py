@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 
 from ..abc import Services, Storage
+from ..config.schema import Config
 from ..config.settings import TIERS
 from ..hookspecs import hookimpl
 from ..promql.parser import parse_selector
@@ -28,24 +29,23 @@ def tinyobs_storage(url: str, services: Services) -> Storage | None:
         path,
         services.registry,
         services.clock.now_ms,
-        engine_options(services),
+        engine_options(services.config, *services.retention()),
         services.report_progress,
     )
 
 
-def engine_options(services: Services) -> EngineOptions:
-    """Return the options of the engine as configured."""
-    own: Any = services.config.tinyobs.storage
-    retention_ms, retention_bytes = services.retention()
+def engine_options(config: Config, retention_ms: int, retention_bytes: int) -> EngineOptions:
+    """Return the options of the engine as configured; the ages and sizes of flags go before those of the file."""
+    own: Any = config.tinyobs.storage
     return EngineOptions(
         retention_ms=retention_ms,
         retention_bytes=retention_bytes,
-        retention_percent=services.config.storage.tsdb.retention.percentage,
+        retention_percent=config.storage.tsdb.retention.percentage,
         tiers=tuple((TIERS[name], kept_ms) for name, kept_ms in own.tiers),
         retention_by_selector=tuple(
             SelectorRetention(parse_selector(r.match), r.retention_ms) for r in own.retention_by_selector
         ),
-        out_of_order_window_ms=services.config.out_of_order_window_ms,
+        out_of_order_window_ms=config.out_of_order_window_ms,
         future_ms=own.future_ms,
         last_write_wins=own.last_write_wins,
         sync=SyncMode(own.sync.value),
@@ -54,5 +54,5 @@ def engine_options(services: Services) -> EngineOptions:
         block_ms=own.block_range_ms,
         head_bytes_max=own.head_size_bytes,
         page_cache_bytes_max=own.page_cache_size_bytes,
-        exemplars_max=max(0, services.config.storage.exemplars.max_exemplars),
+        exemplars_max=max(0, config.storage.exemplars.max_exemplars),
     )

@@ -19,6 +19,7 @@ from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.segment_reader import SegmentReader
 from ...storage.time_text import time_text
 from ..tables import echo_table
+from .directories import require_data, warn_of_imports
 from .figures import size_text
 from .parameters import TIME_MAX, TIME_MIN, Time, json_option, path_option
 from .progress import progress_bar
@@ -52,9 +53,11 @@ def analyze(path: Path, numbers: tuple[int, ...], start: int, end: int, limit: i
     For the daemon's live figures ask /api/v1/status/tsdb.
     """
     disk = ReadOnlyDisk(path)
+    require_data(disk, path)
     manifest = read_manifest(disk)
     if manifest is None:
-        raise StorageError(f"{path} is no data directory: it has no {MANIFEST}")
+        raise StorageError(f"{path} has no {MANIFEST}; `tinyobs tsdb repair` works one out from the files")
+    warn_of_imports(disk)
     entries = [e for e in manifest.segments if e.maxt_ms >= start and e.mint_ms <= end and not e.tier_ms]
     if numbers:
         entries = [e for e in manifest.segments if e.sequence in numbers]
@@ -70,8 +73,12 @@ def analyze(path: Path, numbers: tuple[int, ...], start: int, end: int, limit: i
         found = analyze_segments(readers, limit, lambda share: show(share, ""))
     if as_json:
         click.echo(json.dumps(attrs.asdict(found), indent=2))
-    else:
+    elif found.segments:
         _print(found)
+    else:
+        click.echo(
+            "no segments: samples become segments after two to three hours; /api/v1/status/cardinality has live figures"
+        )
 
 
 def _print(found: Analysis) -> None:

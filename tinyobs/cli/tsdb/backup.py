@@ -22,7 +22,7 @@ from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.time_text import time_text
 from ..tables import echo_table
 from .admin import post
-from .directories import lock, locked_for_reading, now_ms, require_data
+from .directories import lock, locked_for_reading, now_ms, require_data, warn_of_imports
 from .figures import counted, size_text
 from .parameters import json_option, path_option, rate_option, url_option
 from .progress import byte_bar
@@ -150,6 +150,7 @@ def _source(path: Path, url: str) -> Iterator[Disk]:
         advice = "back it up with --url, or back up a snapshot"
         with locked_for_reading(path, advice=advice) as disk:
             require_data(disk, path)
+            warn_of_imports(disk)
             yield disk
         return
     name = str(post(url, "snapshot").get("name", ""))

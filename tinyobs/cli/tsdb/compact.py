@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import click
 
+from ...builtin.local_storage import engine_options
+from ...config import loader
 from ...errors import StorageError
-from ...model.durations import parse_duration
+from ...plugin_manager import build_plugin_manager
 from ...storage.engine import Engine
+from ...storage.options import EngineOptions
 from ...storage.restore import KEEP_ALL
 from .directories import now_ms, work_engine
 from .figures import counted, size_text
-from .parameters import path_option
+from .parameters import Duration, config_option, path_option
 from .progress import Show, progress_bar
 
 SHARE_LEFT: Final = 0.02
 """How far the bar moves with a slice of work, of what is left of it: how much waits behind this slice nobody knows."""
-
-
-class _Duration(click.ParamType[int]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return int(parse_duration(value))
-        except ValueError as e:
-            self.fail(str(e), param, ctx)
 
 
 @click.command()
@@ -38,17 +30,25 @@ class _Duration(click.ParamType[int]):
 @click.option(
     "--storage.tsdb.retention.time",
     "retention_ms",
-    type=_Duration(),
-    help="Drop what is older, and let no segment be wider than a tenth of it, as the daemon does.  [default: drop nothing]",
+    type=Duration(),
+    help="Drop what is older, and let no segment be wider than a tenth of it, as the daemon does.  [default: what the"
+    " configuration says, else drop nothing for its age]",
 )
+@config_option
 @click.option("--clean-tombstones", "clean", is_flag=True, help="Also regain the space of all that was deleted.")
-def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
+def compact(
+    path: Path, retention_ms: int | None, config_file: Path | None, plugin_files: tuple[str, ...], clean: bool
+) -> None:
     """Do all background work that waits: cut, merge, take in imports, rewrite.  Needs the directory for itself.
 
     A daemon does the same by itself, a slice at a time; this is for directories that were imported or restored.
+    Tiers are made, and selectors have a retention of their own, with --config.file only.
     """
     try:
-        options = attrs.evolve(KEEP_ALL, retention_ms=retention_ms) if retention_ms else KEEP_ALL
+        if config_file is None:
+            options = attrs.evolve(KEEP_ALL, retention_ms=retention_ms or KEEP_ALL.retention_ms)
+        else:
+            options = _configured(config_file, plugin_files, retention_ms)
     except ValueError as e:
         raise click.BadParameter(str(e), param_hint="--storage.tsdb.retention.time") from e
     with work_engine(path, options) as engine, progress_bar("compacting") as show:
@@ -59,6 +59,14 @@ def compact(path: Path, retention_ms: int | None, clean: bool) -> None:
         samples, size = figures.segment_samples, figures.segment_bytes
         each = f", {size / samples:.3f} bytes a sample" if samples else ""
         click.echo(f"{word}: {counted(figures.segments, 'segment')}, {samples} samples, {size_text(size)}{each}")
+
+
+def _configured(file: Path, plugin_files: Sequence[str], retention_ms: int | None) -> EngineOptions:
+    """Return the options that a daemon has with this file; nothing goes for its age unless the file or a flag says so."""
+    host = build_plugin_manager(plugin_files)
+    config = loader.load(file, host.collect("tinyobs_config_sections"), host.collect("tinyobs_discoverers"))
+    given = config.storage.tsdb.retention
+    return engine_options(config, retention_ms or given.time_ms or KEEP_ALL.retention_ms, given.size_bytes)
 
 
 def work_off(engine: Engine, show: Show, *, clean: bool = False) -> None:

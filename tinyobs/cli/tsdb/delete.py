@@ -10,7 +10,7 @@ import click
 from ...errors import UsageError
 from .admin import post
 from .compact import work_off
-from .directories import work_engine
+from .directories import warn_of_imports, work_engine
 from .parameters import TIME_MAX, TIME_MIN, Time, path_option, selectors, url_option
 from .progress import progress_bar
 
@@ -31,6 +31,9 @@ def delete(
     With --url the daemon that runs there does it; else the directory is opened, which needs it to be free.
     """
     sets = selectors(texts)
+    for text, matchers in zip(texts, sets, strict=True):
+        if all(m.matches_empty() for m in matchers):
+            raise UsageError(f'--match: {text} selects every series; if you mean that, write {{__name__=~".+"}}')
     first, last = TIME_MIN if start is None else start, TIME_MAX if end is None else end
     if first > last:
         raise UsageError("--start is after --end")
@@ -43,6 +46,7 @@ def delete(
             post(url, "clean_tombstones")
     else:
         with work_engine(path) as engine, progress_bar("deleting") as show:
+            warn_of_imports(engine.disk)
             engine.delete(sets, first, last)
             if not keep_space:
                 work_off(engine, show, clean=True)

@@ -8,17 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+import click
 
 from ...errors import LockedError, StorageError
 from ...model.registry import SeriesRegistry
 from ...storage.disk import Disk
 from ...storage.engine import Engine
-from ...storage.layout import MANIFEST
+from ...storage.layout import INCOMING_FOLDER, MANIFEST, SEGMENT_FOLDER, SEGMENT_SUFFIX, WAL_FOLDER
 from ...storage.options import EngineOptions
 from ...storage.posix_disk import PosixDisk
 from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.restore import KEEP_ALL
 from ...storage.scratch_disk import ScratchDisk
+from .figures import counted
 
 
 def now_ms() -> int:
@@ -45,6 +47,7 @@ def read_engine(path: Path) -> Iterator[Engine]:
     """Open an engine on a directory that is not written to: what it changes stays in memory."""
     with locked_for_reading(path, advice="stop it, or make a snapshot and name that") as disk:
         require_data(disk, path)
+        warn_of_imports(disk)
         yield from _engine(ScratchDisk(_Unlocked(disk)), KEEP_ALL)
 
 
@@ -52,14 +55,37 @@ def read_engine(path: Path) -> Iterator[Engine]:
 def work_engine(path: Path, options: EngineOptions = KEEP_ALL) -> Iterator[Engine]:
     """Open an engine to work on a directory that nobody else has open."""
     disk = ReadOnlyDisk(path)
-    require_data(disk, path)
+    if not waiting_imports(disk):
+        require_data(disk, path)
     yield from _engine(PosixDisk(path), options)
 
 
 def require_data(disk: Disk, path: Path) -> None:
     """Raise `StorageError` where there is no data directory: a mistyped path must not become an empty one."""
-    if MANIFEST not in disk.list("") and not disk.list("segments") and not disk.list("wal"):
-        raise StorageError(f"{path} is no data directory: it has no {MANIFEST}")
+    if MANIFEST in disk.list("") or disk.list(SEGMENT_FOLDER) or disk.list(WAL_FOLDER):
+        return
+    if waiting_imports(disk):
+        raise StorageError(
+            f"{path} has only what an import left in {INCOMING_FOLDER}/: start the daemon on it, or run"
+            " `tinyobs tsdb compact`, which takes that in"
+        )
+    raise StorageError(f"{path} is no data directory: it has no {MANIFEST}")
+
+
+def waiting_imports(disk: Disk) -> int:
+    """Return the number of segments that an import handed over and that no daemon took in yet."""
+    return sum(name.endswith(SEGMENT_SUFFIX) for name in disk.list(INCOMING_FOLDER))
+
+
+def warn_of_imports(disk: Disk) -> None:
+    """Say on standard error what a command leaves out because it waits to be taken in."""
+    count = waiting_imports(disk)
+    if count:
+        click.echo(
+            f"WARNING left out: {counted(count, 'segment')} of an import, waiting in {INCOMING_FOLDER}/; a daemon takes"
+            " them in by itself, `tinyobs tsdb compact` where none runs",
+            err=True,
+        )
 
 
 def lock(disk: Disk, advice: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import click
 import numpy as np
 
+from ...errors import UsageError
 from ...model import labels as lb
 from ...model.columns import SeriesColumns
 from ...model.histograms import numbers_of
@@ -43,6 +44,8 @@ def dump(path: Path, texts: tuple[str, ...], min_time: int, max_time: int, form:
     """
     lines = _json_lines if form == "json" else _prom_lines
     sets = selectors(texts)
+    if min_time > max_time:
+        raise UsageError("--min-time is after --max-time")
     with read_engine(path) as engine, engine.querier(min_time, max_time) as querier:
         seen: set[Labels] = set()
         for matchers in sets:

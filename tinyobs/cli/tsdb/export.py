@@ -11,6 +11,7 @@ from ...interchange.formats import Form, form_of
 from ...interchange.streams import STANDARD
 from .directories import read_engine
 from .exporting import export, output
+from .figures import counted
 from .parameters import TIME_MAX, TIME_MIN, Time, path_option, selectors
 from .progress import progress_bar
 
@@ -20,7 +21,12 @@ from .progress import progress_bar
 @click.option("--match", "texts", multiple=True, default=('{__name__=~".*"}',), help="Series to export; repeatable.")
 @click.option("--start", type=Time(), help="First time: RFC 3339 or Unix seconds.  [default: the oldest]")
 @click.option("--end", type=Time(), help="Last time, included.  [default: the newest]")
-@click.option("--format", "form", type=click.Choice([str(f) for f in Form]), help="The format.  [default: by the name]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([str(f) for f in Form]),
+    help="The format.  [default: by the name; jsonl on standard output]",
+)
 @click.option(
     "-o", "--output", "name", default=STANDARD, help="File; compressed for .gz and .zst.  [default: standard output]"
 )
@@ -45,6 +51,6 @@ def export_(
         progress_bar("exporting") as show,
     ):
         done = export(querier, sets, (first, last), chosen, out, show)
-    click.echo(f"exported {done.samples} samples of {done.series} series", err=True)
+    click.echo(f"exported {done.samples - done.left_out} samples of {done.series} series", err=True)
     if done.left_out:
-        click.echo(f"WARNING {done.left_out} samples have no place in this format and were left out", err=True)
+        click.echo(f"WARNING {counted(done.left_out, 'sample')} left out, for which this format has no place", err=True)

@@ -12,14 +12,14 @@ import click
 from ...errors import TinyObsError
 from ...interchange.csv_columns import ColumnChoice, TimeForm
 from ...interchange.formats import Form
-from ...model.durations import format_duration, parse_duration
-from ...model.sizes import parse_size
+from ...model.durations import format_duration
 from ...storage.bulk import BulkOptions
 from ...storage.layout import INCOMING_FOLDER
 from ...storage.read_only_disk import ReadOnlyDisk
 from .directories import now_ms, require_data
+from .figures import counted
 from .importing import ImportPlan, Outcome, expand, incoming_disk, run_import
-from .parameters import path_option
+from .parameters import Duration, Size, path_option
 from .progress import progress_bar
 
 NICENESS = 10
@@ -43,13 +43,13 @@ class RefusedLines(TinyObsError):
 @click.option("--strict", is_flag=True, help="Stop at the first bad line.")
 @click.option("--again", is_flag=True, help="Import what was imported before.")
 @click.option("--create", is_flag=True, help="Create the data directory where there is none.")
-@click.option("--memory", default="256MB", show_default=True, help="Memory for samples being sorted.")
+@click.option("--memory", type=Size(), default="256MB", show_default=True, help="Memory for samples being sorted.")
 @click.option(
     "--rate", type=click.IntRange(0), default=0, show_default=True, help="Samples a second at most; 0: no bound."
 )
 @click.option("--round", "round_samples", type=click.IntRange(1000), default=200_000_000, show_default=True,
               help="Samples after which segments are handed over; what an interrupted import repeats at most.")  # fmt: skip
-@click.option("--storage.tsdb.retention.time", "retention", default="15d", show_default=True,
+@click.option("--storage.tsdb.retention.time", "keeps_ms", type=Duration(), default="15d", show_default=True,
               help="What the daemon keeps: older samples bring a warning.")  # fmt: skip
 @click.argument("names", metavar="FILE...", nargs=-1, required=True)
 def import_(
@@ -63,10 +63,10 @@ def import_(
     strict: bool,
     again: bool,
     create: bool,
-    memory: str,
+    memory: int,
     rate: int,
     round_samples: int,
-    retention: str,
+    keeps_ms: int,
     names: tuple[str, ...],
 ) -> None:
     """Bring samples of any age into a data directory, while its daemon runs or not.
@@ -77,8 +77,7 @@ def import_(
     interrupted.  Exit code 1 when lines were refused; all others are imported then.
     """
     try:
-        options = BulkOptions(memory_bytes_max=parse_size(memory), round_samples_max=round_samples)
-        keeps_ms = parse_duration(retention)
+        options = BulkOptions(memory_bytes_max=memory, round_samples_max=round_samples)
     except ValueError as e:
         raise click.UsageError(str(e)) from None
     names_of_columns = tuple(c.strip() for c in columns.split(",")) if columns else ()
@@ -105,7 +104,7 @@ def _tell(outcome: Outcome, keeps_ms: int) -> None:
     if journal.mint_ms is not None and journal.maxt_ms is not None:
         span = f" from {_text(journal.mint_ms)} to {_text(journal.maxt_ms)}"
     click.echo(
-        f"imported {journal.samples} samples{before}, {outcome.series} series{span}; {journal.segments} segments"
+        f"imported {journal.samples} samples{before}, {outcome.series} series{span}; {counted(journal.segments, 'segment')}"
     )
     if journal.mint_ms is not None and journal.mint_ms < now_ms() - keeps_ms:
         click.echo(
@@ -116,7 +115,9 @@ def _tell(outcome: Outcome, keeps_ms: int) -> None:
     if outcome.refused:
         for problem in outcome.examples:
             click.echo(str(problem), err=True)
-        raise RefusedLines(f"{outcome.refused} lines were refused, the first {len(outcome.examples)} are above")
+        shown = len(outcome.examples)
+        above = "" if shown == outcome.refused else f", the first {shown} are above"
+        raise RefusedLines(f"{counted(outcome.refused, 'line')} refused{above}")
 
 
 def _text(time_ms: int) -> str:

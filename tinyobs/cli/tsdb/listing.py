@@ -17,6 +17,7 @@ from ...storage.manifest import Manifest, SegmentEntry, read_manifest
 from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.time_text import time_text
 from ..tables import echo_table
+from .directories import require_data, warn_of_imports
 from .figures import counted, size_text
 from .parameters import json_option, path_option
 
@@ -30,9 +31,11 @@ def list_segments(path: Path, as_json: bool) -> None:
     Segments are in order of age: of two samples with the same series and time that of the later segment stands.
     """
     disk = ReadOnlyDisk(path)
+    require_data(disk, path)
     manifest = read_manifest(disk)
     if manifest is None:
-        raise StorageError(f"{path} is no data directory: it has no {MANIFEST}")
+        raise StorageError(f"{path} has no {MANIFEST}; `tinyobs tsdb repair` works one out from the files")
+    warn_of_imports(disk)
     logs = _log_sizes(disk, manifest)
     if as_json:
         click.echo(json.dumps(_plain(manifest, logs), indent=2))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from ...errors import QueryParseError, UsageError
+from ...model.durations import parse_duration
 from ...model.matchers import Matcher
 from ...model.sizes import parse_size
 from ...promql.parser import parse_selector
@@ -30,6 +31,15 @@ def path_option(command: Command) -> Command:
     return click.option(
         "--storage.tsdb.path", "path", type=click.Path(path_type=Path), default="data", show_default=True, help=text
     )(command)
+
+
+def config_option(command: Command) -> Command:
+    """Add `--config.file` and, for the sections of plugins in it, `--plugin`."""
+    text = "Configuration file of the daemon: its tiers, retention (by selector as well) and other settings of storage hold."
+    plugins = "Load a plugin from a Python file, for its sections; repeatable."
+    path = click.Path(path_type=Path)
+    with_plugins = click.option("--plugin", "plugin_files", multiple=True, help=plugins)(command)
+    return click.option("--config.file", "config_file", type=path, help=text)(with_plugins)
 
 
 def url_option(command: Command) -> Command:
@@ -74,8 +84,23 @@ def _whole(time_ms: int) -> int:
     return min(max(time_ms, TIME_MIN), TIME_MAX)
 
 
-class Rate(click.ParamType[int]):
-    """Bytes per second, written like `50MB`; 0 is no bound."""
+class Duration(click.ParamType[int]):
+    """A duration, written like `90d`, in milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return milliseconds."""
+        if isinstance(value, int):
+            return value
+        try:
+            return int(parse_duration(str(value)))
+        except ValueError as e:
+            self.fail(str(e), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """Bytes, or bytes a second, written like `50MB`; 0 is no bound."""
 
     name = "size"
 
@@ -91,7 +116,7 @@ class Rate(click.ParamType[int]):
 
 rate_option = click.option(
     "--rate",
-    type=Rate(),
+    type=Size(),
     default="0",
     show_default=True,
     help="Bytes a second to read at most, e.g. 50MB; 0: no bound.",

@@ -8,7 +8,7 @@ import click
 
 from ...storage.layout import snapshot_folder
 from .admin import post
-from .directories import work_engine
+from .directories import warn_of_imports, work_engine
 from .parameters import path_option, url_option
 
 
@@ -27,5 +27,6 @@ def snapshot(path: Path, url: str, skip_head: bool) -> None:
         click.echo(path / snapshot_folder(name))
         return
     with work_engine(path) as engine:
+        warn_of_imports(engine.disk)
         name = engine.snapshot(skip_head=skip_head)
     click.echo(path / snapshot_folder(name))
