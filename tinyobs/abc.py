@@ -329,8 +329,7 @@ class ConfigSection:
 class Route:
     """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`.
 
-    A handler is cancelled when its client goes away.  With `whole_body` it is not: for those that read the body first and
-    then do what shall be done anyway; such requests cost much less.
+    It is cancelled when its client goes away; with `whole_body`, for handlers that read the body first, it is not.
     """
 
     path: str
@@ -378,10 +377,9 @@ class Services(Protocol):
         """
 
     async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
-        """Store the batch that `make` returns, as `append` does; for bodies that take a while to decode.
+        """Store what `make` returns, which is called in the writer's thread and must be quick; what it raises is raised.
 
-        `make` is called in the writer's thread, must be quick (some milliseconds) and must not use trio; what it raises is
-        raised here.  samples: about how many the batch has, for the limits of the queue.
+        samples: about how many the batch has, for the limits of the queue.
         """
 
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
