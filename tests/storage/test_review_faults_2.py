@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+
 import attrs
 import pytest
 from engine_cases import BLOCK_MS, OPTIONS, Clock, append, contents, labels, maintain_all, open_engine
 from life_cases import NOW, A, B, only, write_segment
 
 from tinyobs.storage.layout import INCOMING_FOLDER, SEGMENT_FOLDER, segment_name
-from tinyobs.storage.options import HOUR_MS
+from tinyobs.storage.options import HOUR_MS, SyncMode
 from tinyobs.storage.segment_format import decode_footer
 from tinyobs.storage.upkeep import PAUSE_MS
 from tinyobs.testing.fault_disk import FaultDisk
-from tinyobs.testing.mem_disk import MemDisk
+from tinyobs.testing.mem_disk import Loss, MemDisk
 
 
 class _PickyDisk(FaultDisk):
@@ -97,3 +99,40 @@ def test_deletes_of_a_segment_with_a_damaged_index_wait_and_harm_nobody():
     assert engine.upkeep.failure_count == 1
     assert [d.below for d in engine.segments.deletes] and not engine.upkeep.is_pausing(clock.now_ms)
     assert [type(r).__name__ for e, r in engine.segments.pairs if e != first] == ["SegmentReader"]
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_what_a_killed_process_had_not_synced_is_durable_before_the_log_goes_on(loss):
+    """Killed, opened again, and then the power fails: the log is whole and has what was acknowledged last."""
+    options = attrs.evolve(OPTIONS, sync=SyncMode.NEVER)
+    disk = MemDisk()
+    engine = open_engine(disk, options)
+    append(engine, [(A, NOW, 1.0)])
+    disk.unlock()  # killed: what was written can be read, but is not on the disk
+    engine = open_engine(disk)
+    assert append(engine, [(A, NOW, 1.0), (B, NOW, 2.0)]).stored == 2  # one of them is known already
+    disk = disk.after_crash(len(disk.changes), loss)
+    assert contents(open_engine(disk)) == {A: [(NOW, 1.0)], B: [(NOW, 2.0)]}
+
+
+@pytest.mark.parametrize("loss", [Loss.NAMES, Loss.DATA_AND_NAMES, Loss.BOTH_NAMES])
+def test_a_manifest_whose_name_was_not_durable(loss):
+    """Killed before the new manifest was durable, opened again, and then the power fails: nothing is lost."""
+    for at in range(200):
+        disk = FaultDisk(MemDisk())
+        engine = open_engine(disk)
+        for i in range(30):
+            append(engine, [(A, NOW + i * 10_000, float(i))])
+        before = disk.change_count
+        disk.faults = {n: errno.EIO for n in range(before + at, before + at + 1000)}
+        maintain_all(engine, NOW)
+        if disk.change_count <= before + at:
+            return
+        disk.unlock()
+        disk.faults.clear()
+        engine = open_engine(disk.inner)
+        maintain_all(engine, NOW)
+        inner = disk.inner
+        for count in (len(inner.changes), len(inner.changes) - 1):
+            found = contents(open_engine(inner.after_crash(count, loss)))
+            assert found == {A: [(NOW + i * 10_000, float(i)) for i in range(30)]}, at

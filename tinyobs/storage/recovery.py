@@ -2,6 +2,10 @@
 
 The manifest is the truth.  A file that it does not list was never finished or is no longer needed, and goes; a segment
 that it lists must be there.  Then the log is replayed from the checkpoint on.  Opening twice gives the same as once.
+
+A process that was killed may have left what can be read but is not durable yet.  It is made durable before anything is
+built on it: the name of the manifest before files go that it does not list, the end of the log before there is a next
+file, since only the last one may have a torn tail.
 """
 
 from __future__ import annotations
@@ -66,10 +70,14 @@ def recover(
     manifest = read_manifest(disk)
     if manifest is None:
         manifest = _begin(disk)
+    else:
+        disk.sync_folder("")
     removed = _remove_unlisted(disk, manifest)
     receiver = _Receiver(registry, ExemplarRing(options.exemplars_max))
     if manifest.wal_first:
         report = replay(disk, registry, manifest.wal_first, receiver, progress)
+        if report.file_count:
+            _make_durable(disk, wal_name(report.next_sequence - 1))
     else:
         report = ReplayReport(1)
     for delete in receiver.deletes:
@@ -114,6 +122,14 @@ def _remove_unlisted(disk: Disk, manifest: Manifest) -> list[str]:
         disk.sync_folder(SEGMENT_FOLDER)
         disk.sync_folder(WAL_FOLDER)
     return removed
+
+
+def _make_durable(disk: Disk, name: str) -> None:
+    file = disk.open_append(name)
+    try:
+        file.sync()
+    finally:
+        file.close()
 
 
 @define(eq=False)
