@@ -19,6 +19,7 @@ from tinyobs.runtime.settings import AgentSettings
 from tinyobs.runtime.statistics import families
 from tinyobs.storage.backup import verify_backups
 from tinyobs.storage.backup_format import list_backups
+from tinyobs.storage.backup_snapshot import claim_snapshot
 from tinyobs.storage.engine import open_directory
 from tinyobs.storage.posix_disk import PosixDisk
 from tinyobs.storage.read_only_disk import ReadOnlyDisk
@@ -147,6 +148,20 @@ async def test_a_restart_goes_by_the_newest_backup_in_the_folder(make, tmp_path,
         mock_clock.jump(HOUR / 4)
         await until(made(again, 1))
     assert len(backups(tmp_path)) == 2
+
+
+async def test_what_a_killed_backup_left_behind_is_removed(make, tmp_path, mock_clock):
+    """At the start and before each backup; snapshots that somebody asked for stay."""
+    services, schedule = make()
+    data, asked = tmp_path / "data", services.engine.snapshot()
+    claim_snapshot(data, services.engine.snapshot())._lock.unlock()
+    async with running(schedule):
+        await until(made(schedule, 1))
+        assert [p.name for p in snapshots(tmp_path)] == [asked]
+        claim_snapshot(data, services.engine.snapshot())._lock.unlock()
+        mock_clock.jump(HOUR)
+        await until(made(schedule, 2))
+    assert [p.name for p in snapshots(tmp_path)] == [asked]
 
 
 async def test_old_ones_are_removed(make, tmp_path, mock_clock):

@@ -5,7 +5,8 @@
 
 The next backup is due `every` after the newest one in the folder, whoever made it and whenever the daemon was started;
 one that failed is tried again after a pause.  The snapshot is made between two commits and takes no space that the
-data does not; it is removed when it is copied.  Format of the folder: `storage/backup_format.py`.
+data does not; it is removed when it is copied, or, when the daemon was killed meanwhile, by the next start.
+Format of the folder: `storage/backup_format.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..model.sizes import SizeBytes
 from ..storage.backup import Pruned, Rate, make_backup, prune_backups
 from ..storage.backup_format import Backup, read_backups
 from ..storage.backup_prune import KeepPolicy, kept_backups
-from ..storage.layout import snapshot_folder
+from ..storage.backup_snapshot import BackupSnapshot, claim_snapshot, remove_left_snapshots
 from ..storage.posix_disk import PosixDisk
 from ..storage.read_only_disk import ReadOnlyDisk
 
@@ -139,6 +140,7 @@ class BackupSchedule(Source):
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Make backups until cancelled; one that is being copied is given up then and leaves nothing behind."""
         task_status.started()
+        await self._tidy_up()
         while True:
             self._changed = trio.Event()
             settings: BackupSettings = self._services.config.tinyobs.section(SECTION)
@@ -198,20 +200,21 @@ class BackupSchedule(Source):
         """Make one backup, then remove those that no rule keeps.  Raises what can go wrong with disks."""
         counts, began = self._counts, trio.current_time()
         now_ms = self._services.clock.now_ms()
-        url: str = self._services.settings.storage_url
-        if not url.startswith(SCHEME):
-            raise StorageError(f"only a local storage can be backed up; this one is {url.partition(':')[0]}:")
-        data = Path(url.removeprefix(SCHEME))
+        data = self._data_folder()
+        if data is None:
+            kind = self._services.settings.storage_url.partition(":")[0]
+            raise StorageError(f"only a local storage can be backed up; this one is {kind}:")
         self._running = True
         try:
-            snapshot = await self._services.run_on_writer(_snapshot)
+            await self._tidy_up()
+            snapshot = await self._services.run_on_writer(partial(_snapshot, data))
             try:
                 made, pruned = await trio.to_thread.run_sync(
-                    partial(_copy, data / snapshot_folder(snapshot), settings, now_ms), abandon_on_cancel=False
+                    partial(_copy, snapshot.disk, settings, now_ms), abandon_on_cancel=False
                 )
             finally:
                 with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(_remove, data, snapshot)
+                    await trio.to_thread.run_sync(_remove, snapshot)
         finally:
             self._running = False
         counts.last_success_ms, counts.last_duration_ms = now_ms, round((trio.current_time() - began) * 1000)
@@ -229,21 +232,37 @@ class BackupSchedule(Source):
             removed=len(pruned.backups) if pruned else 0,
         )
 
+    def _data_folder(self) -> Path | None:
+        """Return the data directory, None for a storage of another kind."""
+        url: str = self._services.settings.storage_url
+        return Path(url.removeprefix(SCHEME)) if url.startswith(SCHEME) else None
+
+    async def _tidy_up(self) -> None:
+        """Remove what backups left behind that were killed, those of the command line as well."""
+        data = self._data_folder()
+        if data is None:
+            return
+        try:
+            for name in await trio.to_thread.run_sync(remove_left_snapshots, data):
+                log.info("removed a snapshot that an interrupted backup left behind", snapshot=name)
+        except (OSError, TinyObsError) as e:
+            log.warning("a snapshot that an interrupted backup left behind could not be removed", error=str(e))
+
     def restart(self) -> Component:
         """Go on with the same figures."""
         return self
 
 
-def _snapshot(storage: Storage) -> str:
-    return storage.snapshot()
+def _snapshot(data: Path, storage: Storage) -> BackupSnapshot:
+    return claim_snapshot(data, storage.snapshot())
 
 
-def _remove(data: Path, snapshot: str) -> None:
+def _remove(snapshot: BackupSnapshot) -> None:
     """Remove a snapshot; one that cannot be removed is logged, and costs nothing but space."""
     try:
-        PosixDisk(data).remove_folder(snapshot_folder(snapshot))
-    except (OSError, TinyObsError) as e:
-        log.warning("a snapshot could not be removed", snapshot=snapshot, error=str(e))
+        snapshot.remove()
+    except OSError as e:
+        log.warning("a snapshot could not be removed", snapshot=snapshot.folder.name, error=str(e))
 
 
 def _newest_ms(folder: str) -> int:
@@ -253,12 +272,12 @@ def _newest_ms(folder: str) -> int:
     return max((b.created_ms for b in read_backups(ReadOnlyDisk(folder))[0]), default=0)
 
 
-def _copy(source: Path, settings: BackupSettings, now_ms: int) -> tuple[Backup, Pruned | None]:
+def _copy(source: ReadOnlyDisk, settings: BackupSettings, now_ms: int) -> tuple[Backup, Pruned | None]:
     """Copy a snapshot; runs in a worker thread and stops, by way of an exception, when the schedule is cancelled."""
     target = PosixDisk(settings.to)
     target.lock()
     try:
-        made = make_backup(ReadOnlyDisk(source), target, now_ms, _check, Rate(settings.rate, _sleep, _now))
+        made = make_backup(source, target, now_ms, _check, Rate(settings.rate, _sleep, _now))
         if settings.policy.is_empty:
             return made, None
         kept = kept_backups(read_backups(target)[0], settings.policy)

@@ -8,6 +8,7 @@
     incoming/.import-ID.json   how far an import is (docs/interchange.md)
     incoming/LOCK           held by the process that imports; what it works on is in incoming/segments/
     snapshots/NAME/         copies of the directory at some moment, hard links for the most part
+    snapshots/NAME.backup/  one that a backup is being copied from; a killed backup leaves it to the next
     damaged/TIME/           what a repair took out of use, under the names it had (docs/operations.md)
 
 A name that ends in `.tmp` is unfinished and may be removed at any time.

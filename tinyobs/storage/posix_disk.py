@@ -127,10 +127,6 @@ class PosixDisk(Disk):
         """Remove a file."""
         (self.path / name).unlink()
 
-    def remove_folder(self, folder: str) -> None:
-        """Remove a folder with all that is in it, a snapshot for one."""
-        shutil.rmtree(self.path / folder)
-
     def list(self, folder: str) -> list[str]:
         """Return the sorted names of the files in a folder."""
         try:

@@ -14,6 +14,7 @@ from ...errors import CorruptionError, StorageError, UsageError
 from ...storage.backup import Rate, make_backup, prune_backups, verify_backups
 from ...storage.backup_format import Backup, find_backup, read_backups
 from ...storage.backup_prune import KeepPolicy, kept_backups
+from ...storage.backup_snapshot import claim_snapshot, remove_left_snapshots
 from ...storage.disk import Disk
 from ...storage.findings import Finding, Severity
 from ...storage.layout import snapshot_folder
@@ -153,14 +154,19 @@ def _source(path: Path, url: str) -> Iterator[Disk]:
             warn_of_imports(disk)
             yield disk
         return
+    try:
+        remove_left_snapshots(path)
+    except (OSError, StorageError) as e:
+        click.echo(f"WARNING what an interrupted backup left behind could not be removed: {e}", err=True)
     name = str(post(url, "snapshot").get("name", ""))
     folder = path / snapshot_folder(name)
     if not name or not folder.is_dir():
         raise StorageError(f"{url} made the snapshot {name!r}, but there is no {folder}: say --storage.tsdb.path")
+    snapshot = claim_snapshot(path, name)
     try:
-        yield ReadOnlyDisk(folder)
+        yield snapshot.disk
     finally:
-        PosixDisk(path).remove_folder(snapshot_folder(name))
+        snapshot.remove()
 
 
 @contextmanager
