@@ -14,7 +14,7 @@ are when all their fields are.
     equal to a stored one, other bits     DUPLICATE (or stored, where the last write wins)
     older, within the window              stored
     older, beyond the window              TOO_OLD (OUT_OF_ORDER where there is no window), but stored where the newest
-                                          lies beyond now + future: it came while the clock was ahead
+                                          lies beyond now + future and has no proof: the clock was far ahead then
 """
 
 from __future__ import annotations
@@ -58,12 +58,19 @@ class Admission:
 
 
 def admit(
-    head: Head, offer: Offer, options: EngineOptions, now_ms: int, segments_maxt_ms: int, lookup: Lookup
+    head: Head,
+    offer: Offer,
+    options: EngineOptions,
+    now_ms: int,
+    segments_maxt_ms: int,
+    lookup: Lookup,
+    proven: Callable[[], int],
 ) -> Admission:
     """Judge a batch; `head.ensure` was called.
 
     segments_maxt_ms: newest time in any segment, `NEVER` without one.  lookup: finds stored samples; called only where
     a sample is not newer than its series' newest, or may be in a segment though the head has forgotten its series.
+    proven: returns the newest stored time that no wrong clock made (`retention.newest_beyond_doubt`).
     """
     times, unique = offer.samples.times_ms, offer.unique
     oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
@@ -83,7 +90,10 @@ def admit(
     late = (times <= newest) & (verdicts == _STORED)
     limit = np.maximum(newest, np.iinfo(np.int64).min + options.out_of_order_window_ms) - options.out_of_order_window_ms
     reason = Refused.TOO_OLD if options.out_of_order_window_ms else Refused.OUT_OF_ORDER
-    verdicts[late & (times < limit) & (newest <= latest)] = _VERDICT_OF[reason]
+    beyond = late & (times < limit)
+    if bool((newest[beyond] > latest).any()):
+        beyond &= newest <= max(latest, proven())
+    verdicts[beyond] = _VERDICT_OF[reason]
     doubtful = (times <= _maybe_stored(newest, segments_maxt_ms)) & (verdicts == _STORED)
     if bool(doubtful.any()):
         _judge_repeats(head, offer, doubtful, verdicts, options, lookup)

@@ -20,6 +20,7 @@ from ..model.histograms import comparable_bits
 from ..model.metadata import MetricMetadata
 from .admission import Offer, admit
 from .assemble import Part, assemble
+from .retention import proven_ms
 from .runs import Runs
 from .samples import samples_of
 from .wal_exemplars import StoredExemplar
@@ -81,7 +82,7 @@ class Intake:
         layout = engine.wal.layouts.find(batch.refs)
         offer = Offer(batch.refs, samples, layout.unique, invalid)
         options, maxt_ms = engine.options, engine.segments.maxt_ms
-        admission = admit(engine.head, offer, options, self.now_ms, maxt_ms, self._stored)
+        admission = admit(engine.head, offer, options, self.now_ms, maxt_ms, self._stored, self._proven)
         if admission.kept is not None:
             layout = engine.wal.layouts.find(batch.refs[admission.kept])
             samples = samples.take(admission.kept)
@@ -100,6 +101,9 @@ class Intake:
             head.note_newest(refs[last], samples.times_ms[last], samples.marks[last])
         head.series_created = created
         return before
+
+    def _proven(self) -> int:
+        return proven_ms(self.engine)
 
     def _stored(self, refs: NDArray[np.uint32], mint_ms: int, maxt_ms: int) -> Found:
         """Return (place in refs, time, mark) of what is stored or pending for distinct ascending series."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from .head import NEVER
 from .jobs import Job, Work
 from .layout import WAL_FOLDER
 from .manifest import SegmentEntry
@@ -29,11 +30,16 @@ def age_counts_from(engine: Engine, now_ms: int) -> int:
     It is the clock, but never later than the newest stored sample (Prometheus counts from its newest block), and samples
     taken in while the clock was far ahead do not count: else a minute with a wrong clock would empty the directory.
     """
+    return min(now_ms, proven_ms(engine))
+
+
+def proven_ms(engine: Engine) -> int:
+    """Return the newest stored time that no wrong clock made, as far as one can tell; `NEVER` where nothing is stored."""
     head = engine.head
     spans = [(e.mint_ms, e.maxt_ms) for e in engine.segments.entries if not e.tier_ms]
     if head.min_ms <= head.max_ms:  # it may have a gap in it, so only its ends are known
         spans += [(head.min_ms, head.min_ms), (head.max_ms, head.max_ms)]
-    return min(now_ms, newest_beyond_doubt(spans)) if spans else now_ms
+    return newest_beyond_doubt(spans) if spans else NEVER
 
 
 def newest_beyond_doubt(spans: Sequence[tuple[int, int]]) -> int:

@@ -26,6 +26,7 @@ from .matching import U32
 from .page_cache import PageCache
 from .runs import Runs
 from .segment_format import (
+    FOOTER_BYTES,
     VERSION,
     BlockTable,
     PageTable,
@@ -53,15 +54,17 @@ class SegmentReader:
         """The first item of the cache's keys for all that is kept of this segment."""
         self._lock = threading.Lock()
         self._data = disk.map(name)
+        place = 0
         try:
             version = version_of(self._data)
             if version > VERSION:
                 raise FormatVersionError(
                     f"{name} has segment format {version}; this release reads up to {VERSION}: upgrade TinyObs"
                 )
+            place = len(self._data) - FOOTER_BYTES
             self._sections, self.info = decode_footer(name, self._data)
         except ValueError as e:
-            raise CorruptionError(name, 0, str(e)) from None
+            raise CorruptionError(name, place, str(e)) from None
         self._loaded: tuple[SegmentIndex, PageTable] | None = None
 
     # -- series ------------------------------------------------------------------------------------------------

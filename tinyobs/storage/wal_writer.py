@@ -247,7 +247,7 @@ class WalWriter:
             self.statistics.disk_full_count += 1
             raise DiskFullError(
                 f"the disk is full: {wal_name(self.sequence)} cannot grow, and no sample is taken until there is space; "
-                "nothing is lost"
+                "nothing that was acknowledged is lost"
             ) from e
         self.statistics.written_bytes += len(data)
 
@@ -287,7 +287,7 @@ class WalWriter:
                 raise self._failed("removing the unfinished", sequence, again) from again
             self.statistics.disk_full_count += 1
             raise DiskFullError(
-                f"the disk is full: {name} cannot be created, and no sample is taken until there is space; nothing is lost"
+                f"the disk is full: {name} cannot be created, and no sample is taken until there is space"
             ) from e
         self._synced = file.size
         return file
