@@ -18,7 +18,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 import tinyobs
-from tinyobs.abc import Querier, SelectHints, Selection, Services, Storage
+from tinyobs.abc import Querier, Selection, Services, Storage
 from tinyobs.errors import DiskFullError, StorageError
 from tinyobs.model import labels as lb
 from tinyobs.model.batch import AppendResult, Batch
@@ -28,6 +28,7 @@ from tinyobs.model.labels import Labels
 from tinyobs.model.matchers import Matcher
 from tinyobs.model.metadata import MetricMetadata
 from tinyobs.model.registry import SeriesRegistry
+from tinyobs.model.select_hints import SelectHints
 
 SAMPLES_MAX: Final = 20_000_000
 """Samples that are kept at most: 20 bytes each."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from attrs import define, frozen
 
-from tinyobs.abc import Querier, SelectHints, Selection
+from tinyobs.abc import Querier, Selection
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.labels import Labels, get
 from tinyobs.model.matchers import Matcher
+from tinyobs.model.select_hints import SelectHints
 
 
 @define

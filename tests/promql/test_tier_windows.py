@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from attrs import define, field
 
-from tinyobs.abc import SelectHints, Selection
+from tinyobs.abc import Selection
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.model.labels import Labels, from_mapping
 from tinyobs.model.matchers import Matcher
 from tinyobs.model.rollup import Rounding
+from tinyobs.model.select_hints import SelectHints
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.limits import EngineOptions, QueryLimitExceeded
 from tinyobs.promql.result import Result

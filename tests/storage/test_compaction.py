@@ -34,6 +34,15 @@ def test_a_complete_stretch_is_merged():
     assert (level, sequences(inputs)) == (2, [0, 1, 2])
 
 
+def test_a_fresh_segment_that_is_alone_in_a_complete_stretch_is_written_again():
+    """It is packed densely once, when no company can come any more, and then left."""
+    alone, newer = entry(0, 1, 2), entry(1, 3, 4)
+    assert plan_merge([alone, entry(1, 2, 3, level=1)], HOURLY) == (0, [])
+    level, inputs = plan_merge([alone, newer], HOURLY)
+    assert (level, sequences(inputs)) == (2, [0])
+    assert plan_merge([attrs.evolve(alone, level=level), newer], HOURLY) == (0, [])
+
+
 def test_overlapping_segments_of_a_block_are_merged_first():
     """The smallest width goes first."""
     level, inputs = plan_merge([entry(i, i, i + 1) for i in range(4)] + [entry(9, 1, 2)], HOURLY)

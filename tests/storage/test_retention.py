@@ -117,12 +117,13 @@ def test_a_longer_retention_has_no_effect():
 def test_little_waits_until_it_is_late():
     """A segment is not rewritten for a few samples before all of them have been expired for a day."""
     clock = Clock()
-    engine = open_engine(MemDisk(), attrs.evolve(OPTIONS, retention_ms=1000 * HOUR_MS), clock)
+    options = attrs.evolve(OPTIONS, block_ms=HOUR_MS, retention_ms=1000 * HOUR_MS)
+    engine = open_engine(MemDisk(), options, clock)
     many = [A, *(labels("z", i=str(i)) for i in range(30))]
     for i in range(8):
         clock.now_ms = NOW + i * 1000  # within one block
         append(engine, [(s, clock.now_ms, 1.0) for s in many])
-    clock.now_ms += 2 * HOUR_MS
+    clock.now_ms += 90 * 60_000  # the block is complete, three of them are not: nothing but expiry writes it again
     append(engine, [(B, clock.now_ms, 1.0)])
     maintain_all(engine, clock.now_ms)
     assert A in contents(engine)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyobs.abc import SelectHints
 from tinyobs.model.matchers import name_is
+from tinyobs.model.select_hints import SelectHints
 from tinyobs.storage.deletes import Delete
 from tinyobs.storage.manifest import SegmentEntry
 from tinyobs.storage.tiers import (

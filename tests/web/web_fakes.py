@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyobs.abc import Querier, SelectHints, Selection
+from tinyobs.abc import Querier, Selection
 from tinyobs.errors import QueryParseError
 from tinyobs.model.cardinality import Cardinality, ranking
 from tinyobs.model.columns import SeriesColumns
@@ -16,6 +16,7 @@ from tinyobs.model.families import counter
 from tinyobs.model.labels import Labels, from_mapping, get
 from tinyobs.model.matchers import Matcher, MatchType
 from tinyobs.model.metadata import MetricMetadata, MetricType
+from tinyobs.model.select_hints import SelectHints
 from tinyobs.promql.nodes import Expr, ValueType, VectorSelector
 from tinyobs.promql.result import QueryStatistics, Result
 from tinyobs.web.api_v1.routes import api_routes

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..abc import Querier, SelectHints, Selection
+from ..abc import Querier, Selection
 from ..errors import StorageError
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels, get
 from ..model.matchers import Matcher
+from ..model.select_hints import SelectHints
 from .block import U32, Block, gathered
 from .label_map import LabelMap
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from attrs import Factory, define, field, frozen
 
-from ..abc import SelectHints
 from ..model.labels import NAME
 from ..model.matchers import Matcher, name_is
+from ..model.select_hints import SelectHints
 from . import nodes
 from .durations import TimeRange, resolved_ms
 from .functions.registry import Implementation, implementation

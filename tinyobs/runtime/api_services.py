@@ -122,4 +122,3 @@ def _retention(agent: Agent) -> str:
     """Return the retention as Prometheus words it: `15d or 10GB`."""
     time_ms, size_bytes = agent.retention()
     return format_duration(time_ms) + (f" or {format_size(size_bytes)}" if size_bytes else "")
-

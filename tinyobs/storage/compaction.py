@@ -2,7 +2,8 @@
 
 Widths are the block, three blocks, nine, ... up to `EngineOptions.segment_ms_max`, aligned to the epoch, so that every
 width divides the next.  The segments that lie within one stretch of a width become one, smallest width first, once
-newer data shows that the stretch is complete.  A small late addition to a large segment waits for company.  A segment
+newer data shows that the stretch is complete.  A fresh segment that is alone there is written again all the same: what
+stays is packed more densely than what comes from the head.  A small late addition to a large segment waits for company.  A segment
 wider than all that, as an import may bring, takes in what is small beside it and lies within its time.
 
 Only raw segments are merged with each other; those of tiers are made whole.
@@ -42,7 +43,9 @@ def plan_merge(
                 groups.setdefault(e.mint_ms // width, []).append(e)
         for number, stretch in sorted(groups.items()):
             for group in _mergeable(entries, [e for e in stretch if e.sequence not in left_out]):
-                if _is_worth_it(group[:INPUTS_MAX], complete=(number + 1) * width <= newest):
+                complete = (number + 1) * width <= newest
+                is_left = complete and level > 1 and _is_left(group, entries)
+                if is_left or _is_worth_it(group[:INPUTS_MAX], complete=complete):
                     return level, group[:INPUTS_MAX]
         width, level = width * WIDER, level + 1
     inputs = _additions(entries, left_out, width // WIDER)
@@ -82,6 +85,14 @@ def _mergeable(entries: Sequence[SegmentEntry], stretch: Sequence[SegmentEntry])
             yield group
             group = []
     yield group
+
+
+def _is_left(group: Sequence[SegmentEntry], entries: Sequence[SegmentEntry]) -> bool:
+    """Be one segment as the head was cut, which found no company and is no addition to another."""
+    if len(group) != 1 or group[0].level:
+        return False
+    (only,) = group
+    return not any(e is not only and e.mint_ms <= only.maxt_ms and e.maxt_ms >= only.mint_ms for e in entries)
 
 
 def _is_worth_it(group: Sequence[SegmentEntry], *, complete: bool) -> bool:

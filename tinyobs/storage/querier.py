@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ..abc import Querier, SelectHints
+from ..abc import Querier
 from ..errors import CorruptionError, StorageError
 from ..model.labels import Labels
 from ..model.matchers import Matcher
 from ..model.registry import SeriesRegistry
 from ..model.rollup import OTHERWISE, READS
+from ..model.select_hints import SelectHints
 from .chunk_memory import Reading
 from .head_view import HeadView
 from .page_cache import PageCache

@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 from attrs import evolve, frozen
 
-from ..abc import SelectHints
 from ..model.rollup import READS, Aggregate, Rounding
+from ..model.select_hints import SelectHints
 from .deletes import Delete
 from .manifest import SegmentEntry
 from .segment_reader import SegmentReader

@@ -11,12 +11,13 @@ import attrs
 import numpy as np
 from attrs import define, field
 
-from ...abc import Querier, SelectHints, Storage
+from ...abc import Querier, Storage
 from ...model.batch import AppendResult, Batch, Refused
 from ...model.columns import SeriesColumns
 from ...model.histograms import Histogram, handles, histograms_of, is_handle, numbers_of, pack
 from ...model.labels import Labels, from_mapping
 from ...model.matchers import Matcher
+from ...model.select_hints import SelectHints
 
 Value: TypeAlias = float | Histogram
 Row: TypeAlias = tuple[Labels, int, Value]
