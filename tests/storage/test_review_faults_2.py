@@ -5,13 +5,21 @@ from __future__ import annotations
 import errno
 
 import attrs
+import numpy as np
 import pytest
-from engine_cases import BLOCK_MS, OPTIONS, Clock, append, contents, labels, maintain_all, open_engine
+from engine_cases import BLOCK_MS, OPTIONS, Clock, append, contents, histogram, labels, maintain_all, open_engine
 from life_cases import NOW, A, B, only, write_segment
+from tier_cases import DAY0_MS, load, open_tiered
 
+from tinyobs.model.batch import Batch
+from tinyobs.model.histograms import handles, histograms_of, numbers_of
+from tinyobs.model.registry import SeriesRegistry
+from tinyobs.storage.bulk import BulkLoader
 from tinyobs.storage.layout import INCOMING_FOLDER, SEGMENT_FOLDER, segment_name
-from tinyobs.storage.options import HOUR_MS, SyncMode
+from tinyobs.storage.options import DAY_MS, HOUR_MS, SyncMode
+from tinyobs.storage.page_cache import PageCache
 from tinyobs.storage.segment_format import decode_footer
+from tinyobs.storage.segment_reader import SegmentReader
 from tinyobs.storage.upkeep import PAUSE_MS
 from tinyobs.testing.fault_disk import FaultDisk
 from tinyobs.testing.mem_disk import Loss, MemDisk
@@ -136,3 +144,36 @@ def test_a_manifest_whose_name_was_not_durable(loss):
         for count in (len(inner.changes), len(inner.changes) - 1):
             found = contents(open_engine(inner.after_crash(count, loss)))
             assert found == {A: [(NOW + i * 10_000, float(i)) for i in range(30)]}, at
+
+
+def test_a_day_in_which_there_was_nothing_gets_its_tier_when_samples_come():
+    """What an import brings into an empty day between others is downsampled as any other."""
+    disk = MemDisk()
+    engine = open_tiered(disk)
+    clock = engine._clock
+    load(engine, {"a": [(DAY0_MS + 30 * DAY_MS, 1.0), (DAY0_MS + 31 * DAY_MS, 2.0)]}, clock)
+    disk.make_folder(INCOMING_FOLDER)
+    for name, days in (("x", (4, 7)), ("y", (5,))):
+        rows = [(DAY0_MS + d * DAY_MS + HOUR_MS, 1.0) for d in days]
+        write_segment(disk, f"{INCOMING_FOLDER}/{name}.seg", {labels(name): rows})
+        clock.now_ms += PAUSE_MS
+        maintain_all(engine, clock.now_ms)
+    tiers = [(e, r) for e, r in engine.segments.tiers if e.tier_ms == HOUR_MS]
+    assert labels("y") in {s for e, r in tiers for columns in r.iterate() for s in columns.labels}
+
+
+def test_an_import_keeps_start_times_and_makes_no_histogram_of_a_float():
+    """Start times come through sorting; a float with the bits of a handle becomes NaN, whatever is beside it."""
+    disk, registry = MemDisk(), SeriesRegistry()
+    loader = BulkLoader(disk, registry)
+    refs = registry.intern_many([B, A])
+    odd = handles(5, 6)[0]
+    loader.add(Batch(refs, np.array([2, 1]), np.array([3.0, odd]), starts_ms=np.array([7, 8])))
+    loader.add(Batch(refs[:1], np.array([1]), handles(0, 1), histograms=histograms_of([histogram(1)])))
+    (made,) = loader.end_round()
+    (columns,) = SegmentReader(disk, made.name, PageCache(0)).iterate()
+    assert columns.labels == [A, B] and columns.timestamps_ms.tolist() == [1, 1, 2]
+    assert columns.starts_ms.tolist() == [8, 0, 7]
+    assert np.isnan(columns.values[0]) and columns.values[2] == 3.0
+    assert numbers_of(columns.values).tolist() == [-1, 0, -1]
+    assert columns.histograms.one(0) == histogram(1)

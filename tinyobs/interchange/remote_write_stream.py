@@ -24,7 +24,7 @@ from ..exposition.remote_write_encoder import encode
 from ..exposition.remote_write_schema import SplitRequest, TimeSeries
 from ..model.batch import Batch
 from ..model.columns import SeriesColumns
-from ..model.histograms import Histogram, is_handle, joined, numbers_of
+from ..model.histograms import Histogram, is_handle, joined, numbers_of, without_handles
 from ..model.registry import SeriesRegistry, encode_block, varint
 from .chunks import START, Chunk, Position, Refusals
 from .label_sets import labels_of
@@ -206,7 +206,7 @@ class _Runs:
         counts = np.array([len(r) for r in self.rows], np.int64)
         rows = np.concatenate([np.empty(0, _SAMPLE), *self.rows])
         times = ((rows["time"] & 0x7F).astype(np.int64) << _SHIFTS).sum(axis=1)
-        values = np.ascontiguousarray(rows["value"]).astype(np.float64, copy=False)
+        values = without_handles(np.ascontiguousarray(rows["value"]).astype(np.float64, copy=False))
         return Batch(np.repeat(np.array(self.refs, np.uint32), counts), times, values, "import")
 
 

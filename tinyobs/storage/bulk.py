@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import attrs
 import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from ..codec.compression import DENSE, FAST
 from ..model.batch import Batch
-from ..model.histograms import joined
+from ..model.columns import starts_of
+from ..model.histograms import joined, without_handles
 from ..model.ragged import offsets_of
 from ..model.registry import SeriesRegistry
 from .cut import WIDER
@@ -124,6 +126,8 @@ class BulkLoader:
         """Take samples; may write runs."""
         if not len(batch):
             return
+        if batch.histograms is None:
+            batch = attrs.evolve(batch, values=without_handles(batch.values))
         self._gathered.append(batch)
         self._gathered_samples += len(batch)
         self._gathered_bytes += 0 if batch.histograms is None else 3 * batch.histograms.nbytes
@@ -177,6 +181,7 @@ class BulkLoader:
         refs = np.concatenate([b.refs for b in self._gathered])
         times = np.concatenate([b.timestamps_ms for b in self._gathered])
         values, table = joined([(b.values, b.histograms) for b in self._gathered])
+        since = starts_of([(b.starts_ms, len(b)) for b in self._gathered])
         self._forget()
         if len(self._ranks) < len(self.registry):
             starts, ids = self.registry.flat_pairs()
@@ -185,17 +190,19 @@ class BulkLoader:
         order = _order(stretches, self._ranks[refs], times, self._width, len(self._ranks))
         if order is not None:
             refs, times, values, stretches = refs[order], times[order], values[order], stretches[order]
+            since = None if since is None else since[order]
             del order
         keep = np.ones(len(refs), np.bool_)
         keep[:-1] = (refs[1:] != refs[:-1]) | (times[1:] != times[:-1])
         if not keep.all():
             refs, times, values, stretches = refs[keep], times[keep], values[keep], stretches[keep]
+            since = None if since is None else since[keep]
         bounds = np.concatenate(([0], np.flatnonzero(np.diff(stretches)) + 1, [len(refs)]))
         for a, b in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             own = refs[a:b]
             firsts = np.concatenate(([0], np.flatnonzero(own[1:] != own[:-1]) + 1))
             offsets = offsets_of(np.diff(np.append(firsts, b - a)))
-            runs = Runs(offsets, times[a:b], values[a:b], table).compact()
+            runs = Runs(offsets, times[a:b], values[a:b], table, None if since is None else since[a:b]).compact()
             yield Sorted(int(stretches[a]), own[firsts], runs)
 
     def _write(self, part: Sorted, zstd_level: int) -> SegmentInfo:

@@ -82,7 +82,8 @@ class RollupJob(Job):
         self._is_handed_over = True  # from here on a manifest may list them
         self._engine.segments.replace(self._replaced, self._made, self._engine.publish)
         if not self._made:
-            self._engine.upkeep.tiering.note_empty(self._width, self._span)
+            newest = max(e.sequence for e, _ in self._inputs)
+            self._engine.upkeep.tiering.note_empty(self._width, self._span, newest)
         return_free_memory()
 
     def abort(self) -> None:
@@ -155,7 +156,8 @@ class Tiering:
     """Plans the building of tiers; remembers days in which there is nothing."""
 
     def __init__(self) -> None:
-        self._empty: set[tuple[int, Span]] = set()
+        self._empty: dict[tuple[int, Span], int] = {}
+        """(width, day) -> the newest segment in which there was nothing of it."""
         self._looked_at: Manifest | None = None
 
     def plan(self, engine: Engine, now_ms: int) -> Job | None:
@@ -172,9 +174,9 @@ class Tiering:
         self._looked_at = manifest
         return None
 
-    def note_empty(self, width_ms: int, span: Span) -> None:
-        """Remember that a stretch has no samples."""
-        self._empty.add((width_ms, span))
+    def note_empty(self, width_ms: int, span: Span, newest: int) -> None:
+        """Remember that a stretch has no samples in segments up to number `newest`."""
+        self._empty[width_ms, span] = newest
 
     def _build(self, engine: Engine, width: int, finer: int) -> Job | None:
         pairs = [p for p in engine.segments.pairs if p[0].sequence not in engine.upkeep.damaged]
@@ -182,7 +184,10 @@ class Tiering:
         stale = {e.sequence for e, _ in pairs if e.tier_ms in (width, finer or width) and is_stale(e, raw)}
         for day in _days(engine, raw):
             there = [p for p in pairs if p[0].tier_ms == width and _meets(p[0], day)]
-            if (width, day) in self._empty or (there and not any(e.sequence in stale for e, _ in there)):
+            if there and not any(e.sequence in stale for e, _ in there):
+                continue
+            known = self._empty.get((width, day), -1)
+            if known >= 0 and all(e.sequence <= known for e, _ in pairs if e.tier_ms == finer and _meets(e, day)):
                 continue
             # Days that were merged are built anew together.
             spans = [day, *(span_of(e) for e, _ in there)]

@@ -83,6 +83,8 @@ class Upkeep:
         self._is_failed = False
         """Whether that one failed, and nobody else has had a turn since."""
         self._is_worked_off = self._is_prepared = False
+        self._is_all_wanted = self._is_cut_wanted = False
+        """Whether somebody wants everything compacted now, and the head has still to be cut for it."""
         self._not_before_ms = self._last_cut_ms = self._look_at_ms = _NEVER
 
     def step(self, now_ms: int) -> bool:
@@ -92,7 +94,9 @@ class Upkeep:
             if self.is_pausing(now_ms):
                 return False
             self._look_for_missing(now_ms)
-            return self._go_on() if self.job is not None else self._begin(now_ms)
+            more = self._go_on() if self.job is not None else self._begin(now_ms)
+            self._is_all_wanted = self._is_all_wanted and more
+            return more
         except (OSError, CorruptionError, StorageError) as e:
             self._note(e, now_ms)
             self.abandon()
@@ -109,17 +113,23 @@ class Upkeep:
         """
         if not self._engine.segments.deletes:
             return False
-        if self.is_pausing(now_ms):
-            raise StorageError(f"background work pauses after a failure: {self.last_failure}")
         self.cleaning.is_urgent = True
-        failures = self.failure_count
-        self.step(now_ms)
-        if self.failure_count > failures:
-            raise StorageError(self.last_failure)
+        self._urgent_step(now_ms)
         return bool(self._engine.segments.deletes) and self.cleaning.is_urgent
+
+    def compact(self, now_ms: int) -> bool:
+        """Do one slice of cutting all that the head holds and merging whatever may become one segment.
+
+        Tells whether there is more; raises `StorageError` as `clean` does.  Else the newest data stays as it is until
+        newer data shows that it is complete.
+        """
+        if not self._is_all_wanted:
+            self._is_all_wanted = self._is_cut_wanted = True
+        return self._urgent_step(now_ms)
 
     def abandon(self) -> None:
         """Give up the job in progress; nothing is lost."""
+        self._is_all_wanted = self._is_cut_wanted = False
         job, self.job = self.job, None
         if job is None:
             return
@@ -130,6 +140,16 @@ class Upkeep:
             self.failure_count += 1  # the file is unlisted and goes at the next start
 
     # -- private -----------------------------------------------------------------------------------------------
+
+    def _urgent_step(self, now_ms: int) -> bool:
+        """Do one slice of work that somebody waits for; tell whether more is waiting, raise when it fails."""
+        if self.is_pausing(now_ms):
+            raise StorageError(f"background work pauses after a failure: {self.last_failure}")
+        failures = self.failure_count
+        more = self.step(now_ms)
+        if self.failure_count > failures:
+            raise StorageError(self.last_failure)
+        return more
 
     def _begin(self, now_ms: int) -> bool:
         failed = self._planner if self._is_failed else None
@@ -170,12 +190,12 @@ class Upkeep:
         return False
 
     def _plan_cut(self, engine: Engine, now_ms: int) -> Job | None:
-        if not is_cut_due(engine, now_ms, self._last_cut_ms):
+        if not is_cut_due(engine, now_ms, self._last_cut_ms, at_once=self._is_cut_wanted):
             return None
         if not self._is_prepared:
             self._is_prepared = True
             return PrepareJob(engine)
-        self._is_prepared = False
+        self._is_prepared = self._is_cut_wanted = False
         job = CutJob(engine)
         self._last_cut_ms = now_ms
         return job
@@ -190,7 +210,7 @@ class Upkeep:
 
     def _plan_merge(self, engine: Engine, now_ms: int) -> Job | None:
         segments = engine.segments
-        level, inputs = plan_merge(segments.entries, engine.options, self.damaged)
+        level, inputs = plan_merge(segments.entries, engine.options, self.damaged, at_once=self._is_all_wanted)
         if not inputs:
             return None
         reader_of = {e.sequence: r for e, r in segments.pairs}
