@@ -74,10 +74,7 @@ class Querier(abc.ABC):
         check: Callable[[], None] | None = None,
         hints: SelectHints | None = None,
     ) -> Selection:
-        """Return the series for which every matcher holds, with samples from `mint_ms` to `maxt_ms` (inclusive).
-
-        Without hints the samples are those that were stored.
-        """
+        """Return the series for which every matcher holds; without hints its samples are those that were stored."""
 
     @abc.abstractmethod
     def label_names(self, matchers: Sequence[Matcher] = ()) -> list[str]:
@@ -158,6 +155,10 @@ class Storage(abc.ABC):
     def clean_tombstones(self) -> bool:
         """Do one slice of regaining the space of all that was deleted; tell whether there is more.  Writer thread."""
         raise StorageError("this storage cannot delete")
+
+    def compact(self) -> bool:
+        """Do one slice of packing all that is stored as densely as can be; tell whether there is more.  Writer thread."""
+        raise StorageError("this storage cannot compact")
 
     def snapshot(self, *, skip_head: bool = False) -> str:
         """Keep what is stored now, as a directory of its own within the storage; return its name.  Writer thread."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from engine_cases import OPTIONS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
 
+from tinyobs.errors import StorageError
 from tinyobs.storage.compaction import CROWD, INPUTS_MAX, plan_merge
 from tinyobs.storage.manifest import SegmentEntry
 from tinyobs.storage.options import DAY_MS, HOUR_MS, EngineOptions
 from tinyobs.storage.retention import plan_drop
+from tinyobs.testing.fault_disk import FaultDisk
 from tinyobs.testing.mem_disk import MemDisk
 
 HOURLY = EngineOptions(retention_ms=100 * DAY_MS, block_ms=HOUR_MS)
@@ -134,3 +137,41 @@ def test_the_size_limit_holds():
     fill(engine, clock, 200)
     assert 0 < engine.statistics().segment_bytes <= 6000
     assert contents(engine)
+
+
+def compact(engine):
+    while engine.compact():
+        pass
+
+
+def test_everything_is_cut_and_merged_when_asked_for():
+    """Then one segment holds all of a stretch, the newest samples included, and later samples find their place."""
+    clock = Clock()
+    engine = open_engine(MemDisk(), attrs.evolve(OPTIONS, retention_ms=1000 * HOUR_MS), clock)
+    stored = fill(engine, clock, 100)
+    assert engine.statistics().head_samples > 0
+    compact(engine)
+    after = engine.statistics()
+    assert (after.head_samples, after.segments) == (0, 1)
+    assert contents(engine) == stored
+    assert not engine.maintain(clock.now_ms)
+    (first,) = engine.segments.entries
+    assert first.level > 0
+    clock.now_ms += 15_000
+    append(engine, [(labels("late"), clock.now_ms, 7.0)])
+    maintain_all(engine, clock.now_ms)
+    assert contents(engine) == stored | {labels("late"): [(clock.now_ms, 7.0)]}
+    assert engine.segments.entries == (first,), "what waits for newer data waits again"
+
+
+def test_compacting_everything_tells_of_failure():
+    """Whoever asked hears why; the daemon goes on as before."""
+    clock = Clock()
+    disk = FaultDisk(MemDisk())
+    engine = open_engine(disk, OPTIONS, clock)
+    stored = fill(engine, clock, 20)
+    disk.full = True
+    with pytest.raises(StorageError):
+        compact(engine)
+    disk.full = False
+    assert contents(engine) == stored

@@ -21,7 +21,7 @@ class Admin:
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[Any] = []
         self.error = error
-        self.services = StorageAdmin(self.delete, self.clean, self.snapshot)
+        self.services = StorageAdmin(self.delete, self.clean, self.snapshot, self.compact)
 
     def _note(self, *call: Any) -> None:
         self.calls.append(call)
@@ -34,12 +34,15 @@ class Admin:
     async def clean(self) -> None:
         self._note("clean")
 
+    async def compact(self) -> None:
+        self._note("compact")
+
     async def snapshot(self, skip_head: bool) -> str:
         self._note("snapshot", skip_head)
         return "20261123T101500Z-0123456789abcdef"
 
 
-@pytest.mark.parametrize("path", ["snapshot", "delete_series", "clean_tombstones"])
+@pytest.mark.parametrize("path", ["snapshot", "delete_series", "clean_tombstones", "compact"])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_without_the_flag(make_client: Any, path: str, method: str) -> None:
     """The answer is that of Prometheus."""
@@ -124,7 +127,13 @@ async def test_bad_parameters(make_client: Any, query: str, error: str) -> None:
 async def test_what_the_storage_raises(make_client: Any, error: Exception, status: int, kind: str) -> None:
     """Its words reach the asker."""
     client = make_client(admin=Admin(error).services)
-    for path, before in (("snapshot", "create snapshot: "), ("delete_series?match[]=up", ""), ("clean_tombstones", "")):
+    paths = (
+        ("snapshot", "create snapshot: "),
+        ("delete_series?match[]=up", ""),
+        ("clean_tombstones", ""),
+        ("compact", ""),
+    )
+    for path, before in paths:
         answer = await client.post(f"{BASE}/{path}")
         assert (answer.status_code, answer.json()["errorType"]) == (status, kind)
         assert answer.json()["error"] == (before if kind == "internal" else "") + str(error)

@@ -66,10 +66,14 @@ def _admin(agent: Agent) -> StorageAdmin:
         while await on_writer(lambda storage: storage.clean_tombstones()):
             pass  # between two slices the writer stores what has come
 
+    async def compact() -> None:
+        while await on_writer(lambda storage: storage.compact()):
+            pass
+
     async def snapshot(skip_head: bool) -> str:
         return await on_writer(lambda storage: storage.snapshot(skip_head=skip_head))
 
-    return StorageAdmin(delete, clean_tombstones, snapshot)
+    return StorageAdmin(delete, clean_tombstones, snapshot, compact)
 
 
 class _ShownConfig:

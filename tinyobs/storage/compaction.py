@@ -27,11 +27,11 @@ SMALL: Final = 20
 
 
 def plan_merge(
-    entries: Sequence[SegmentEntry], options: EngineOptions, left_out: Collection[int] = ()
+    entries: Sequence[SegmentEntry], options: EngineOptions, left_out: Collection[int] = (), *, at_once: bool = False
 ) -> tuple[int, list[SegmentEntry]]:
     """Return (level, segments to merge into one of that level, in order of age); an empty list when all is well.
 
-    left_out: numbers of segments that cannot be merged.
+    left_out: numbers of segments that cannot be merged.  at_once: no stretch is waited for any longer.
     """
     entries = [e for e in entries if not e.tier_ms]
     newest = max((e.maxt_ms for e in entries), default=0)
@@ -43,7 +43,7 @@ def plan_merge(
                 groups.setdefault(e.mint_ms // width, []).append(e)
         for number, stretch in sorted(groups.items()):
             for group in _mergeable(entries, [e for e in stretch if e.sequence not in left_out]):
-                complete = (number + 1) * width <= newest
+                complete = at_once or (number + 1) * width <= newest
                 is_left = complete and level > 1 and _is_left(group, entries)
                 if is_left or _is_worth_it(group[:INPUTS_MAX], complete=complete):
                     return level, group[:INPUTS_MAX]

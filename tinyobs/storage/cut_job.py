@@ -23,12 +23,12 @@ _SLACK: Final = 12
 """A block is cut when newer samples reach this share of the next block; two cuts are as far apart at least."""
 
 
-def is_cut_due(engine: Engine, now_ms: int, last_cut_ms: int) -> bool:
-    """Tell whether a block of the head is complete, or the head is full."""
+def is_cut_due(engine: Engine, now_ms: int, last_cut_ms: int, *, at_once: bool = False) -> bool:
+    """Tell whether a block of the head is complete, or the head is full.  at_once: whatever it holds will do."""
     head, options = engine.head, engine.options
     if engine.wal.failure or head.min_ms > head.max_ms:
         return False
-    if head.chunk_bytes > options.head_bytes_max:
+    if at_once or head.chunk_bytes > options.head_bytes_max:
         return True
     slack = options.block_ms // _SLACK
     if 0 <= now_ms - last_cut_ms < slack:

@@ -165,6 +165,11 @@ class Engine(Storage):
         self._refuse_when_closed()
         return self.upkeep.clean(self._clock())
 
+    def compact(self) -> bool:
+        """Do one slice of cutting and merging all there is; tell whether there is more.  Raises `StorageError`."""
+        self._refuse_when_closed()
+        return self.upkeep.compact(self._clock())
+
     def snapshot(self, *, skip_head: bool = False) -> str:
         """Make a snapshot and return its name; see `snapshot.py` for the errors."""
         self._refuse_when_closed()

@@ -137,12 +137,13 @@ class StorageAdmin:
     """What changes the storage as a whole.  All raise `StorageError` or `Unavailable`; `delete` also `LimitExceeded`.
 
     delete: (matcher sets, first ms, last ms) -> None, durable.  clean_tombstones: returns when all space of deletes is
-    free.  snapshot: (skip_head) -> its name.
+    free.  snapshot: (skip_head) -> its name.  compact: returns when everything is packed as densely as can be.
     """
 
     delete: Callable[[Sequence[Sequence[Matcher]], int, int], Awaitable[None]]
     clean_tombstones: Callable[[], Awaitable[None]]
     snapshot: Callable[[bool], Awaitable[str]]
+    compact: Callable[[], Awaitable[None]]
 
 
 @frozen

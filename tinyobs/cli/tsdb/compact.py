@@ -36,8 +36,14 @@ SHARE_LEFT: Final = 0.02
 )
 @config_option
 @click.option("--clean-tombstones", "clean", is_flag=True, help="Also regain the space of all that was deleted.")
+@click.option("--all", "everything", is_flag=True, help="Also what waits for newer data: the head, the last segments.")
 def compact(
-    path: Path, retention_ms: int | None, config_file: Path | None, plugin_files: tuple[str, ...], clean: bool
+    path: Path,
+    retention_ms: int | None,
+    config_file: Path | None,
+    plugin_files: tuple[str, ...],
+    clean: bool,
+    everything: bool,
 ) -> None:
     """Do all background work that waits: cut, merge, take in imports, rewrite.  Needs the directory for itself.
 
@@ -53,7 +59,7 @@ def compact(
         raise click.BadParameter(str(e), param_hint="--storage.tsdb.retention.time") from e
     with work_engine(path, options) as engine, progress_bar("compacting") as show:
         before = engine.statistics()
-        work_off(engine, show, clean=clean)
+        work_off(engine, show, clean=clean, everything=everything)
         after = engine.statistics()
     for word, figures in (("before", before), ("after", after)):
         samples, size = figures.segment_samples, figures.segment_bytes
@@ -69,14 +75,14 @@ def _configured(file: Path, plugin_files: Sequence[str], retention_ms: int | Non
     return engine_options(config, retention_ms or given.time_ms or KEEP_ALL.retention_ms, given.size_bytes)
 
 
-def work_off(engine: Engine, show: Show, *, clean: bool = False) -> None:
+def work_off(engine: Engine, show: Show, *, clean: bool = False, everything: bool = False) -> None:
     """Let an engine do its background work until none waits; raises `StorageError` when it fails.
 
-    clean: regain the space of all deletes first.
+    clean: regain the space of all deletes first.  everything: cut and merge the newest data as well.
     """
     done = 0.0
     failures = engine.statistics().maintenance_failures_total
-    while (clean and engine.clean_tombstones()) or engine.maintain(now_ms()):
+    while (clean and engine.clean_tombstones()) or (engine.compact() if everything else engine.maintain(now_ms())):
         done += (1.0 - done) * SHARE_LEFT
         show(done, f"{len(engine.segments.entries)} segments")
     if engine.statistics().maintenance_failures_total > failures:

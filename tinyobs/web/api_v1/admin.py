@@ -1,4 +1,4 @@
-"""`/admin/tsdb/...`: snapshots, deleting series, regaining their space (`--web.enable-admin-api`).
+"""`/admin/tsdb/...`: snapshots, deleting series, regaining their space, compacting (`--web.enable-admin-api`).
 
 Parameters, answers and texts: prometheus web/api/v1/api.go `snapshot`, `deleteSeries`, `cleanTombstones`.  One thing is
 stricter: a selector that fits every series is refused, as it is wherever else `match[]` is taken.
@@ -63,6 +63,11 @@ class AdminApi:
     async def clean_tombstones(self, request: Request) -> Response:
         """Answer `/admin/tsdb/clean_tombstones`: when it is answered the space of what was deleted is free."""
         await _done(self._admin().clean_tombstones())
+        return Response(status_code=204)
+
+    async def compact(self, request: Request) -> Response:
+        """Answer `/admin/tsdb/compact`, which is TinyObs' own: all is cut and merged when it is answered."""
+        await _done(self._admin().compact())
         return Response(status_code=204)
 
     def _admin(self) -> StorageAdmin:

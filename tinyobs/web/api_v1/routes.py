@@ -51,6 +51,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/admin/tsdb/snapshot", admin.snapshot, _CHANGE),
         ("/admin/tsdb/delete_series", admin.delete_series, _CHANGE),
         ("/admin/tsdb/clean_tombstones", admin.clean_tombstones, _CHANGE),
+        ("/admin/tsdb/compact", admin.compact, _CHANGE),
     ]
     if services.format is not None:
         table.append(("/format_query", expressions.format, _FORM))
