@@ -11,15 +11,19 @@ from engine_cases import BLOCK_MS, OPTIONS, Clock, append, contents, histogram, 
 from life_cases import NOW, A, B, only, write_segment
 from tier_cases import DAY0_MS, load, open_tiered
 
+from tinyobs.errors import StorageError
 from tinyobs.model.batch import Batch
 from tinyobs.model.histograms import handles, histograms_of, numbers_of
+from tinyobs.model.matchers import equal
 from tinyobs.model.registry import SeriesRegistry
 from tinyobs.storage.bulk import BulkLoader
+from tinyobs.storage.index import LabelIndex
 from tinyobs.storage.layout import INCOMING_FOLDER, SEGMENT_FOLDER, segment_name
 from tinyobs.storage.options import DAY_MS, HOUR_MS, SyncMode
 from tinyobs.storage.page_cache import PageCache
 from tinyobs.storage.segment_format import decode_footer
 from tinyobs.storage.segment_reader import SegmentReader
+from tinyobs.storage.series_index import TAIL_MAX
 from tinyobs.storage.upkeep import PAUSE_MS
 from tinyobs.testing.fault_disk import FaultDisk
 from tinyobs.testing.mem_disk import Loss, MemDisk
@@ -105,7 +109,8 @@ def test_deletes_of_a_segment_with_a_damaged_index_wait_and_harm_nobody():
         maintain_all(engine, clock.now_ms)
     assert engine.upkeep.damaged == {first.sequence}
     assert engine.upkeep.failure_count == 1
-    assert [d.below for d in engine.segments.deletes] and not engine.upkeep.is_pausing(clock.now_ms)
+    assert len(engine.segments.deletes) == 1
+    assert not engine.upkeep.is_pausing(clock.now_ms)
     assert [type(r).__name__ for e, r in engine.segments.pairs if e != first] == ["SegmentReader"]
 
 
@@ -132,7 +137,7 @@ def test_a_manifest_whose_name_was_not_durable(loss):
         for i in range(30):
             append(engine, [(A, NOW + i * 10_000, float(i))])
         before = disk.change_count
-        disk.faults = {n: errno.EIO for n in range(before + at, before + at + 1000)}
+        disk.faults = dict.fromkeys(range(before + at, before + at + 1000), errno.EIO)
         maintain_all(engine, NOW)
         if disk.change_count <= before + at:
             return
@@ -172,8 +177,42 @@ def test_an_import_keeps_start_times_and_makes_no_histogram_of_a_float():
     loader.add(Batch(refs[:1], np.array([1]), handles(0, 1), histograms=histograms_of([histogram(1)])))
     (made,) = loader.end_round()
     (columns,) = SegmentReader(disk, made.name, PageCache(0)).iterate()
-    assert columns.labels == [A, B] and columns.timestamps_ms.tolist() == [1, 1, 2]
+    assert columns.labels == [A, B]
+    assert columns.timestamps_ms.tolist() == [1, 1, 2]
     assert columns.starts_ms.tolist() == [8, 0, 7]
-    assert np.isnan(columns.values[0]) and columns.values[2] == 3.0
+    assert np.isnan(columns.values[0])
+    assert columns.values[2] == 3.0
     assert numbers_of(columns.values).tolist() == [-1, 0, -1]
     assert columns.histograms.one(0) == histogram(1)
+
+
+def test_deletes_in_the_log_share_one_index(monkeypatch):
+    """Many deletes do not make the start slow: series are indexed once while the log is replayed."""
+    disk = MemDisk()
+    engine = open_engine(disk)
+    append(engine, [(labels("m", i=str(i)), NOW, 1.0) for i in range(2 * TAIL_MAX)])
+    for i in range(20):
+        append(engine, [(labels("m", i=str(i)), NOW + 1, 1.0)])
+        engine.delete([[equal("i", str(i))]], NOW + 1, NOW + 1)
+    engine.close()
+    built = []
+    real = LabelIndex.build
+    monkeypatch.setattr(LabelIndex, "build", lambda *args: built.append(args) or real(*args))
+    engine = open_engine(disk)
+    assert len(built) == 1
+    assert sum(map(len, contents(engine).values())) == 2 * TAIL_MAX
+
+
+def test_a_snapshot_that_the_log_refuses_leaves_nothing_behind():
+    """Where the log cannot be made durable there is no snapshot, and no link to a segment that would keep its space."""
+    disk = FaultDisk(MemDisk())
+    engine = open_engine(disk, attrs.evolve(OPTIONS, sync=SyncMode.NEVER))
+    append(engine, [(A, NOW, 1.0)])
+    append(engine, [(A, NOW + 2 * BLOCK_MS, 1.0)])
+    maintain_all(engine, NOW)
+    append(engine, [(A, NOW + 2 * BLOCK_MS + 1, 1.0)])
+    links = len(engine.segments.entries)
+    disk.faults = {disk.change_count + links: errno.EIO}
+    with pytest.raises(StorageError):
+        engine.snapshot()
+    assert not [f for f in disk.inner._files if f.startswith("snapshots/")]

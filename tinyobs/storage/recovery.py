@@ -141,6 +141,7 @@ class _Receiver:
     head: Head = Factory(Head)
     known: dict[str, MetricMetadata] = Factory(dict)
     deletes: list[Delete] = Factory(list)
+    _index: SeriesIndex | None = None
 
     def samples(self, refs: NDArray[np.uint32], samples: Samples, unique: bool) -> None:
         self.head.ensure(len(self.registry))
@@ -153,7 +154,9 @@ class _Receiver:
         self.head.note_newest(refs, times_ms, values)
 
     def delete(self, delete: Delete) -> None:
-        delete_from_head(self.head, SeriesIndex(self.registry), delete)
+        if self._index is None:
+            self._index = SeriesIndex(self.registry)
+        delete_from_head(self.head, self._index, delete)
         self.deletes.append(delete)
 
     def metadata(self, metadata: Mapping[str, MetricMetadata]) -> None:

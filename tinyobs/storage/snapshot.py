@@ -38,10 +38,12 @@ def take_snapshot(
     made: list[str] = []
     try:
         _fill(engine, snapshot_folder(name), made, skip_head)
-    except OSError as e:
+    except (OSError, StorageError) as e:
         for file in reversed(made):
             with contextlib.suppress(OSError):
                 engine.disk.remove(file)
+        if isinstance(e, StorageError):  # of the log, which says it all
+            raise
         kind = DiskFullError if e.errno in OUT_OF_SPACE else StorageError
         raise kind(f"cannot make the snapshot {name}: {e}") from e
     return name
