@@ -216,3 +216,17 @@ def test_a_snapshot_that_the_log_refuses_leaves_nothing_behind():
     with pytest.raises(StorageError):
         engine.snapshot()
     assert not [f for f in disk.inner._files if f.startswith("snapshots/")]
+
+
+def test_samples_of_the_future_do_not_end_downsampling():
+    """An import with times far ahead of the clock does not make all that comes now look too old for tiers."""
+    disk = MemDisk()
+    engine = open_tiered(disk)
+    clock = engine._clock
+    disk.make_folder(INCOMING_FOLDER)
+    write_segment(disk, f"{INCOMING_FOLDER}/x.seg", {labels("x"): [(DAY0_MS + 4000 * DAY_MS, 1.0)]})
+    load(engine, {"a": [(DAY0_MS + d * DAY_MS + HOUR_MS, 1.0) for d in range(4)]}, clock)
+    assert len(engine.segments.entries) > 1
+    spans = engine.segments.tier_spans
+    assert spans is not None
+    assert spans.fresh[HOUR_MS][0][0] == DAY0_MS

@@ -102,7 +102,8 @@ class Head:
         if not len(refs):
             return
         if unique:
-            publish(lambda: self._add_one_each(refs, samples))
+            held = self.matrix.arena.hold(samples)
+            publish(lambda: self._add_one_each(refs, samples, held))
             return
         order = np.argsort(refs, kind="stable")
         refs, samples = refs[order], samples.take(order)
@@ -113,7 +114,8 @@ class Head:
         if len(refs) >= DIRECT_SAMPLES and int(lengths.max()) > SLOTS:
             self._add_chunks(refs[starts], samples, starts, lengths, publish)
         else:
-            publish(lambda: self._add_many(refs[starts], samples, starts, lengths))
+            values = self.matrix.arena.hold(samples)
+            publish(lambda: self._add_many(refs[starts], samples, values, starts, lengths))
 
     def note_newest(self, refs: Refs, times_ms: Times, values: Values) -> None:
         """Remember the newest samples of distinct series without storing them."""
@@ -127,7 +129,7 @@ class Head:
             self.newest_ms[refs[later]] = times_ms[later]
             self.newest_values[refs[later]] = values[later]
 
-    def _add_one_each(self, refs: Refs, samples: Samples) -> None:
+    def _add_one_each(self, refs: Refs, samples: Samples, values: Values) -> None:
         times_ms, m = samples.times_ms, self.matrix
         rows = self._rows_for(refs, times_ms)
         fits = m.fits(rows, times_ms)
@@ -135,7 +137,7 @@ class Head:
             self._stage(rows[~fits])
             rows = self._rows_for(refs, times_ms)
         counts = m.counts[rows]
-        m.put(rows * SLOTS + counts, rows, times_ms, m.arena.hold(samples), samples.starts_ms)
+        m.put(rows * SLOTS + counts, rows, times_ms, values, samples.starts_ms)
         counts += 1
         m.counts[rows] = counts
         full = counts == SLOTS
@@ -143,10 +145,9 @@ class Head:
             self._stage(rows[full])
         self._note(refs, samples)
 
-    def _add_many(self, refs: Refs, samples: Samples, starts: Rows, lengths: Rows) -> None:
+    def _add_many(self, refs: Refs, samples: Samples, values: Values, starts: Rows, lengths: Rows) -> None:
         """Add runs of samples of distinct series; within a run they keep their order."""
         self._note_runs(refs, samples, starts, lengths)
-        values = self.matrix.arena.hold(samples)
         done = np.zeros(len(refs), np.int64)
         while len(refs):
             done += self._add_runs(refs, starts + done, lengths - done, samples, values)

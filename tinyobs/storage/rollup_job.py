@@ -168,7 +168,7 @@ class Tiering:
         widths = sorted(w for w, _ in engine.options.tiers if DAY_MS % w == 0)
         for i, width in enumerate(widths):
             finer = next((w for w in reversed(widths[:i]) if width % w == 0), 0)
-            job = self._build(engine, width, finer) or _merge(engine, width)
+            job = self._build(engine, width, finer, now_ms) or _merge(engine, width)
             if job is not None:
                 return job
         self._looked_at = manifest
@@ -178,11 +178,11 @@ class Tiering:
         """Remember that a stretch has no samples in segments up to number `newest`."""
         self._empty[width_ms, span] = newest
 
-    def _build(self, engine: Engine, width: int, finer: int) -> Job | None:
+    def _build(self, engine: Engine, width: int, finer: int, now_ms: int) -> Job | None:
         pairs = [p for p in engine.segments.pairs if p[0].sequence not in engine.upkeep.damaged]
         raw = [e for e, _ in pairs if not e.tier_ms]
         stale = {e.sequence for e, _ in pairs if e.tier_ms in (width, finer or width) and is_stale(e, raw)}
-        for day in _days(engine, raw):
+        for day in _days(engine, raw, now_ms):
             there = [p for p in pairs if p[0].tier_ms == width and _meets(p[0], day)]
             if there and not any(e.sequence in stale for e, _ in there):
                 continue
@@ -209,10 +209,14 @@ def _is_whole(inputs: Sequence[Pair], there: Sequence[Pair], span: Span) -> bool
     return not edges or min(e.mint_ms for e, _ in inputs) <= min(edges)
 
 
-def _days(engine: Engine, raw: Sequence[SegmentEntry]) -> list[Span]:
-    """Return the days that raw segments hold in whole, none of whose samples are in the head, in order."""
+def _days(engine: Engine, raw: Sequence[SegmentEntry], now_ms: int) -> list[Span]:
+    """Return the days that raw segments hold in whole, none of whose samples are in the head, in order.
+
+    As with retention, age counts from the newest sample or the clock, whichever is earlier: an import may bring samples
+    of the future.
+    """
     head, options = engine.head, engine.options
-    newest = max([head.max_ms, *(e.maxt_ms for e in raw)])
+    newest = max(head.max_ms, min(now_ms, max((e.maxt_ms for e in raw), default=head.max_ms)))
     limit = newest - min(options.out_of_order_window_ms, LATE_MS)
     if head.min_ms <= head.max_ms:
         limit = min(limit, head.min_ms - 1)
