@@ -7,6 +7,7 @@ import errno
 import attrs
 import numpy as np
 import pytest
+import random_life
 from engine_cases import BLOCK_MS, OPTIONS, Clock, append, contents, histogram, labels, maintain_all, open_engine
 from life_cases import NOW, A, B, only, write_segment
 from tier_cases import DAY0_MS, load, open_tiered
@@ -230,3 +231,10 @@ def test_samples_of_the_future_do_not_end_downsampling():
     spans = engine.segments.tier_spans
     assert spans is not None
     assert spans.fresh[HOUR_MS][0][0] == DAY0_MS
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_lives(seed, monkeypatch):
+    """Whatever happens in whatever order, the engine holds what a dictionary would; views hold what they held."""
+    random_life.shrink_limits(monkeypatch.setattr)
+    random_life.Life(seed, last_write_wins=seed % 3 == 2).live(40)
