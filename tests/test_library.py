@@ -129,7 +129,10 @@ def test_features_open_gates(folder):
         ({"start": -60, "step": "x"}, "the step 'x' is no duration"),
         ({"start": -60, "step": float("nan")}, "the step nan is no duration"),
         ({"start": float("inf")}, "inf is no time"),
+        ({"start": "yesterday"}, "'yesterday' is no time"),
+        ({"start": 1.7e18}, r"1.7e\+18 is no time"),
         ({"start": 100, "end": 50}, "the end lies before the start"),
+        ({"start": 0, "end": 1e9, "step": 1}, "1000000001 steps from start to end, more than 10000000"),
     ],
 )
 def test_times_that_make_no_sense_are_refused(folder, arguments, message):

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
+from typing import Final, TextIO
+
+INTERRUPTED: Final = 130
+"""Exit code of a command that was stopped at the terminal, as of a shell."""
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from .cli.main import run
+    try:
+        from .cli.main import run
 
-    code = run(sys.argv[1:])
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules were loaded; later `run` tells it itself
+        code = INTERRUPTED
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             _settle(stream)

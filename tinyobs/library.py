@@ -45,6 +45,11 @@ Time: TypeAlias = float | int | datetime | None
 
 YEARS_1000_MS: Final = 1000 * 365 * 86_400_000
 
+TIME_MS_MAX: Final = 1 << 52
+"""Farthest time in ms from 1970 that is taken, 142 000 years: what is beyond was meant in another unit."""
+
+STEPS_MAX: Final = 10_000_000
+"""Steps of a range query; each takes 8 bytes a series and more while it is evaluated."""
 BLOCK_SAMPLES: Final = 1 << 20
 """Samples in a block of `Database.series`, about: 16 MB of times and values."""
 SUM_WORD: Final = 4
@@ -188,6 +193,9 @@ class Database:
             raise UsageError("the step must be longer than 0")
         if end_ms < start_ms:
             raise UsageError("the end lies before the start")
+        steps = (end_ms - start_ms) // step_ms + 1
+        if steps > STEPS_MAX:
+            raise UsageError(f"{steps} steps from start to end, more than {STEPS_MAX}: make the step longer")
         tier_ms = _resolution_ms(resolution)
         found = self._promql.range(self._open_engine(), expression, start_ms, end_ms, step_ms, resolution_ms=tier_ms)
         return Answer(found)
@@ -310,6 +318,9 @@ def _to_ms(at: Time, now_ms: int | None = None) -> int:
     if isinstance(at, datetime):
         return round(at.timestamp() * 1000)
     try:
-        return round(at * 1000) + (now_ms if at < 0 else 0)
-    except (ValueError, OverflowError):
-        raise UsageError(f"{at!r} is no time") from None
+        time_ms = round(at * 1000) + (now_ms if at < 0 else 0)
+    except (ValueError, OverflowError, TypeError):
+        raise UsageError(f"{at!r} is no time: give Unix seconds or a datetime") from None
+    if abs(time_ms) > TIME_MS_MAX:
+        raise UsageError(f"{at!r} is no time: it is in seconds since 1970")
+    return time_ms

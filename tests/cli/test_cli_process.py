@@ -278,3 +278,12 @@ def test_a_daemon_in_memory_writes_nothing(tmp_path):
     assert code == 0
     assert "kept in memory only and end with this process" in log
     assert list(tmp_path.iterdir()) == [config]
+
+
+def test_an_interrupt_while_the_program_is_loaded(tmp_path):
+    """It ends with 130 and no traceback, however early it comes."""
+    (tmp_path / "attrs.py").write_text("raise KeyboardInterrupt\n")  # among the first that are imported
+    command = [sys.executable, "-m", "tinyobs", "version"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

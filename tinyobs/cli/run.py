@@ -80,7 +80,12 @@ option = partial(click.option, show_default=True)
     default="30s",
     help="How often to look at it.",
 )
-@option("--storage.tsdb.path", "storage_path", default="data", help="Where samples are kept.")
+@option(
+    "--storage.tsdb.path",
+    "storage_path",
+    default="data",
+    help="Where samples are kept; memory:// keeps them in memory only.",
+)
 @option(
     "--storage.tsdb.retention.time",
     "retention_time",

@@ -29,7 +29,12 @@ def path_option(command: Command) -> Command:
     """Add `--storage.tsdb.path`."""
     text = "The data directory, or a snapshot of one."
     return click.option(
-        "--storage.tsdb.path", "path", type=click.Path(path_type=Path), default="data", show_default=True, help=text
+        "--storage.tsdb.path",
+        "path",
+        type=click.Path(path_type=Path, readable=False),
+        default="data",
+        show_default=True,
+        help=text,
     )(command)
 
 
