@@ -151,6 +151,40 @@ def test_no_space_when_opening_is_a_storage_error():
     open_engine(disk)
 
 
+def test_a_start_on_a_full_disk_answers_queries():
+    """What is stored can be asked for, everything else is refused in words, and it resumes by itself."""
+    disk = FaultDisk(MemDisk())
+    engine = open_engine(disk)
+    _fill(engine)
+    expected, traces = contents(engine, starts=True), exemplars_of(engine)
+    engine.close()
+    for full_again in (False, True):
+        disk.full = True
+        engine = open_engine(disk)
+        assert contents(engine, starts=True) == expected
+        (notice,) = engine.take_notices()
+        assert notice.text.startswith("the disk is full: no log file can be created")
+        with pytest.raises(DiskFullError):
+            append(engine, [(A, NOW + 400_000, 1.0)])
+        with pytest.raises(DiskFullError):
+            engine.snapshot()
+        with pytest.raises(DiskFullError):
+            engine.delete([()], NOW, NOW)
+        maintain_all(engine, NOW)
+        assert contents(engine, starts=True) == expected
+        disk.full = full_again
+        if not full_again:
+            maintain_all(engine, NOW + PAUSE_MS)
+            assert engine.statistics().cuts_total == 1
+            assert append(engine, [(A, NOW + 400_000, 1.0)]).stored == 1
+            expected = contents(engine, starts=True)
+        engine.close()
+    disk.full = False
+    engine = open_engine(disk)
+    assert contents(engine, starts=True) == expected
+    assert exemplars_of(engine) == traces
+
+
 def test_memory_limit_cuts_early():
     """When sealed samples exceed their limit the head is cut before its block is complete."""
     options = attrs.evolve(OPTIONS, head_bytes_max=1 << 20)

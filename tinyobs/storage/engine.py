@@ -1,7 +1,7 @@
 """The storage engine: the facade over log, head, segments and their upkeep.
 
-Synchronous and without a thread of its own.  One *writer* thread calls `append`, `maintain` and `close`; any thread may
-call `querier`, `metadata`, `statistics` and `cardinality`.  One lock guards what makes up a consistent view: the head's
+Synchronous and without a thread of its own.  One *writer* thread calls `append`, `maintain` and `close`; two may take turns
+at `append_in_turn`: while one waits for the disk, the other judges and logs the next batches.  Any thread may call `querier`, `metadata`, `statistics` and `cardinality`.  One lock guards what makes up a consistent view: the head's
 lists and the tuple of segments.  The writer holds it while it applies samples that are already durable and while it
 swaps segments; a reader holds it for as long as copying the rows' counts takes.  Neither does I/O under it.
 
@@ -13,6 +13,7 @@ Design: docs/format/durability.md and docs/decisions/.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from .head_view import HeadView
 from .ingest_counts import IngestCounts
 from .intake import Intake
 from .memory import return_free_memory
-from .notices import ON_START, Notices
+from .notices import NO_ROOM, ON_START, Notices
 from .options import DEFAULT_OPTIONS, EngineOptions
 from .posix_disk import PosixDisk
 from .querier import EngineQuerier
@@ -71,6 +72,10 @@ class Engine(Storage):
         self.registry, self.options, self.disk = registry, options, disk
         self._clock = clock
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        """Held by `append` except while it waits for the disk."""
+        self._logged: deque[Intake] = deque()
+        """Groups of batches that are in the log but not in the head, in order."""
         self._view: HeadView | None = None
         self.notices = Notices()
         self.recovered = recover(disk, registry, options, progress)
@@ -82,7 +87,12 @@ class Engine(Storage):
         self.segments = SegmentSet(disk, self.recovered.manifest, options)
         self.head.cache = self.segments.cache
         next_sequence = self.recovered.report.next_sequence
-        self.wal = WalWriter(disk, registry, options, clock, next_sequence, self.exemplar_ring.all)
+        may_wait = bool(
+            self.segments.manifest.wal_first
+        )  # the first manifest of a directory names a file that is there
+        self.wal = WalWriter(disk, registry, options, clock, next_sequence, self.exemplar_ring.all, may_wait=may_wait)
+        if self.wal.is_waiting:
+            self.notices.note(NO_ROOM)
         if not self.segments.manifest.wal_first:
             self.segments.begin_log(self.wal.sequence)
         self.counts = IngestCounts()
@@ -126,17 +136,46 @@ class Engine(Storage):
         Raises `DiskFullError` (nothing of these batches was stored, later calls may succeed), `ReadOnlyError`
         (nothing was acknowledged) or `LimitExceeded` (a batch is too large; nothing was stored).
         """
-        self._refuse_when_closed()
-        self._refuse_when_overfull()
-        self.head.ensure(len(self.registry))
-        self._view = None
-        group = Intake(self, self._clock())
+        return self.append_in_turn(batches, lambda: None)
+
+    def append_in_turn(self, batches: Sequence[Batch], next_may_begin: Callable[[], None]) -> list[AppendResult]:
+        """As `append`; once `next_may_begin` was called another thread may begin its own call, and no other work.
+
+        The batches are in the log then, on their way to the disk.
+        """
+        group = self._log(batches)
+        next_may_begin()
         try:
-            for batch in batches:
-                group.judge(batch)
-            self.wal.write(group.entries, group.metadata, group.exemplars)
-        finally:
-            group.undo()
+            self.wal.settle()
+        except BaseException:
+            with self._writing:
+                if group in self._logged:
+                    self._logged.remove(group)
+            raise
+        with self._writing:
+            while group in self._logged:  # those before it are durable as well
+                self._store(self._logged.popleft())
+        return group.results
+
+    def _log(self, batches: Sequence[Batch]) -> Intake:
+        """Judge batches and write them to the log, behind those that are not durable yet."""
+        with self._writing:
+            self._refuse_when_closed()
+            self._refuse_when_overfull()
+            self.head.ensure(len(self.registry))
+            self._view = None
+            group = Intake(self, self._clock(), tuple(self._logged))
+            try:
+                for batch in batches:
+                    group.judge(batch)
+                self.wal.log(group.entries, group.metadata, group.exemplars)
+            finally:
+                group.undo()
+            self._logged.append(group)
+            return group
+
+    def _store(self, group: Intake) -> None:
+        """Let readers see a group that is durable."""
         created = self.head.series_created
         for entry in group.entries:
             self.head.add(entry.layout.refs, entry.samples, entry.layout.unique, self.publish)
@@ -147,7 +186,6 @@ class Engine(Storage):
             sealed = self.head.seal()
             self.publish(lambda: self.head.put_sealed(*sealed))
         self.counts.count(group.results, group.entries, self.head.series_created - created)
-        return group.results
 
     def maintain(self, now_ms: int) -> bool:
         """Do one bounded slice of background work; tell whether more is waiting."""

@@ -24,6 +24,11 @@ PLACES_MAX: Final = 10_000
 NAMES_SHOWN: Final = 5
 ON_START: Final = "run `tinyobs tsdb verify`, which says what is lost; then `tinyobs tsdb repair`, or restore a backup"
 """What to do where damage keeps the engine from opening."""
+NO_ROOM: Final = (
+    "the disk is full: no log file can be created, and no sample is taken until there is space; what is stored can be "
+    "asked for"
+)
+"""What is told of a start on a full disk."""
 WHILE_RUNNING: Final = (
     "queries and background work that need it fail, all else goes on; run `tinyobs tsdb verify --while-running`, "
     "which says what is lost; then stop the daemon and run `tinyobs tsdb repair`, or restore a backup"

@@ -8,6 +8,7 @@ directory that can be opened, copied away, or removed with its folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -60,6 +61,8 @@ def _fill(engine: Engine, folder: str, made: list[str], skip_head: bool) -> None
     if skip_head:
         manifest = attrs.evolve(manifest, wal_first=0)  # there is no log yet
     else:
+        if engine.wal.is_waiting:
+            raise OSError(errno.ENOSPC, "there was no room for a log file yet")
         engine.wal.sync()
         last = engine.wal.sequence
         for number in range(manifest.wal_first, last):

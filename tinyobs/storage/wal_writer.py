@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -66,7 +67,7 @@ class WalStatistics:
 
 
 class WalWriter:
-    """The log of one session, open for appending.  One thread."""
+    """The log of one session, open for appending.  One thread writes; meanwhile others may `settle` what is written."""
 
     def __init__(
         self,
@@ -76,8 +77,13 @@ class WalWriter:
         clock: Callable[[], int],
         sequence: int,
         exemplars: Callable[[], Sequence[StoredExemplar]] = tuple,
+        *,
+        may_wait: bool = False,
     ) -> None:
-        """Begin log file number `sequence`.  exemplars: gives all that are kept, for checkpoints."""
+        """Begin log file number `sequence`.  exemplars: gives all that are kept, for checkpoints.
+
+        may_wait: on a full disk the file is created once there is room, so that until then queries work.
+        """
         self._disk, self._registry, self._options, self._clock = disk, registry, options, clock
         self._session = sequence
         self._kept_exemplars = exemplars
@@ -88,8 +94,20 @@ class WalWriter:
         self._defined_series = np.zeros(1024, np.bool_)
         self.sequence = sequence
         self._synced = 0
+        self._syncing = threading.RLock()
+        """Held while the file is synced, closed or replaced."""
         self._synced_at_ms = clock()
-        self._file = self._create(sequence)
+        self._file: File = _NoFile()
+        try:
+            self._begin()
+        except DiskFullError:
+            if not may_wait:
+                raise
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there was no room for a file yet."""
+        return isinstance(self._file, _NoFile)
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -103,7 +121,18 @@ class WalWriter:
 
         Raises `DiskFullError` (nothing is in the log; try again later) or `ReadOnlyError`.
         """
+        self.log(entries, metadata, exemplars)
+        self.settle()
+
+    def log(
+        self,
+        entries: Sequence[Entry],
+        metadata: Mapping[str, MetricMetadata],
+        exemplars: Sequence[StoredExemplar] = (),
+    ) -> None:
+        """Append batches, metadata and exemplars, which are durable after `settle`; raises as `write` does."""
         self._refuse_after_failure()
+        self._begin()
         if self._file.size >= self._options.wal_file_bytes_max:
             self._rotate()
         try:
@@ -115,6 +144,9 @@ class WalWriter:
             self._forget_definitions()
             raise
         self._append(records)
+
+    def settle(self) -> None:
+        """Make what is logged durable as the `sync` option says.  Any thread; raises `ReadOnlyError`."""
         if self._options.sync is SyncMode.ALWAYS:
             self.sync()
         else:
@@ -123,22 +155,24 @@ class WalWriter:
     def write_record(self, kind: fmt.RecordType, payload: bytes) -> None:
         """Append one record and make it durable whatever the `sync` option says; raises as `write` does."""
         self._refuse_after_failure()
+        self._begin()
         self._append([(kind, payload)])
         self.sync()
 
     def sync(self) -> None:
-        """Make everything written durable; raises `ReadOnlyError`."""
-        self._refuse_after_failure()
-        if self._synced == self._file.size:
-            return
-        size, began = self._file.size, time.perf_counter()
-        try:
-            self._file.sync()
-        except OSError as e:
-            raise self._failed("fsync of", self.sequence, e) from e
-        self.statistics.fsync_count += 1
-        self.statistics.fsync_seconds += time.perf_counter() - began
-        self._synced, self._synced_at_ms = size, self._clock()
+        """Make everything written durable; raises `ReadOnlyError`.  Any thread; what is written meanwhile may not be."""
+        with self._syncing:
+            self._refuse_after_failure()
+            if self._synced == self._file.size:
+                return
+            size, began = self._file.size, time.perf_counter()
+            try:
+                self._file.sync()
+            except OSError as e:
+                raise self._failed("fsync of", self.sequence, e) from e
+            self.statistics.fsync_count += 1
+            self.statistics.fsync_seconds += time.perf_counter() - began
+            self._synced, self._synced_at_ms = size, self._clock()
 
     def sync_when_due(self) -> None:
         """Do what the `interval` mode promises; to be called now and then."""
@@ -154,6 +188,7 @@ class WalWriter:
         The files before it may be removed when all samples they hold are in segments and the manifest says so.
         """
         self._refuse_after_failure()
+        self._begin()
         self._rotate()
         self._forget_definitions()
         try:
@@ -253,18 +288,25 @@ class WalWriter:
 
     def _roll_back(self, size: int) -> None:
         name = wal_name(self.sequence)
-        try:
-            self._file.close()
-            self._disk.truncate(name, size)
-            self._file = self._disk.open_append(name)
-        except OSError as e:
-            raise self._failed("cutting off an unfinished record of", self.sequence, e) from e
+        with self._syncing:
+            try:
+                self._file.close()
+                self._disk.truncate(name, size)
+                self._file = self._disk.open_append(name)
+            except OSError as e:
+                raise self._failed("cutting off an unfinished record of", self.sequence, e) from e
+
+    def _begin(self) -> None:
+        """Create the first file where that has not been possible yet: log files are numbered without gaps."""
+        if self.is_waiting:
+            self._file = self._create(self.sequence)
 
     def _rotate(self) -> None:
-        self.sync()
-        fresh = self._create(self.sequence + 1)
-        self._file.close()
-        self.sequence, self._file, self._synced = self.sequence + 1, fresh, fresh.size
+        with self._syncing:
+            self.sync()
+            fresh = self._create(self.sequence + 1)
+            self._file.close()
+            self.sequence, self._file, self._synced = self.sequence + 1, fresh, fresh.size
 
     def _create(self, sequence: int) -> File:
         """Create a log file with its header, durably."""
@@ -300,6 +342,25 @@ class WalWriter:
     def _refuse_after_failure(self) -> None:
         if self.failure:
             raise ReadOnlyError(f"{self.failure}; {AFTER_FAILURE}")
+
+
+class _NoFile(File):
+    """Stands for a log file that there was no room for."""
+
+    @property
+    def size(self) -> int:
+        """Nothing."""
+        return 0
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Never called: the file is created before."""
+        raise AssertionError("the log has no file")
+
+    def sync(self) -> None:
+        """Nothing is there to be made durable."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _metadata_records(metadata: Mapping[str, MetricMetadata]) -> list[tuple[fmt.RecordType, bytes]]:
