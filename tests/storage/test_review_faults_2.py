@@ -238,3 +238,23 @@ def test_random_lives(seed, monkeypatch):
     """Whatever happens in whatever order, the engine holds what a dictionary would; views hold what they held."""
     random_life.shrink_limits(monkeypatch.setattr)
     random_life.Life(seed, last_write_wins=seed % 3 == 2).live(40)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_forgotten_series_that_comes_late_replaces_nothing(restart):
+    """A late sample of a series that the head has forgotten does not open the way for other values behind it."""
+    disk, clock = MemDisk(), Clock()
+    options = attrs.evolve(OPTIONS, retention_ms=24 * HOUR_MS)
+    engine = open_engine(disk, options, clock)
+    append(engine, [(A, NOW, 1.0), (B, NOW, 1.0)])
+    for i in range(1, 150):
+        clock.now_ms = NOW + i * BLOCK_MS // 2
+        append(engine, [(B, clock.now_ms, float(i))])
+        maintain_all(engine, clock.now_ms)
+    assert append(engine, [(A, NOW - 5, 5.0)]).stored == 1
+    if restart:
+        engine.close()
+        engine = open_engine(disk, options, clock)
+    assert append(engine, [(A, NOW, 2.0)]).refused_total == 1
+    assert append(engine, [(A, NOW, 1.0)]).stored == 1
+    assert contents(engine)[A] == [(NOW - 5, 5.0), (NOW, 1.0)]

@@ -77,7 +77,11 @@ def admit(
     newest = head.newest_ms[offer.refs]
     in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
     quick = in_bounds and offer.invalid is None
-    if quick and bool((times > _maybe_stored(newest, segments_maxt_ms)).all()) and (unique or _ascends(offer)):
+    if (
+        quick
+        and bool((times > _maybe_stored(newest, segments_maxt_ms, head.forgotten_ms)).all())
+        and (unique or _ascends(offer))
+    ):
         return Admission(None, AppendResult(len(times)))
     verdicts = np.zeros(len(times), np.int8)
     if not in_bounds:
@@ -94,17 +98,18 @@ def admit(
     if bool((newest[beyond] > latest).any()):
         beyond &= newest <= max(latest, proven())
     verdicts[beyond] = _VERDICT_OF[reason]
-    doubtful = (times <= _maybe_stored(newest, segments_maxt_ms)) & (verdicts == _STORED)
+    doubtful = (times <= _maybe_stored(newest, segments_maxt_ms, head.forgotten_ms)) & (verdicts == _STORED)
     if bool(doubtful.any()):
         _judge_repeats(head, offer, doubtful, verdicts, options, lookup)
     return _conclude(verdicts)
 
 
-def _maybe_stored(newest: NDArray[np.int64], segments_maxt_ms: int) -> NDArray[np.int64]:
+def _maybe_stored(newest: NDArray[np.int64], segments_maxt_ms: int, forgotten_ms: int) -> NDArray[np.int64]:
     """Return for each sample the time up to which its series may have samples already."""
-    if segments_maxt_ms == NEVER or newest.min(initial=0) != NEVER:
+    if segments_maxt_ms == NEVER:
         return newest
-    return np.where(newest == NEVER, segments_maxt_ms, newest)
+    forgotten = newest < max(forgotten_ms, NEVER + 1)
+    return np.where(forgotten, np.maximum(newest, segments_maxt_ms), newest) if forgotten.any() else newest
 
 
 def _ascends(offer: Offer) -> bool:

@@ -58,11 +58,13 @@ class Head:
     """Samples in memory.  chunks: sealed.  frozen: sealed and being cut.
 
     newest_ms, newest_values: by ref; for a histogram a digest is in place of the value (`Samples.marks`).
+    forgotten_ms: whose newest sample is older may have been forgotten, and have newer ones in segments.
     """
 
     matrix: RowMatrix = Factory(new_matrix)
     newest_ms: Times = Factory(lambda: np.full(1024, NEVER))
     newest_values: Values = Factory(lambda: np.zeros(1024))
+    forgotten_ms: int = NEVER
     ranks: NDArray[np.uint32] = Factory(lambda: np.empty(0, np.uint32))
     """Place of each series in label order, as far as known; only locality depends on it."""
     cache: PageCache | None = None
@@ -312,7 +314,7 @@ class Head:
 
     def drop_frozen(self, keep_since_ms: int) -> None:
         """Forget the frozen chunks, which are in segments now, and series not seen since `keep_since_ms`."""
-        self.frozen = ()
+        self.frozen, self.forgotten_ms = (), max(self.forgotten_ms, keep_since_ms)
         dead = (self.newest_ms != NEVER) & (self.newest_ms < keep_since_ms)
         dead &= self._row_of < 0
         for chunk in self.chunks:

@@ -152,6 +152,8 @@ class _Receiver:
     def newest(self, refs: NDArray[np.uint32], times_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         self.head.ensure(len(self.registry))
         self.head.note_newest(refs, times_ms, values)
+        if len(times_ms):  # a checkpoint has all series that were not forgotten
+            self.head.forgotten_ms = max(self.head.forgotten_ms, int(times_ms.min()))
 
     def delete(self, delete: Delete) -> None:
         if self._index is None:
