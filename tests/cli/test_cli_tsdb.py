@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 import pytest
@@ -99,6 +100,17 @@ def test_damage_is_told_repaired_and_kept(data, capsys):
     assert run(["tsdb", "verify", at(data)]) == 0
     assert run(["tsdb", "repair", at(data)]) == 0
     assert capsys.readouterr().out.endswith("nothing to repair\n")
+
+
+def test_what_reads_a_damaged_directory_says_what_to_do(data, tmp_path, capsys):
+    """File and byte, and the command that goes on from there; a backup of it is found damaged, with its reason."""
+    name = damage_page(data)
+    assert run(["tsdb", "export", at(data)]) == 3
+    assert re.search(rf"{name}: damaged at byte \d+: .*`tinyobs tsdb verify`", capsys.readouterr().err)
+    assert run(["tsdb", "backup", f"--to={tmp_path / 'b'}", at(data)]) == 0
+    assert run(["tsdb", "backup", "verify", f"--from={tmp_path / 'b'}"]) == 1
+    assert f"lost: {name} of 1 backup: " in (out := capsys.readouterr().out)
+    assert "check the data directory that was backed up" in out
 
 
 def test_what_cannot_be_checked_ends_with_2(data, tmp_path, capsys):

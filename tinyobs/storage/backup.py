@@ -122,8 +122,8 @@ def verify_backups(
     for name, (file, used_by) in sorted(users.items()):
         offset, problem = _object_fault(target, name, file, rate, partial(tell, progress, name, done, total))
         if problem:
-            of = f"{file.name} of {len(used_by)} backups: {', '.join(used_by)}"
-            advice = "remove the object and make a new backup while the source still has the file"
+            of = f"{file.name} of {len(used_by)} backup{'s' * (len(used_by) > 1)}: {', '.join(used_by)}"
+            advice = _AGAIN if offset < 0 else _SOURCE
             findings.append(Finding(Severity.DAMAGE, name, offset, problem, of, advice))
         done += file.bytes
     progress("", total, total)
@@ -164,6 +164,10 @@ def prune_backups(target: Disk, keep: Collection[str]) -> Pruned:
 
 
 # -- private -----------------------------------------------------------------------------------------------------
+
+
+_AGAIN: Final = "remove the object and make a new backup while the source still has the file"
+_SOURCE: Final = "check the data directory that was backed up (`tinyobs tsdb verify`), repair it and make a new backup"
 
 
 def _object_fault(

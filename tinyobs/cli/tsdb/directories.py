@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import click
 
-from ...errors import LockedError, StorageError
+from ...errors import CorruptionError, LockedError, StorageError
 from ...model.registry import SeriesRegistry
 from ...storage.disk import Disk
 from ...storage.engine import Engine
@@ -48,7 +48,13 @@ def read_engine(path: Path) -> Iterator[Engine]:
     with locked_for_reading(path, advice="stop it, or make a snapshot and name that") as disk:
         require_data(disk, path)
         warn_of_imports(disk)
-        yield from _engine(ScratchDisk(_Unlocked(disk)), KEEP_ALL)
+        try:
+            yield from _engine(ScratchDisk(_Unlocked(disk)), KEEP_ALL)
+        except CorruptionError as e:
+            if "tinyobs tsdb" in e.reason:
+                raise
+            advice = "`tinyobs tsdb verify` tells what is lost, `repair` saves the rest"
+            raise CorruptionError(e.file, e.offset, f"{e.reason}; {advice}") from e
 
 
 @contextmanager
