@@ -39,6 +39,7 @@ from tinyobs.storage.adoption import LOOK_EVERY_MS
 from tinyobs.storage.layout import INCOMING_FOLDER, MANIFEST, segment_name, wal_name
 from tinyobs.storage.manifest import read_manifest
 from tinyobs.storage.options import DAY_MS, HOUR_MS
+from tinyobs.storage.retention import newest_beyond_doubt
 from tinyobs.storage.upkeep import LOOK_EVERY_MS as LOOK_FOR_MISSING_MS
 from tinyobs.storage.upkeep import PAUSE_MS
 from tinyobs.storage.verify import verify_directory
@@ -420,6 +421,22 @@ def test_an_old_clock_refuses_and_then_goes_on():
     assert append(engine, [(A, clock.now_ms, 1.0)]).refused == {Refused.TOO_OLD: 1}
     clock.now_ms = NOW + 310_000
     assert append(engine, [(A, NOW + 300_000, 1.0)]).stored == 1
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([(0, 1)], 1),
+        ([(0, 10), (10 + 8 * DAY_MS, 20 + 8 * DAY_MS)], 10),
+        ([(0, 10), (10 + 7 * DAY_MS, 20 + 7 * DAY_MS)], 20 + 7 * DAY_MS),
+        ([(0, 10), (10 + 8 * DAY_MS, 10 + 9 * DAY_MS)], 10 + 9 * DAY_MS),
+        ([(0, 10), (10 + 8 * DAY_MS,) * 2, (30 * DAY_MS,) * 2], 10),
+        ([(0, 9 * DAY_MS), (8 * DAY_MS, 8 * DAY_MS), (3 * DAY_MS, 9 * DAY_MS + 5)], 9 * DAY_MS + 5),
+    ],
+)
+def test_what_lies_behind_a_jump_needs_proof(spans, expected):
+    """Half the retention without samples is a jump; a day of samples behind it is proof."""
+    assert newest_beyond_doubt(spans, 15 * DAY_MS) == expected
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -18,8 +18,9 @@ from .options import DAY_MS, EngineOptions
 if TYPE_CHECKING:
     from .engine import Engine
 
-JUMP_MS: Final = 30 * DAY_MS
-"""A stretch without any sample, this long, makes what lies behind it doubtful: the clock may have been wrong."""
+JUMP_MS: Final = (7 * DAY_MS, 30 * DAY_MS)
+"""A stretch without any sample as long as half the retention, but no shorter or longer than these, makes what lies behind
+it doubtful: the clock may have been wrong."""
 PROOF_MS: Final = DAY_MS
 """Samples behind such a stretch count once they span so much: nobody leaves a wrong clock for that long."""
 
@@ -39,15 +40,16 @@ def proven_ms(engine: Engine) -> int:
     spans = [(e.mint_ms, e.maxt_ms) for e in engine.segments.entries if not e.tier_ms]
     if head.min_ms <= head.max_ms:  # it may have a gap in it, so only its ends are known
         spans += [(head.min_ms, head.min_ms), (head.max_ms, head.max_ms)]
-    return newest_beyond_doubt(spans) if spans else NEVER
+    return newest_beyond_doubt(spans, engine.options.retention_ms) if spans else NEVER
 
 
-def newest_beyond_doubt(spans: Sequence[tuple[int, int]]) -> int:
+def newest_beyond_doubt(spans: Sequence[tuple[int, int]], retention_ms: int) -> int:
     """Return the newest time of spans (first, last) that does not lie behind a jump without proof."""
+    jump_ms = min(max(retention_ms // 2, JUMP_MS[0]), JUMP_MS[1])
     ordered = sorted(spans, key=lambda s: s[1], reverse=True)
     first, last = ordered[0]
     for low, high in ordered[1:]:
-        if first - high > JUMP_MS:
+        if first - high > jump_ms:
             if last - first >= PROOF_MS:
                 break
             first, last = low, high
