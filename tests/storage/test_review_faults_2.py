@@ -258,3 +258,27 @@ def test_a_forgotten_series_that_comes_late_replaces_nothing(restart):
     assert append(engine, [(A, NOW, 2.0)]).refused_total == 1
     assert append(engine, [(A, NOW, 1.0)]).stored == 1
     assert contents(engine)[A] == [(NOW - 5, 5.0), (NOW, 1.0)]
+
+
+def test_an_import_that_cannot_be_removed_is_taken_over_once():
+    """It does not bring back what is deleted afterwards, and is not merged for ever."""
+
+    class Sticky(FaultDisk):
+        def remove(self, name):
+            if name.startswith(f"{INCOMING_FOLDER}/"):
+                raise PermissionError(errno.EACCES, "Permission denied", name)
+            super().remove(name)
+
+    disk, clock = Sticky(MemDisk()), Clock()
+    engine = open_engine(disk, clock=clock)
+    disk.make_folder(INCOMING_FOLDER)
+    write_segment(disk, f"{INCOMING_FOLDER}/x.seg", {A: [(NOW, 1.0)], B: [(NOW, 2.0)]})
+    maintain_all(engine, NOW)
+    assert contents(engine) == {A: [(NOW, 1.0)], B: [(NOW, 2.0)]}
+    engine.delete(only("b"), -(2**62), 2**62)
+    for _ in range(5):
+        clock.now_ms += PAUSE_MS
+        maintain_all(engine, clock.now_ms)
+    assert contents(engine) == {A: [(NOW, 1.0)]}
+    assert engine.statistics().segments_adopted_total == 1
+    assert "cannot be removed" in engine.upkeep.last_failure

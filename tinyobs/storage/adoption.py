@@ -8,7 +8,6 @@ series and time.  A file that is no sound segment is put aside as `NAME.bad`.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ..errors import CorruptionError, FormatVersionError
@@ -32,6 +31,8 @@ class Adoption:
     def __init__(self) -> None:
         self._look_at_ms = -(2**63)
         self._waiting: list[str] = []
+        self.stuck: set[str] = set()
+        """Files that were taken over and cannot be removed: taken again, they would bring back what is deleted later."""
 
     def plan(self, engine: Engine, now_ms: int) -> Job | None:
         """Return the job for the next file; raises `OSError`."""
@@ -40,7 +41,10 @@ class Adoption:
                 return None
             self._look_at_ms = now_ms + LOOK_EVERY_MS
             found = engine.disk.list(INCOMING_FOLDER)
-            self._waiting = [f for f in reversed(found) if f.endswith(SEGMENT_SUFFIX)]
+            self.stuck &= set(found)
+            self._waiting = [f for f in reversed(found) if f.endswith(SEGMENT_SUFFIX) and f not in self.stuck]
+            for file in sorted(self.stuck):
+                _remove(engine, file)
         return AdoptJob(engine, self._waiting.pop()) if self._waiting else None
 
 
@@ -67,16 +71,13 @@ class AdoptJob(Job):
         return False
 
     def finish(self) -> None:
-        """List the segment and take the first name away; where that fails it is done by the next look."""
+        """List the segment and take the first name away; where that fails it is done by a later look."""
         engine, entry = self._engine, self._entry
         if entry is not None:
             self._entry = None  # from here on a manifest may list it
             engine.segments.replace((), (entry,), engine.publish, at_front=True)
             engine.upkeep.counts.adopted += 1
-        with contextlib.suppress(OSError):
-            if self._name.removeprefix(f"{INCOMING_FOLDER}/") in engine.disk.list(INCOMING_FOLDER):
-                engine.disk.remove(self._name)
-                engine.disk.sync_folder(INCOMING_FOLDER)
+        _remove(engine, self._name.removeprefix(f"{INCOMING_FOLDER}/"))
 
     def abort(self) -> None:
         """Take the second name away again."""
@@ -117,3 +118,15 @@ class AdoptJob(Job):
             if same and bytes(engine.disk.map(segment_name(e.sequence))[-FOOTER_BYTES:]) == footer:
                 return True
         return False
+
+
+def _remove(engine: Engine, file: str) -> None:
+    """Take away the first name of what was taken over."""
+    try:
+        if file in engine.disk.list(INCOMING_FOLDER):
+            engine.disk.remove(incoming_name(file))
+            engine.upkeep.adoption.stuck.discard(file)
+            engine.disk.sync_folder(INCOMING_FOLDER)
+    except OSError as e:
+        engine.upkeep.adoption.stuck.add(file)
+        engine.upkeep.last_failure = f"{incoming_name(file)} was taken over but cannot be removed: {e}; remove it"
