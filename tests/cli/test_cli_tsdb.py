@@ -435,6 +435,15 @@ def test_bars_are_drawn_on_a_terminal_only(monkeypatch, capsys):
     assert "working" in capsys.readouterr().err
 
 
+def test_a_repair_shows_how_far_it_is(data, monkeypatch, capsys):
+    """Looking, working and checking each have a bar that gets to its end."""
+    damage_page(data)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert run(["tsdb", "repair", "--yes", at(data)]) == 0
+    shown = capsys.readouterr().err
+    assert all(label in shown for label in ("looking for damage", "repairing", "checking"))
+
+
 def test_a_consent_at_the_terminal(data, monkeypatch):
     """At a terminal the command asks, and yes is yes."""
     damage_page(data)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from ...storage.layout import SEGMENT_FOLDER
 from ...storage.posix_disk import PosixDisk
 from ...storage.read_only_disk import ReadOnlyDisk
 from ...storage.repair import apply_repair, plan_repair
@@ -14,6 +17,7 @@ from ...storage.verify import verify_directory
 from .directories import lock, now_ms, require_data
 from .figures import counted
 from .parameters import path_option
+from .progress import Show, progress_bar
 
 
 @click.command()
@@ -35,7 +39,8 @@ def repair(ctx: click.Context, path: Path, yes: bool, dry_run: bool) -> None:
     disk = PosixDisk(path)
     lock(disk, "stop it first")
     try:
-        plan = plan_repair(disk)
+        with progress_bar("looking for damage") as show:
+            plan = plan_repair(disk, _each_file(show, len(disk.list(SEGMENT_FOLDER))))
         if not plan.steps:
             click.echo(f"{path}: nothing to repair")
             return
@@ -45,14 +50,26 @@ def repair(ctx: click.Context, path: Path, yes: bool, dry_run: bool) -> None:
         if dry_run or not (yes or _agreed()):
             click.echo("nothing was changed; --yes carries the plan out", err=True)
             ctx.exit(1)
-        folder = apply_repair(disk, plan, now_ms())
-        damage = verify_directory(disk).damage
+        with progress_bar("repairing") as show:
+            folder = apply_repair(disk, plan, now_ms(), _each_file(show, len(plan.steps)))
+        with progress_bar("checking") as show:
+            damage = verify_directory(disk, progress=lambda file, share: show(share, file)).damage
     finally:
         disk.unlock()
     click.echo(f"repaired; what was taken out of use is in {path / folder}" if folder else "repaired")
     for finding in damage:
         click.echo(str(finding))
     ctx.exit(1 if damage else 0)
+
+
+def _each_file(show: Show, files: int) -> Callable[[str], None]:
+    """Return what moves a bar with each file that is begun, of about so many."""
+    begun = itertools.count()
+
+    def told(file: str) -> None:
+        show(min(next(begun) / max(files, 1), 1.0), file)
+
+    return told
 
 
 def _agreed() -> bool:
