@@ -1,16 +1,18 @@
 """The one way into storage: a bounded queue in front of the single writer.
 
 A batch is made (a body decoded, say) and passes the processors in the writer's thread: it then meets no other thread that
-wants the interpreter, and the event loop stays free.  Batches that arrive while the writer is at the disk are stored together and share its next fsync (group commit).
+wants the interpreter, and the event loop stays free.  Batches that arrive while the writer is at the disk are made and logged meanwhile by a second thread, which takes
+turns with the first, and share the next fsync (group commit).
 `append` returns when its batch is durable.  A full queue or disk raises `Unavailable`: the caller says so to whoever
 pushed, or skips its tick.  Between batches the writer lets the storage do slices of background work.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import structlog
 import trio
@@ -24,6 +26,8 @@ SAMPLES_QUEUED_MAX: Final = 2_000_000
 """Samples that may wait for the writer."""
 SAMPLES_PER_COMMIT_MAX: Final = 500_000
 """Samples stored with one fsync, so that a commit stays short."""
+COMMITS_MAX: Final = 2
+"""Commits under way: one waits for the disk, one is prepared."""
 MAINTAIN_EVERY_SECONDS: Final = 1.0
 
 log = structlog.get_logger("ingest")
@@ -48,6 +52,36 @@ class IngestStatistics:
     """Commits that failed for another reason."""
     refused_total: Mapping[str, int] = field(metadata={"label": "reason"})
     """Samples that were refused."""
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A storage that can prepare batches while those before them are on their way to the disk.
+
+    A second thread may begin its own call once `next_may_begin` was called.  Else as `Storage.append`.
+    """
+
+    def append_in_turn(self, batches: Sequence[Batch], next_may_begin: Callable[[], None]) -> Sequence[AppendResult]:
+        """Store batches durably."""
+
+
+class _Turn:
+    """Comes when the commit before is in the log; every commit waits for that of its predecessor."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._came = False
+
+    def wait(self) -> None:
+        """Return when it has come; called once."""
+        self._lock.acquire()
+
+    def come(self) -> None:
+        """Let the next begin; idempotent."""
+        if not self._came:
+            self._came = True
+            self._lock.release()
 
 
 @define
@@ -88,6 +122,9 @@ class Ingest:
         self._queue: deque[_Waiting] = deque()
         self._errands: deque[_Errand] = deque()
         self._samples = 0
+        self._under_way = 0
+        self._turn = _Turn()
+        self._turn.come()
         self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
         self._closing = False
@@ -131,22 +168,27 @@ class Ingest:
         """Store what arrives until cancelled, then store what is left."""
         self._storage = storage
         task_status.started()
-        try:
-            maintain_at = trio.current_time()
-            while True:
-                with trio.move_on_at(maintain_at):
-                    await self._arrived.wait()
-                await self._commit_waiting(storage)
-                await self._run_errand(storage)
-                if trio.current_time() >= maintain_at:
-                    more = await self._maintain(storage)
-                    maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
-        finally:
-            self._closing = True
-            with trio.CancelScope(shield=True):
-                while self._queue or self._errands:
-                    await self._commit_waiting(storage)
-                    await self._run_errand(storage)
+        async with trio.open_nursery() as commits:
+            try:
+                maintain_at = trio.current_time()
+                while True:
+                    with trio.move_on_at(maintain_at):
+                        await self._wait()
+                    self._begin_commits(storage, commits)
+                    if self._errands:
+                        await self._finish_commits()
+                        await self._run_errand(storage)
+                    if trio.current_time() >= maintain_at:
+                        await self._finish_commits()
+                        more = await self._maintain(storage)
+                        maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
+            finally:
+                self._closing = True
+                with trio.CancelScope(shield=True):
+                    while self._queue or self._errands or self._under_way:
+                        self._begin_commits(storage, commits)
+                        await self._finish_commits()
+                        await self._run_errand(storage)
 
     def statistics(self) -> IngestStatistics:
         """Return the counters."""
@@ -160,29 +202,49 @@ class Ingest:
             dict(self._refused),
         )
 
-    async def _commit_waiting(self, storage: Storage) -> None:
-        """Store what waits now with one fsync and wake those who wait for it."""
+    async def _wait(self) -> None:
+        """Wait until there is something new to do: a batch or an errand came, or a commit ended."""
+        await self._arrived.wait()
         self._arrived = trio.Event()
+
+    def _begin_commits(self, storage: Storage, commits: trio.Nursery) -> None:
+        """Begin to store what waits, unless enough is under way; samples that come before its turn go with it."""
+        while self._queue and self._under_way < COMMITS_MAX:
+            group = [] if self._under_way else self._take_waiting()
+            self._under_way += 1
+            before, self._turn = self._turn, _Turn()
+            commits.start_soon(self._commit, storage, group, before, self._turn)
+
+    async def _finish_commits(self) -> None:
+        """Return when no commit is under way."""
+        while self._under_way:
+            await self._wait()
+
+    def _take_waiting(self) -> list[_Waiting]:
+        """Return what waits, as much as goes into one commit."""
         group: list[_Waiting] = []
         samples = 0
         while self._queue and (not group or samples + self._queue[0].samples <= self._samples_per_commit_max):
             group.append(self._queue.popleft())
             samples += group[-1].samples
-        if self._queue:
-            self._arrived.set()
-        if not group:
-            return
+        return group
+
+    async def _commit(self, storage: Storage, group: list[_Waiting], before: _Turn, turn: _Turn) -> None:
+        """Store a group, or what waits when its turn comes, with one fsync and wake those who wait for it."""
         try:
             # A commit is never abandoned half-way: whoever waits is told what became of it.
-            stored = await trio.to_thread.run_sync(self._store, storage, group, abandon_on_cancel=False)
+            with trio.CancelScope(shield=True):
+                stored = await trio.to_thread.run_sync(self._store, storage, group, before, turn)
         except TinyObsError as e:
             self._failed([w for w in group if w.error is None], e)
         else:
             self._succeeded(stored)
         finally:
-            self._samples -= samples
             for waiting in group:
+                self._samples -= waiting.samples
                 waiting.done.set()
+            self._under_way -= 1
+            self._arrived.set()
 
     async def _run_errand(self, storage: Storage) -> None:
         """Do the work that has waited longest; samples that came meanwhile go before the next."""
@@ -199,8 +261,27 @@ class Ingest:
         if self._errands:
             self._arrived.set()
 
-    def _store(self, storage: Storage, group: Sequence[_Waiting]) -> Sequence[tuple[_Waiting, Batch, AppendResult]]:
-        """Make, process and store batches, in the writer's thread; one that cannot be made fails alone."""
+    def _store(
+        self, storage: Storage, group: list[_Waiting], before: _Turn, turn: _Turn
+    ) -> Sequence[tuple[_Waiting, Batch, AppendResult]]:
+        """Make, process and store batches, in a writer's thread; one that cannot be made fails alone."""
+        before.wait()
+        try:
+            group += () if group else self._take_waiting()
+            made = self._make(group)
+            batches = [batch for _, batch in made]
+            if not made:
+                results: Sequence[AppendResult] = ()
+            elif isinstance(storage, TakesTurns):
+                results = storage.append_in_turn(batches, turn.come)
+            else:
+                results = storage.append(batches)
+        finally:
+            turn.come()
+        return [(*m, result) for m, result in zip(made, results, strict=True)]
+
+    def _make(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, Batch]]:
+        """Make and process batches."""
         made = []
         for waiting in group:
             try:
@@ -211,8 +292,7 @@ class Ingest:
                 waiting.error = e
             else:
                 made.append((waiting, batch))
-        results = storage.append([batch for _, batch in made]) if made else []
-        return [(*m, result) for m, result in zip(made, results, strict=True)]
+        return made
 
     def _succeeded(self, stored: Sequence[tuple[_Waiting, Batch, AppendResult]]) -> None:
         self._commits += bool(stored)

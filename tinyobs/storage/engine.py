@@ -1,7 +1,8 @@
 """The storage engine: the facade over log, head, segments and their upkeep.
 
-Synchronous and without a thread of its own.  One *writer* thread calls `append`, `maintain` and `close`; two may take turns
-at `append_in_turn`: while one waits for the disk, the other judges and logs the next batches.  Any thread may call `querier`, `metadata`, `statistics` and `cardinality`.  One lock guards what makes up a consistent view: the head's
+Synchronous and without a thread of its own.  One *writer* thread calls `append`, `maintain` and `close`; two may take
+turns at `append_in_turn`: while one waits for the disk, the other judges and logs the next batches.  Any thread may
+call `querier`, `metadata`, `statistics` and `cardinality`.  One lock guards what makes up a consistent view: the head's
 lists and the tuple of segments.  The writer holds it while it applies samples that are already durable and while it
 swaps segments; a reader holds it for as long as copying the rows' counts takes.  Neither does I/O under it.
 

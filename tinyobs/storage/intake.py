@@ -46,6 +46,8 @@ class Intake:
 
     engine: Engine
     now_ms: int
+    before: tuple[Intake, ...] = ()
+    """Groups that are in the log but not in the head yet."""
     entries: list[Entry] = Factory(list)
     exemplars: list[StoredExemplar] = Factory(list)
     metadata: dict[str, MetricMetadata] = Factory(dict)
@@ -55,12 +57,15 @@ class Intake:
 
     def judge(self, batch: Batch) -> None:
         """Add a batch.  Raises `LimitExceeded`."""
-        while len(self._undo) < len(self.entries):
-            self._undo.append(self._foresee(self.entries[len(self._undo)]))
+        pending = self._pending()
+        while len(self._undo) < len(pending):
+            self._undo.append(self._foresee(pending[len(self._undo)]))
         entry, result = self._admit(batch)
         if entry is not None:
             self.entries.append(entry)
         if batch.exemplars:
+            for group in () if self._newest_exemplars else self.before:
+                self._newest_exemplars.update(group._newest_exemplars)
             judged = self.engine.exemplar_ring.judge(batch.exemplars, self._newest_exemplars)
             self.exemplars += judged.accepted
             stored, refused = len(judged.accepted), dict(judged.refused)
@@ -74,6 +79,11 @@ class Intake:
         for refs, times, marks in reversed(self._undo):
             head.newest_ms[refs], head.newest_values[refs] = times, marks
         self._undo.clear()
+        self.before = ()  # all has been judged, and groups must not hold one another for ever
+
+    def _pending(self) -> list[Entry]:
+        """Return what is to be judged against though it is not in the head."""
+        return [entry for group in (*self.before, self) for entry in group.entries]
 
     def _admit(self, batch: Batch) -> tuple[Entry | None, AppendResult]:
         engine = self.engine
@@ -110,7 +120,7 @@ class Intake:
         engine = self.engine
         parts: list[Part] = engine.segments.find(engine.registry, refs, mint_ms, maxt_ms)
         parts += engine.current()[0].find(refs, mint_ms, maxt_ms).read(0, len(refs))
-        for entry in self.entries:
+        for entry in self._pending():
             mine = np.flatnonzero(np.isin(entry.layout.refs, refs))
             place, s = np.searchsorted(refs, entry.layout.refs[mine]), entry.samples
             parts.append((place, Runs(np.arange(len(mine) + 1), s.times_ms[mine], s.values[mine], s.histograms)))
