@@ -195,6 +195,7 @@ def make_services(**changes: Any) -> ApiServices:
             "up": MetricMetadata(MetricType.GAUGE, "is it up", ""),
             "http_total": MetricMetadata(MetricType.COUNTER, "requests", ""),
         },
+        "exemplars": lambda sets, mint_ms, maxt_ms: [],
         "targets": targets,
         "config_yaml": lambda: "global: {}\n",
         "flags": {"web.listen-address": "127.0.0.1:9090", "config.file": "x.yml"},

@@ -38,6 +38,7 @@ def api_services(agent: Agent) -> ApiServices:
         promql=agent.query_engine,
         parse=lambda text: parse(text, features=settings.features),
         metadata=agent.metadata,
+        exemplars=lambda sets, mint_ms, maxt_ms: agent.open_storage().exemplars(sets, mint_ms, maxt_ms),
         targets=lambda: _targets(agent),
         config_yaml=shown.text,
         flags=settings.flags,

@@ -13,6 +13,7 @@ from attrs import Factory, frozen
 
 from ..abc import Clock, Queryable
 from ..model.cardinality import Cardinality, CardinalityQuery
+from ..model.exemplars import SeriesExemplars
 from ..model.families import MetricFamily
 from ..model.labels import Labels
 from ..model.matchers import Matcher
@@ -152,7 +153,8 @@ class ApiServices:
 
     parse raises `QueryParseError`.  format prints a syntax tree; None: `/format_query` is not served.
     metadata: family name -> metadata.  expose writes families in the format that an `Accept` header asks for and returns
-    body and content type; gather, expose and cardinality run in worker threads; cardinality raises `StorageError`.
+    body and content type.  exemplars: (matcher sets, first ms, last ms) -> those of series that fulfil any of the sets.
+    exemplars, gather, expose and cardinality run in worker threads; exemplars and cardinality raise `StorageError`.
     reload raises `ConfigError`.
     """
 
@@ -161,6 +163,7 @@ class ApiServices:
     promql: PromqlEngine
     parse: Callable[[str], Expr]
     metadata: Callable[[], Mapping[str, MetricMetadata]]
+    exemplars: Callable[[Sequence[Sequence[Matcher]], int, int], Sequence[SeriesExemplars]]
     targets: Callable[[], TargetsView]
     config_yaml: Callable[[], str]
     flags: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""`/format_query`, `/parse_query` and `/query_exemplars`: endpoints that read a query without evaluating it."""
+"""`/format_query` and `/parse_query`: endpoints that read a query without evaluating it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from starlette.responses import Response
 from ...errors import QueryParseError
 from ...promql.nodes import Expr
 from ..form import Form, read_form
-from ..problem import ApiError
 from . import parameters
 from .envelope import success
 from .pace import INLINE_TEXT_MAX
@@ -34,15 +33,6 @@ class ExpressionsApi:
     async def parse(self, request: Request) -> Response:
         """Answer `/parse_query`."""
         return await self._run(await read_form(request), lambda expr: success(to_json(expr)))
-
-    async def exemplars(self, request: Request) -> Response:
-        """Answer `/query_exemplars` of a server that stores none; Grafana asks in any case."""
-        form = await read_form(request)
-        start_ms = parameters.time_or(form, "start", parameters.TIME_MS_MIN)
-        end_ms = parameters.time_or(form, "end", parameters.TIME_MS_MAX)
-        if end_ms < start_ms:
-            raise ApiError("bad_data", "end timestamp must not be before start timestamp")
-        return await self._run(form, lambda _: success([]))
 
     async def _run(self, form: Form, answer: Callable[[Expr], Response]) -> Response:
         def work() -> Response:

@@ -9,6 +9,7 @@ from . import rules
 from .admin import AdminApi
 from .cardinality import CardinalityApi
 from .envelope import allow
+from .exemplars import ExemplarsApi
 from .expressions import ExpressionsApi
 from .metadata import MetadataApi
 from .query import QueryApi
@@ -31,7 +32,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/query", query.instant, _FORM),
         ("/query_range", query.range, _FORM),
         ("/parse_query", expressions.parse, _FORM),
-        ("/query_exemplars", expressions.exemplars, _FORM),
+        ("/query_exemplars", ExemplarsApi(services).exemplars, _FORM),
         ("/labels", series.names, _FORM),
         ("/label/{name}/values", series.values, _GET),
         ("/series", series.series, _FORM),
