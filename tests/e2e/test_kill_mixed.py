@@ -133,6 +133,17 @@ def check_over_http(base: str, lane: Lane) -> None:
     assert all(value == value_of("keep", 0, n) for n, value in slots.items())
 
 
+def check_tiers(base: str, imports: Imports, base_ms: int) -> None:
+    """What tiers say of imports, which came in one after the other, is what raw samples say."""
+    start, end = base_ms // 1000 - 86_400, base_ms // 1000 - 86_400 + (imports.count // 60 + 2) * 3600
+    for function in ("count", "sum", "min", "max"):
+        expression = quote(f"sum by (k) ({function}_over_time(imported[1h]))")
+        url = f"{base}/api/v1/query_range?query={expression}&start={start}&end={end}&step=3600&resolution="
+        raw, *tiers = [json.loads(get(url + r))["data"]["result"] for r in ("raw", "5m", "1h")]
+        assert len(raw) == imports.count
+        assert tiers == [raw, raw], function
+
+
 def check_snapshots(data: Path, operator: Operator, lanes: list[Lane], *, deep: bool) -> int:
     """Acknowledged snapshots are sound and hold what was stored before them; all are removed again."""
     folder = data / "snapshots"
@@ -214,6 +225,7 @@ def test_nothing_acknowledged_is_lost_by_kills_under_mixed_load(tmp_path):
             pause(0.2)
         for lane in lanes:
             check_over_http(base, lane)
+        check_tiers(base, imports, base_ms)
     assert check_directory(data, lanes, imports, full=True) == 0
     verified = subprocess.run(
         [sys.executable, "-m", "tinyobs", "tsdb", "verify", f"--storage.tsdb.path={data}"],
