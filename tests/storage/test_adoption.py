@@ -8,6 +8,8 @@ import pytest
 from engine_cases import OPTIONS, Clock, append, contents, maintain_all, open_engine
 from life_cases import NOW, A, B, C, losses, write_segment
 
+from tinyobs.errors import StorageError
+from tinyobs.model.matchers import name_is
 from tinyobs.storage.adoption import LOOK_EVERY_MS
 from tinyobs.storage.layout import INCOMING_FOLDER, SEGMENT_FOLDER
 from tinyobs.storage.upkeep import PAUSE_MS
@@ -57,6 +59,37 @@ def test_many_at_the_start():
     append(engine, LIVE)
     maintain_all(engine, NOW)
     assert contents(engine) == TOGETHER
+
+
+def test_a_delete_reaches_what_waits():
+    """Samples that are imported but not taken over yet count as stored, also where upkeep has seen the files before."""
+    disk, clock = MemDisk(), Clock()
+    engine = open_engine(disk, clock=clock)
+    incoming(disk, "a.seg", "b.seg")
+    engine.maintain(NOW)  # has listed both
+    append(engine, LIVE)
+    engine.delete([[name_is("a")]], -(2**63), NOW - 1)
+    assert contents(engine) == TOGETHER | {A: [(NOW, 9.0)]}
+    maintain_all(engine, NOW + LOOK_EVERY_MS + 1)
+    assert contents(engine) == TOGETHER | {A: [(NOW, 9.0)]}
+    assert engine.statistics().maintenance_failures_total == 0
+    engine.close()
+    assert contents(open_engine(disk, clock=clock)) == TOGETHER | {A: [(NOW, 9.0)]}
+
+
+def test_a_delete_that_cannot_reach_what_waits_is_refused():
+    """Nothing is deleted then, and it can be tried again."""
+    disk = FaultDisk(MemDisk())
+    engine = open_engine(disk)
+    append(engine, LIVE)
+    incoming(disk.inner, "a.seg")
+    disk.full = True
+    with pytest.raises(StorageError, match="cannot be taken over"):
+        engine.delete([[name_is("a")]], -(2**63), NOW)
+    disk.full = False
+    assert contents(engine)[A] == [(NOW, 9.0)]
+    engine.delete([[name_is("a")]], -(2**63), NOW)
+    assert A not in contents(engine)
 
 
 def test_what_is_no_segment_is_put_aside():

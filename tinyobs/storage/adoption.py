@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..errors import CorruptionError, FormatVersionError
+from ..errors import CorruptionError, FormatVersionError, StorageError
 from .jobs import Job, Work
 from .layout import INCOMING_FOLDER, SEGMENT_SUFFIX, bad, incoming_name, segment_name
 from .manifest import SegmentEntry
@@ -46,6 +46,16 @@ class Adoption:
             for file in sorted(self.stuck):
                 _remove(engine, file)
         return AdoptJob(engine, self._waiting.pop()) if self._waiting else None
+
+    def adopt_now(self, engine: Engine) -> None:
+        """Take over all that waits, in one go; raises `StorageError` when that fails.  No job may be in progress."""
+        self._waiting = []
+        try:
+            for file in engine.disk.list(INCOMING_FOLDER):
+                if file.endswith(SEGMENT_SUFFIX) and file not in self.stuck:
+                    _adopt(AdoptJob(engine, file))
+        except OSError as e:
+            raise StorageError(f"what waits in {INCOMING_FOLDER}/ cannot be taken over: {e}") from e
 
 
 class AdoptJob(Job):
@@ -118,6 +128,15 @@ class AdoptJob(Job):
             if same and bytes(engine.disk.map(segment_name(e.sequence))[-FOOTER_BYTES:]) == footer:
                 return True
         return False
+
+
+def _adopt(job: AdoptJob) -> None:
+    try:
+        job.step()
+        job.finish()
+    except BaseException:
+        job.abort()
+        raise
 
 
 def _remove(engine: Engine, file: str) -> None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def delete_samples(engine: Engine, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> None:
     """Delete what is stored now, durably; see `abc.Storage.delete`.
 
-    Raises `LimitExceeded` when too many deletes wait for cleaning, `DiskFullError` or `ReadOnlyError`; nothing is
-    deleted then.
+    What waits to be taken over counts as stored.  Raises `LimitExceeded` when too many deletes wait for cleaning,
+    `DiskFullError`, `ReadOnlyError` or `StorageError`; nothing is deleted then.
     """
     sets = tuple(tuple(matchers) for matchers in matcher_sets)
     if not sets or mint_ms > maxt_ms:
@@ -42,6 +42,7 @@ def delete_samples(engine: Engine, matcher_sets: Sequence[Sequence[Matcher]], mi
         message = f"{DELETES_MAX} deletes wait until their segments are rewritten; let tombstones be cleaned first"
         raise LimitExceeded("DELETES_MAX", message)
     engine.upkeep.abandon()
+    engine.upkeep.adoption.adopt_now(engine)
     delete = Delete(engine.segments.take_sequence(), mint_ms, maxt_ms, sets)
     engine.wal.write_record(RecordType.TOMBSTONE, encode_delete(delete))
     delete_from_head(engine.head, engine.index, delete, engine)
