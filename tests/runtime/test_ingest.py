@@ -8,9 +8,10 @@ import threading
 
 import numpy as np
 import pytest
+import structlog
 import trio
 
-from tinyobs.abc import Processor
+from tinyobs.abc import Notice, Processor
 from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, Unavailable, WireError
 from tinyobs.model.batch import AppendResult, Batch, Refused
 from tinyobs.runtime.ingest import Ingest
@@ -26,7 +27,7 @@ class FakeStorage:
 
     def __init__(self):
         self.groups, self.error, self.maintained = [], None, 0
-        self.more = 0
+        self.more, self.notices = 0, []
 
     def append(self, batches):
         if self.error is not None:
@@ -38,7 +39,8 @@ class FakeStorage:
         return [("seg", self.maintained)] if self.maintained == 1 else []
 
     def take_notices(self):
-        return []
+        told, self.notices = self.notices, []
+        return told
 
     def maintain(self, now_ms):
         self.maintained += 1
@@ -182,6 +184,21 @@ async def test_background_work_runs_in_slices_between_commits(ingest):
             await ingest.append(batch())
         nursery.cancel_scope.cancel()
     assert storage.maintained >= 6
+
+
+async def test_what_the_storage_met_is_in_the_log(ingest):
+    """A fault is an error, what is normal after a crash a warning; each is logged once."""
+    storage = FakeStorage()
+    storage.notices = [Notice("segments/1.seg: damaged"), Notice("wal/1: cut off 3 bytes", is_fault=False)]
+    storage.more = 3
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            await running(nursery, ingest, storage)
+            while storage.maintained < 3:
+                await ingest.append(batch())
+            nursery.cancel_scope.cancel()
+    told = [(entry["log_level"], entry["event"]) for entry in logs]
+    assert told == [("error", "segments/1.seg: damaged"), ("warning", "wal/1: cut off 3 bytes")]
 
 
 async def test_work_for_the_writer_is_done_between_commits(ingest):

@@ -155,6 +155,8 @@ def check_background(scene: Scene) -> None:
         assert name, "a sealed file has a name"
         assert is_frozen_attrs(statistics), "statistics of a sealed file are an attrs object"
     assert not list(scene.storage.take_sealed()), "sealed files are told once"
+    assert all(notice.text for notice in scene.storage.take_notices()), "a notice says something"
+    assert not list(scene.storage.take_notices()), "notices are told once"
 
 
 def check_many_series(scene: Scene) -> None:
