@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tinyobs.model.labels import from_mapping, get
 from tinyobs.model.matchers import Matcher, MatchType, equal, name_is
 from tinyobs.model.registry import SeriesRegistry
-from tinyobs.storage import series_index, wal_layouts
+from tinyobs.storage import index as label_index
+from tinyobs.storage import label_order, series_index, wal_layouts
 from tinyobs.storage.assemble import assemble
 from tinyobs.storage.head import Head
 from tinyobs.storage.head_rows import SLOTS
+from tinyobs.storage.index import LabelIndex
 from tinyobs.storage.label_order import label_ranks
 from tinyobs.storage.runs import Runs
 from tinyobs.storage.samples import Samples
@@ -56,7 +58,7 @@ def test_label_ranks_are_the_order_of_tuples(sets):
     for mapping in sets:
         if from_mapping(mapping):
             registry.intern(from_mapping(mapping))
-    ranks = label_ranks(RegistryPairs(registry), *registry.flat_pairs())
+    ranks = label_ranks(RegistryPairs(registry), len(registry), registry.flat_pairs)
     series = [registry.labels(r) for r in range(len(registry))]
     assert [series[i] for i in np.argsort(ranks)] == sorted(series)
 
@@ -83,6 +85,28 @@ def test_the_series_index_sees_every_series(growth, tidy):
         assert ordered == sorted(ordered)
     finally:
         series_index.TAIL_MAX = before
+
+
+def test_an_index_and_an_order_that_grow_are_those_made_at_once(monkeypatch):
+    """Adding series to what is known gives what building from all of them gives, postings and places alike."""
+    monkeypatch.setattr(series_index, "FEW", 3)
+    monkeypatch.setattr(label_order, "BLOCK_SERIES", 7)
+    monkeypatch.setattr(label_index, "CHUNK_POSTINGS", 16)
+    registry = SeriesRegistry()
+    index = SeriesIndex(registry)
+    for step, count in enumerate([40, 2, 30, 1, 80]):
+        registry.intern_many(labels(f"m{i % 5}", i=str(i * 7 % 40), s=str(step), v=str(i % 2)) for i in range(count))
+        while index.tidy(force=True):
+            pass
+        pairs = RegistryPairs(registry)
+        whole = LabelIndex.build(pairs, *registry.flat_pairs())
+        (grown,) = index._parts.indexes
+        assert {n: grown.values(n) for n in grown.names()} == {n: whole.values(n) for n in whole.names()}
+        assert grown.offsets.tolist() == whole.offsets.tolist()
+        assert grown.flat.tolist() == whole.flat.tolist()
+        assert index.ranks.tolist() == label_ranks(pairs, len(registry), registry.flat_pairs).tolist()
+        series = [registry.labels(r) for r in range(len(registry))]
+        assert [series[i] for i in np.argsort(index.ranks)] == sorted(series)
 
 
 def test_pairs_of_gives_any_series():

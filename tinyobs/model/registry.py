@@ -77,14 +77,14 @@ class SeriesRegistry:
         pairs = self._pairs.pairs
         return tuple([pairs[i] for i in self._ids[self._starts[ref] : self._starts[ref + 1]]])
 
-    def flat_pairs(self, first: int = 0) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-        """Return (starts uint64[n+1], pair ids uint32[m]) of the series `first` .. len-1, as copies.
+    def flat_pairs(self, first: int = 0, last: int | None = None) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+        """Return (starts uint64[n+1], pair ids uint32[m]) of the series `first` .. `last - 1`, to the end by default, as copies.
 
         The pair ids of series `first + i` are `ids[starts[i]:starts[i+1]]`, in label order; `starts[0]` is 0.
         """
         with self._lock:
-            starts = np.array(self._starts[first:], dtype=np.uint64)
-            ids = np.array(self._ids[int(starts[0]) :], dtype=np.uint32)
+            starts = np.array(self._starts[first : None if last is None else last + 1], dtype=np.uint64)
+            ids = np.array(self._ids[int(starts[0]) : int(starts[-1])], dtype=np.uint32)
         return starts - starts[0], ids
 
     def pairs_of(self, refs: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:

@@ -184,8 +184,8 @@ class BulkLoader:
         since = starts_of([(b.starts_ms, len(b)) for b in self._gathered])
         self._forget()
         if len(self._ranks) < len(self.registry):
-            starts, ids = self.registry.flat_pairs()
-            self._ranks = label_ranks(RegistryPairs(self.registry), starts, ids)
+            count = len(self.registry)
+            self._ranks = label_ranks(RegistryPairs(self.registry), count, self.registry.flat_pairs)
         stretches = times // self._width
         order = _order(stretches, self._ranks[refs], times, self._width, len(self._ranks))
         if order is not None:

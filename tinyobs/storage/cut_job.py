@@ -58,7 +58,8 @@ class PrepareJob(Job):
         """What was done harms nobody."""
 
     def _tidy(self) -> None:
-        self._engine.index.tidy(force=True)
+        while self._engine.index.tidy(force=True):
+            pass
         self._engine.head.ranks = self._engine.index.ranks
 
     def _seal(self) -> None:
@@ -77,7 +78,8 @@ class CutJob(Job):
         """Freeze: everything in the head becomes frozen, and the log begins a file that needs none before it."""
         self._engine = engine
         head, options = engine.head, engine.options
-        engine.index.tidy(force=True)
+        while engine.index.tidy(force=True):
+            pass
         head.ranks = engine.index.ranks
         self._keep_since_ms = head.max_ms - max(options.block_ms, options.out_of_order_window_ms)
         self._log_from = engine.wal.checkpoint(head.newest(self._keep_since_ms), engine.metadata())

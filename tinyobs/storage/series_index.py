@@ -1,7 +1,8 @@
 """Finding series of the registry by their labels, while new ones keep coming.
 
 The registry only grows, so the index is a list of immutable parts over successive ranges of refs and a short tail that
-is searched one by one.  A reader that finds the tail long makes a part of it; maintenance unites the parts.
+is searched one by one.  A reader that finds the tail long makes a part of it; maintenance adds them to the first one, and
+gives new series their places in label order.  What is known stays: only new series are read.
 
 Thread safety: parts are replaced as a whole under a lock; matching works on what it found there.
 """
@@ -20,12 +21,16 @@ from ..model.labels import get
 from ..model.matchers import Matcher
 from ..model.registry import SeriesRegistry
 from .index import LabelIndex
-from .label_order import label_ranks
+from .label_order import label_ranks, with_newcomers
 
 TAIL_MAX: Final = 512
 """Series searched one by one before they get an index of their own."""
 PARTS_MAX: Final = 6
-"""Parts above which they are united at once."""
+"""Parts above which those behind the first are made one at once."""
+GROWTH: Final = 8
+"""Index and order are brought up to date when a share of 1/GROWTH of the series is new."""
+FEW: Final = 256
+"""Up to a share of 1/FEW, new series get their places in label order one by one."""
 
 
 @frozen(eq=False)
@@ -75,17 +80,16 @@ class SeriesIndex:
         return all(m.matches(get(labels, m.name)) for m in matchers)
 
     def tidy(self, *, force: bool = False) -> bool:
-        """Unite the parts and rank all series when enough has changed; tell whether it did."""
-        total = len(self._registry)
-        if total == len(self.ranks) or (not force and total - len(self.ranks) < max(TAIL_MAX, len(self.ranks) // 8)):
-            return False
-        starts, ids = self._registry.flat_pairs()
-        pairs = RegistryPairs(self._registry)  # made after `ids` was read, so it has all of them
-        index, ranks = LabelIndex.build(pairs, starts, ids), label_ranks(pairs, starts, ids)
-        with self._lock:
-            self._parts = _Parts((0,), (index,), len(ranks))
-            self.ranks = ranks
-        return True
+        """Unite the parts, or rank the series, when enough has changed; tell whether it did, as more may be left."""
+        total, parts = len(self._registry), self._parts
+        united = parts.indexes[0].series_count if parts.indexes else 0
+        if _is_due(united, total, force):
+            self._unite(united, total)
+            return True
+        if _is_due(len(self.ranks), total, force):
+            self._rank(total)
+            return True
+        return False
 
     def order(self, refs: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Return the permutation that brings series into label order."""
@@ -95,6 +99,25 @@ class SeriesIndex:
         labels = [self._registry.labels(r) for r in refs.tolist()]
         return np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
 
+    def _unite(self, united: int, total: int) -> None:
+        """Let the first part, which covers `united` series, cover `total`."""
+        index = self._built(united, total)
+        if united:
+            index = self._parts.indexes[0].followed_by(index, RegistryPairs(self._registry))
+        with self._lock:
+            self._parts = _Parts((0,), (index,), total)
+
+    def _rank(self, total: int) -> None:
+        registry = self._registry
+        if 0 < (total - len(self.ranks)) * FEW <= total:
+            self.ranks = with_newcomers(self.ranks, total, registry.labels)
+        else:
+            self.ranks = label_ranks(RegistryPairs(registry), total, registry.flat_pairs)
+
+    def _built(self, first: int, last: int) -> LabelIndex:
+        starts, ids = self._registry.flat_pairs(first, last)
+        return LabelIndex.build(RegistryPairs(self._registry), starts, ids)  # pairs made after `ids`: has all of them
+
     def _fresh_parts(self) -> tuple[_Parts, int]:
         total = len(self._registry)
         parts = self._parts
@@ -102,11 +125,14 @@ class SeriesIndex:
             return parts, total
         with self._lock:
             parts = self._parts
-            first = parts.covered if len(parts.indexes) < PARTS_MAX else 0
-            if total - first > TAIL_MAX:
-                starts, ids = self._registry.flat_pairs(first)
-                index = LabelIndex.build(RegistryPairs(self._registry), starts, ids)
-                before = (parts.firsts, parts.indexes) if first else ((), ())
-                parts = _Parts((*before[0], first), (*before[1], index), first + len(starts) - 1)
+            if total - parts.covered > TAIL_MAX:
+                kept = len(parts.indexes) if len(parts.indexes) < PARTS_MAX else 1
+                first = parts.firsts[kept] if kept < len(parts.firsts) else parts.covered
+                index = self._built(first, total)
+                parts = _Parts((*parts.firsts[:kept], first), (*parts.indexes[:kept], index), total)
                 self._parts = parts
         return parts, max(total, parts.covered)
+
+
+def _is_due(known: int, total: int, force: bool) -> bool:
+    return total > known and (force or total - known >= max(TAIL_MAX, known // GROWTH))

@@ -187,6 +187,7 @@ class Upkeep:
         if engine.index.tidy():
             engine.head.ranks = engine.index.ranks
             return_free_memory()
+            return True
         return False
 
     def _plan_cut(self, engine: Engine, now_ms: int) -> Job | None:
