@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import structlog
@@ -21,6 +22,7 @@ from attrs import define, field, frozen
 from ..abc import Clock, Notice, Processor, Storage
 from ..errors import DiskFullError, StorageError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
+from .writer_threads import WriterThreads
 
 SAMPLES_QUEUED_MAX: Final = 2_000_000
 """Samples that may wait for the writer."""
@@ -102,6 +104,9 @@ class _Waiting:
     error: Exception | None = None
 
 
+_Stored = Sequence[tuple[_Waiting, Batch, AppendResult]]
+
+
 class Ingest:
     """The queue and the writer's loop; `run` is a task of the agent."""
 
@@ -123,6 +128,9 @@ class Ingest:
         self._errands: deque[_Errand] = deque()
         self._samples = 0
         self._under_way = 0
+        self._threads: WriterThreads[_Stored] | None = None
+        self._paused = False
+        self._crash: BaseException | None = None
         self._turn = _Turn()
         self._turn.come()
         self._refused: dict[str, int] = {}
@@ -144,7 +152,7 @@ class Ingest:
         waiting = _Waiting(make, samples, trio.Event())
         self._queue.append(waiting)
         self._samples += samples
-        self._arrived.set()
+        self._begin_commits()
         await waiting.done.wait()
         if waiting.error is not None:
             raise waiting.error
@@ -166,29 +174,29 @@ class Ingest:
 
     async def run(self, storage: Storage, *, task_status: trio.TaskStatus[None]) -> None:
         """Store what arrives until cancelled, then store what is left."""
-        self._storage = storage
+        self._storage, self._threads = storage, WriterThreads(COMMITS_MAX)
         task_status.started()
-        async with trio.open_nursery() as commits:
-            try:
-                maintain_at = trio.current_time()
-                while True:
-                    with trio.move_on_at(maintain_at):
-                        await self._wait()
-                    self._begin_commits(storage, commits)
-                    if self._errands:
-                        await self._finish_commits()
-                        await self._run_errand(storage)
-                    if trio.current_time() >= maintain_at:
-                        await self._finish_commits()
-                        more = await self._maintain(storage)
-                        maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
-            finally:
-                self._closing = True
-                with trio.CancelScope(shield=True):
-                    while self._queue or self._errands or self._under_way:
-                        self._begin_commits(storage, commits)
-                        await self._finish_commits()
-                        await self._run_errand(storage)
+        try:
+            maintain_at = trio.current_time()
+            while True:
+                with trio.move_on_at(maintain_at):
+                    await self._wait()
+                if self._errands:
+                    await self._pause()
+                    await self._run_errand(storage)
+                if trio.current_time() >= maintain_at:
+                    await self._pause()
+                    more = await self._maintain(storage)
+                    maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
+                self._go_on()
+        finally:
+            self._closing = True
+            with trio.CancelScope(shield=True):
+                while self._queue or self._errands or self._under_way:
+                    self._go_on()
+                    await self._pause()
+                    await self._run_errand(storage)
+            self._threads.stop()
 
     def statistics(self) -> IngestStatistics:
         """Return the counters."""
@@ -203,22 +211,31 @@ class Ingest:
         )
 
     async def _wait(self) -> None:
-        """Wait until there is something new to do: a batch or an errand came, or a commit ended."""
+        """Wait until there is something new to do: an errand came, or the last commit under way ended."""
         await self._arrived.wait()
         self._arrived = trio.Event()
+        crash, self._crash = self._crash, None
+        if crash is not None:
+            raise crash
 
-    def _begin_commits(self, storage: Storage, commits: trio.Nursery) -> None:
-        """Begin to store what waits, unless enough is under way; samples that come before its turn go with it."""
-        while self._queue and self._under_way < COMMITS_MAX:
+    def _begin_commits(self) -> None:
+        """Begin to store what waits, unless enough is under way; batches that come before its turn go with it."""
+        while self._queue and self._under_way < COMMITS_MAX and not self._paused:
+            assert self._threads is not None
             group = [] if self._under_way else self._take_waiting()
             self._under_way += 1
             before, self._turn = self._turn, _Turn()
-            commits.start_soon(self._commit, storage, group, before, self._turn)
+            self._threads.start(partial(self._store, group, before, self._turn), partial(self._ended, group))
 
-    async def _finish_commits(self) -> None:
-        """Return when no commit is under way."""
+    async def _pause(self) -> None:
+        """Begin no more commits; return when none is under way."""
+        self._paused = True
         while self._under_way:
             await self._wait()
+
+    def _go_on(self) -> None:
+        self._paused = False
+        self._begin_commits()
 
     def _take_waiting(self) -> list[_Waiting]:
         """Return what waits, as much as goes into one commit."""
@@ -229,21 +246,21 @@ class Ingest:
             samples += group[-1].samples
         return group
 
-    async def _commit(self, storage: Storage, group: list[_Waiting], before: _Turn, turn: _Turn) -> None:
-        """Store a group, or what waits when its turn comes, with one fsync and wake those who wait for it."""
+    def _ended(self, group: list[_Waiting], stored: _Stored | None, error: BaseException | None) -> None:
+        """Wake those who wait for a group, tell them what became of it, and begin the next."""
         try:
-            # A commit is never abandoned half-way: whoever waits is told what became of it.
-            with trio.CancelScope(shield=True):
-                stored = await trio.to_thread.run_sync(self._store, storage, group, before, turn)
-        except TinyObsError as e:
-            self._failed([w for w in group if w.error is None], e)
-        else:
-            self._succeeded(stored)
-        finally:
-            for waiting in group:
-                self._samples -= waiting.samples
-                waiting.done.set()
-            self._under_way -= 1
+            if error is None:
+                self._succeeded(stored or ())
+            else:
+                self._failed([w for w in group if w.error is None], error)
+        except Exception as e:  # noqa: BLE001 - raised by `run`
+            self._crash = e
+        for waiting in group:
+            self._samples -= waiting.samples
+            waiting.done.set()
+        self._under_way -= 1
+        self._begin_commits()
+        if not self._under_way or self._crash is not None:
             self._arrived.set()
 
     async def _run_errand(self, storage: Storage) -> None:
@@ -261,11 +278,11 @@ class Ingest:
         if self._errands:
             self._arrived.set()
 
-    def _store(
-        self, storage: Storage, group: list[_Waiting], before: _Turn, turn: _Turn
-    ) -> Sequence[tuple[_Waiting, Batch, AppendResult]]:
-        """Make, process and store batches, in a writer's thread; one that cannot be made fails alone."""
+    def _store(self, group: list[_Waiting], before: _Turn, turn: _Turn) -> _Stored:
+        """Make, process and store a group, or what waits when its turn comes, with one fsync, in a writer's thread."""
         before.wait()
+        storage = self._storage
+        assert storage is not None
         try:
             group += () if group else self._take_waiting()
             made = self._make(group)
@@ -281,7 +298,7 @@ class Ingest:
         return [(*m, result) for m, result in zip(made, results, strict=True)]
 
     def _make(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, Batch]]:
-        """Make and process batches."""
+        """Make and process batches; one that cannot be made fails alone."""
         made = []
         for waiting in group:
             try:
@@ -294,7 +311,7 @@ class Ingest:
                 made.append((waiting, batch))
         return made
 
-    def _succeeded(self, stored: Sequence[tuple[_Waiting, Batch, AppendResult]]) -> None:
+    def _succeeded(self, stored: _Stored) -> None:
         self._commits += bool(stored)
         self._batches += len(stored)
         for waiting, batch, result in stored:
@@ -303,14 +320,17 @@ class Ingest:
                 self._refused[reason] = self._refused.get(reason, 0) + count
             self._on_committed(batch, result)
 
-    def _failed(self, group: Sequence[_Waiting], error: TinyObsError) -> None:
+    def _failed(self, group: Sequence[_Waiting], error: BaseException) -> None:
+        told = error if isinstance(error, TinyObsError) else StorageError(f"samples could not be stored: {error!r}")
+        if told is not error:
+            self._crash = error
         if isinstance(error, DiskFullError):
             self._disk_full += 1
         else:
             self._failures += 1
         log.error("samples were not stored", batches=len(group), error=str(error))
         for waiting in group:
-            waiting.error = error
+            waiting.error = told
 
     async def _maintain(self, storage: Storage) -> bool:
         try:
