@@ -23,7 +23,7 @@ def check_concurrency(scene: Scene) -> None:
     series = [labels("c", i=str(i)) for i in range(SERIES_COUNT)]
     batches = [make_batch(storage, [(s, now - BATCHES + i, float(i)) for s in series]) for i in range(BATCHES)]
     done = threading.Event()
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
 
     def read() -> None:
         seen = 0
@@ -31,7 +31,7 @@ def check_concurrency(scene: Scene) -> None:
             while not done.is_set():
                 seen = _read_once(scene, seen)
             _read_once(scene, BATCHES)
-        except BaseException as e:  # noqa: BLE001 - raised by the thread that waits
+        except Exception as e:  # noqa: BLE001 - raised by the thread that waits
             failures.append(e)
 
     readers = [threading.Thread(target=read, daemon=True) for _ in range(READERS)]
