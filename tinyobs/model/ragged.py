@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
 I64 = NDArray[np.int64]
+
+
+def run_of(places: NDArray[np.integer[Any]]) -> slice | NDArray[np.intp]:
+    """Return distinct places as a slice where they follow one another without a gap: that is a copy, not a gathering."""
+    n = len(places)
+    if n and int(places[-1]) - int(places[0]) == n - 1 and bool((places[1:] > places[:-1]).all()):
+        return slice(int(places[0]), int(places[0]) + n)
+    return places.astype(np.intp, copy=False)
 
 
 def offsets_of(counts: I64) -> I64:

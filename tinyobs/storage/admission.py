@@ -27,6 +27,7 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 
 from ..model.batch import AppendResult, Refused
+from ..model.ragged import run_of
 from .head import NEVER, Head
 from .options import EngineOptions
 from .samples import Samples
@@ -74,7 +75,7 @@ def admit(
     """
     times, unique = offer.samples.times_ms, offer.unique
     oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
-    newest = head.newest_ms[offer.refs]
+    newest = head.newest_ms[run_of(offer.refs)]
     in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
     quick = in_bounds and offer.invalid is None
     if (

@@ -16,7 +16,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from ..model.histograms import is_handle, numbers_of, renumbered
-from ..model.ragged import offsets_of, spread
+from ..model.ragged import offsets_of, run_of, spread
 from .histogram_arena import HistogramArena
 from .runs import Runs
 
@@ -95,8 +95,30 @@ class RowMatrix:
 
     def fits(self, rows: NDArray[np.int64], times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return where a time can be held by a row."""
-        fit: NDArray[np.bool_] = (times_ms - self.bases_ms[rows]).view(np.uint64) <= _OFFSET_MAX
+        fit: NDArray[np.bool_] = (times_ms - self.bases_ms[run_of(rows)]).view(np.uint64) <= _OFFSET_MAX
         return fit
+
+    def add_one_each(
+        self,
+        rows: NDArray[np.int64],
+        times_ms: NDArray[np.int64],
+        values: NDArray[np.float64],
+        starts_ms: NDArray[np.int64] | None,
+    ) -> NDArray[np.bool_]:
+        """Add a sample, whose time fits, to each of distinct rows; return which rows are full then."""
+        where = run_of(rows)
+        counts = self.counts[where].copy()
+        number = int(counts[0])
+        plain = starts_ms is None and self.starts_ms is None
+        if plain and isinstance(where, slice) and bool((counts == number).all()):
+            self.times[where, number] = times_ms - self.bases_ms[where]
+            self.values[where, number] = values
+        else:
+            self.put(rows * SLOTS + counts, rows, times_ms, values, starts_ms)
+        counts += 1
+        self.counts[where] = counts
+        full: NDArray[np.bool_] = counts == SLOTS
+        return full
 
     def put(
         self,

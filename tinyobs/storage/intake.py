@@ -18,6 +18,7 @@ from ..errors import LimitExceeded
 from ..model.batch import AppendResult, Batch
 from ..model.histograms import comparable_bits
 from ..model.metadata import MetricMetadata
+from ..model.ragged import run_of
 from .admission import Offer, admit
 from .assemble import Part, assemble
 from .retention import proven_ms
@@ -36,7 +37,7 @@ BATCH_WORDS_MAX: Final = 12 << 20
 METADATA_FAMILIES_MAX: Final = 200_000
 """Families whose metadata is kept; that of further ones is not."""
 
-Newest = tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]
+Newest = tuple[slice | NDArray[np.intp] | NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]
 Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
@@ -76,8 +77,8 @@ class Intake:
     def undo(self) -> None:
         """Let the head know what it knew before."""
         head = self.engine.head
-        for refs, times, marks in reversed(self._undo):
-            head.newest_ms[refs], head.newest_values[refs] = times, marks
+        for where, times, marks in reversed(self._undo):
+            head.newest_ms[where], head.newest_values[where] = times, marks
         self._undo.clear()
         self.before = ()  # all has been judged, and groups must not hold one another for ever
 
@@ -101,7 +102,8 @@ class Intake:
     def _foresee(self, entry: Entry) -> Newest:
         """Let the rest of the group see the newest samples of an entry; return what to put back."""
         head, refs, samples = self.engine.head, entry.layout.refs, entry.samples
-        before = refs, head.newest_ms[refs], head.newest_values[refs]
+        where = run_of(refs) if entry.layout.unique else refs
+        before = where, head.newest_ms[where].copy(), head.newest_values[where].copy()
         created = head.series_created
         if entry.layout.unique:
             head.note_newest(refs, samples.times_ms, samples.marks)
