@@ -175,7 +175,7 @@ def test_slots_are_given_back_with_their_rows():
     querier.close()
     del querier, selection, columns
     gc.collect()
-    engine.head.set_all_aside()
+    engine.head.set_aside()
     engine._view = None
     engine.head.compress()
     assert (arena.live_bytes, arena.nbytes) == (0, 0)

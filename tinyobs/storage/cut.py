@@ -10,7 +10,7 @@ Historical data may spread over any time.  Where it would make too many segments
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -52,6 +52,7 @@ class Cut:
     _blocks: list[int] = field(init=False)
     _width_ms: int = field(init=False)
     _writer: SegmentWriter | None = None
+    _finishing: Iterator[None] | None = None
     _sequence: int = 0
     _at: int = 0
 
@@ -59,16 +60,11 @@ class Cut:
         self._width_ms, self._blocks = plan_blocks(self.chunks, self.block_ms)
         self._blocks.reverse()
 
-    @property
-    def is_block_written(self) -> bool:
-        """Whether what the next step does is to finish a segment, which cannot be cut in slices."""
-        return bool(self._blocks) and self._at >= len(self.order)
-
     def step(self) -> bool:
-        """Write a group of series, or finish a segment; tell whether there is more.  Raises `OSError`."""
+        """Write a group of series, or a piece of the index of a segment; tell whether there is more.  Raises `OSError`."""
         if not self._blocks:
             return False
-        if self.is_block_written:
+        if self._at >= len(self.order):
             self._finish_block()
             return bool(self._blocks)
         low = self._blocks[-1] * self._width_ms
@@ -85,7 +81,7 @@ class Cut:
         """Remove what was written; what cannot be removed is unlisted and goes at the next start."""
         if self._writer is not None:
             self._writer.abort()
-            self._writer = None
+            self._writer = self._finishing = None
         while self.finished:
             self.disk.remove(segment_name(self.finished.pop().sequence))
 
@@ -106,9 +102,13 @@ class Cut:
 
     def _finish_block(self) -> None:
         if self._writer is not None:
-            info = self._writer.finish()
-            self._writer = None
-            self.finished.append(entry_of(self._sequence, info))
+            if self._finishing is None:
+                self._finishing = self._writer.finish_in_steps()
+            for _ in self._finishing:
+                return
+            assert self._writer.info is not None
+            self.finished.append(entry_of(self._sequence, self._writer.info))
+            self._writer = self._finishing = None
         self._blocks.pop()
         self._at = 0
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .cut import Cut
 from .jobs import Job, Watch, Work
+from .label_order import places_in
 from .memory import return_free_memory
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 GROUP_SAMPLES: Final = 131_072
 """Samples that are taken from the chunks at a time: a tenth of a second's work on a slow core, 10 MB."""
+GROUP_SERIES: Final = 131_072
+"""Series whose rows are sealed, or whose newest samples are logged, in one slice."""
 _SLACK: Final = 12
 """A block is cut when newer samples reach this share of the next block; two cuts are as far apart at least."""
 
@@ -43,30 +47,30 @@ class PrepareJob(Job):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._steps = [self._seal, self._tidy]
+        self._order: NDArray[np.uint32] | None = None
+        self._at = 0
         self.work = Work()
 
     def step(self) -> bool:
-        """Do one half."""
-        self._steps.pop()()
-        return bool(self._steps)
+        """Bring the index up to date, piece by piece, then seal the rows of some series."""
+        engine = self._engine
+        if self._order is None:
+            if not engine.index.tidy(force=True):
+                engine.head.ranks = engine.index.ranks
+                self._order = places_in(engine.index.ranks)
+            return True
+        refs = self._order[self._at : self._at + GROUP_SERIES]
+        self._at += GROUP_SERIES
+        engine.head.set_aside(refs[refs < len(engine.head.newest_ms)])
+        sealed = engine.head.seal()
+        engine.publish(lambda: engine.head.put_sealed(*sealed))
+        return self._at < len(self._order)
 
     def finish(self) -> None:
         """All is done."""
 
     def abort(self) -> None:
         """What was done harms nobody."""
-
-    def _tidy(self) -> None:
-        while self._engine.index.tidy(force=True):
-            pass
-        self._engine.head.ranks = self._engine.index.ranks
-
-    def _seal(self) -> None:
-        head = self._engine.head
-        head.set_all_aside()
-        sealed = head.seal()
-        self._engine.publish(lambda: head.put_sealed(*sealed))
 
 
 class CutJob(Job):
@@ -82,8 +86,9 @@ class CutJob(Job):
             pass
         head.ranks = engine.index.ranks
         self._keep_since_ms = head.max_ms - max(options.block_ms, options.out_of_order_window_ms)
-        self._log_from = engine.wal.checkpoint(head.newest(self._keep_since_ms), engine.metadata())
-        head.set_all_aside()
+        self._log_from = engine.wal.checkpoint(head.newest(0, 0, 0), engine.metadata())
+        self._noted, self._series_count = 0, len(head.newest_ms)
+        head.set_aside()
         sealed = head.seal()
 
         def freeze() -> None:
@@ -95,14 +100,19 @@ class CutJob(Job):
         self._cut: Cut | None = None
 
     def step(self) -> bool:
-        """Write one slice."""
+        """Write one slice: first to the log what the head knew when it was frozen, then to segments."""
+        if self._noted < self._series_count:
+            end = self._noted + GROUP_SERIES
+            self._engine.wal.note_newest(self._engine.head.newest(self._keep_since_ms, self._noted, end))
+            self._noted = end
+            return True
         if self._cut is None:
             self._cut = self._begin()
         watch, cut = Watch(), self._cut
         slice_samples_max, before = self._engine.options.slice_samples_max, cut.samples_written
         while cut.step():
             self.work.samples_read = self.work.samples_written = cut.samples_written
-            if watch.is_up or cut.is_block_written or cut.samples_written - before >= slice_samples_max:
+            if watch.is_up or cut.samples_written - before >= slice_samples_max:
                 return True
         self.work.samples_read = self.work.samples_written = cut.samples_written
         return False
@@ -137,8 +147,11 @@ class CutJob(Job):
 
     def _begin(self) -> Cut:
         engine, head = self._engine, self._engine.head
-        refs = np.unique(np.concatenate([c.refs for c in head.frozen]))
-        order = refs[engine.index.order(refs)]
+        present = np.zeros(len(engine.index.ranks), np.bool_)  # all that was frozen has been ranked before
+        for chunk in head.frozen:
+            present[chunk.refs] = True
+        order = places_in(engine.index.ranks)
+        order = order[present[order]]
         options, take = engine.options, engine.segments.take_sequence
         group = min(GROUP_SAMPLES, options.slice_samples_max)
         return Cut(engine.disk, engine.registry, head.frozen, order, options.block_ms, group, take)

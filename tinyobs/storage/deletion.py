@@ -62,7 +62,7 @@ def delete_from_head(head: Head, index: SeriesIndex, delete: Delete, engine: Eng
     chosen = np.zeros(len(head.newest_ms), np.bool_)
     for found in refs:
         chosen[found[: int(np.searchsorted(found, len(chosen)))]] = True
-    head.set_all_aside()
+    head.set_aside()
     sealed = head.seal()
     chunks = [c for chunk in [*head.chunks, *sealed[1]] for c in _left_of(chunk, chosen, delete)]
 

@@ -261,10 +261,10 @@ class Head:
         else:
             self.matrix.free(rows, slots)
 
-    def set_all_aside(self) -> None:
-        """Set all rows aside, full or not; readers do not notice."""
-        rows = np.flatnonzero(self._row_of >= 0)
-        self._stage(self._row_of[rows].astype(np.int64))
+    def set_aside(self, refs: Refs | slice = slice(None)) -> None:
+        """Set the rows of series aside, of all by default, full or not; readers do not notice."""
+        rows = self._row_of[refs]
+        self._stage(rows[rows >= 0].astype(np.int64))
 
     def unite(self, samples_max: int) -> tuple[int, int, list[HeadChunk]] | None:
         """Return (first, last, chunks): what chunks first .. last-1 become when rows of the same series are joined.
@@ -300,7 +300,7 @@ class Head:
     def freeze(self) -> None:
         """Make frozen chunks of everything."""
         assert not self.frozen
-        self.set_all_aside()
+        self.set_aside()
         self.compress()
         self.frozen = tuple(self.chunks)
         self.chunks, self.chunk_bytes, self._united = [], 0, 0
@@ -324,9 +324,10 @@ class Head:
         self.series_removed += int(dead.sum())
         self.newest_ms = np.where(dead, NEVER, self.newest_ms)  # open views keep the old array
 
-    def newest(self, since_ms: int) -> NewestRecord:
-        """Return the newest samples of the series seen since `since_ms`, for the log."""
-        refs = np.flatnonzero((self.newest_ms != NEVER) & (self.newest_ms >= since_ms))
+    def newest(self, since_ms: int, first: int = 0, last: int | None = None) -> NewestRecord:
+        """Return the newest samples of those series number `first` .. `last - 1` seen since `since_ms`, for the log."""
+        times = self.newest_ms[first:last]
+        refs = np.flatnonzero((times != NEVER) & (times >= since_ms)) + first
         return NewestRecord(refs.astype(np.uint32), self.newest_ms[refs], self.newest_values[refs])
 
     @property

@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -20,7 +22,7 @@ from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from ..model.ragged import offsets_of, spread
 from .disk import Disk
-from .index import LabelIndex
+from .index import CHUNK_POSTINGS, count_ids, invert
 from .index_blocks import cut_postings, encode_postings, encode_series, encode_strings
 from .runs import Runs, concatenate_runs, runs_of
 from .segment_format import (
@@ -39,9 +41,14 @@ from .segment_format import (
 )
 
 I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
 
 INDEX_LEVEL: Final = 9
 """Least zstd level of the index: small, written once, read often."""
+POSTINGS_AT_ONCE: Final = 1 << 21
+"""Postings made in one pass over the series: 8 MB."""
+PASSES_MAX: Final = 8
+"""Passes over the series, about: where these are very many, more postings are made in each."""
 HELD_BYTES_MAX: Final = 64 << 20
 """Bytes of samples held that are written even where their pages are not full: a few very long series."""
 
@@ -70,6 +77,8 @@ class SegmentWriter:
         self._starts = array("Q", [0])
         self._ids = array("I")
         self._written = self._samples = 0
+        self.info: SegmentInfo | None = None
+        """What was written, once the file is complete."""
 
     def add(self, columns: SeriesColumns) -> None:
         """Append series in ascending label order, all behind those added before; series without samples as well."""
@@ -93,33 +102,47 @@ class SegmentWriter:
 
     def finish(self) -> SegmentInfo:
         """Write what is missing, make the file durable and close it."""
+        for _ in self.finish_in_steps():
+            pass
+        assert self.info is not None
+        return self.info
+
+    def finish_in_steps(self) -> Iterator[None]:
+        """Do what `finish` does, piece by piece: a few hundredths of a second each, but for the sync at the end.
+
+        Afterwards `info` is set.
+        """
         self._flush(all_=True)
-        pairs = list(self._pair_id)
-        starts = np.array(self._starts, np.uint64)
-        ids = np.array(self._ids, np.uint32)
-        index = LabelIndex.build(pairs, starts, ids)
-        values = [(n, v) for n in index.names() for v in index.values(n)]
+        yield
+        pairs = sorted(self._pair_id)
         ranks = np.empty(len(pairs), np.uint32)
-        ranks[[self._pair_id[p] for p in values]] = np.arange(len(values), dtype=np.uint32)
-        tables = b"".join(
-            encode_table(table, self._index_level)
-            for table in (
-                self._write_values([v for _, v in values]),
-                self._write_postings(index),
-                self._write_series(starts.astype(np.int64), ranks[ids]),
-            )
-        )
+        ranks[[self._pair_id[p] for p in pairs]] = np.arange(len(pairs), dtype=np.uint32)
+        self._pair_id = {}
+        series = np.frombuffer(self._ids, np.uint32) if self._ids else np.empty(0, np.uint32)
+        for at in range(0, len(series), CHUNK_POSTINGS):
+            part = series[at : at + CHUNK_POSTINGS]
+            part[:] = ranks[part]  # ids become ranks in place: there may be a hundred million
+        starts = np.frombuffer(self._starts, np.uint64).view(np.int64)
+        yield
+        tables: list[list[list[int]]] = [[[] for _ in range(5)] for _ in range(3)]
+        yield from self._write_values(tables[0], [v for _, v in pairs])
+        yield from self._write_postings(tables[1], starts, series, len(pairs))
+        yield from self._write_series(tables[2], starts, series)
+        names = [(name, len(list(values))) for name, values in groupby(pairs, itemgetter(0))]
+        self._close(names, tables, len(starts) - 1)
+
+    def _close(self, names: list[tuple[str, int]], tables: list[list[list[int]]], series_count: int) -> None:
         sections = {
-            "names": self._section(encode_names([(n, len(index.values(n))) for n in index.names()], self._index_level)),
-            "tables": self._section(tables),
+            "names": self._section(encode_names(names, self._index_level)),
+            "tables": self._section(b"".join([encode_table(t, self._index_level) for t in tables])),
             "pages": self._section(encode_table(self._pages, self._index_level)),
         }
         mint, maxt = min(self._pages[2], default=0), max(self._pages[3], default=0)
-        info = SegmentInfo(self._name, self._level, mint, maxt, len(starts) - 1, self._samples, 0)
+        info = SegmentInfo(self._name, self._level, mint, maxt, series_count, self._samples, 0)
         self._append(encode_footer(sections, info))
         self._file.sync()
         self._file.close()
-        return SegmentInfo(self._name, self._level, mint, maxt, len(starts) - 1, self._samples, self._size)
+        self.info = SegmentInfo(self._name, self._level, mint, maxt, series_count, self._samples, self._size)
 
     def abort(self) -> None:
         """Close and remove the file."""
@@ -178,28 +201,35 @@ class SegmentWriter:
         except KeyError:
             return [known.setdefault(p, len(known)) for p in labels]
 
-    def _write_values(self, values: list[str]) -> list[list[int]]:
-        table: list[list[int]] = [[] for _ in range(5)]
+    def _write_values(self, table: list[list[int]], values: list[str]) -> Iterator[None]:
         for at in range(0, len(values), VALUES_PER_BLOCK):
             data, size = encode_strings(values[at : at + VALUES_PER_BLOCK], self._index_level)
             self._block(table, at, data, size)
-        return table
+            yield
 
-    def _write_postings(self, index: LabelIndex) -> list[list[int]]:
-        table: list[list[int]] = [[] for _ in range(5)]
-        for a, b in cut_postings(index.offsets):
-            offsets = index.offsets[a : b + 1]
-            flat = index.flat[int(offsets[0]) : int(offsets[-1])]
-            self._block(table, a, encode_postings(offsets - offsets[0], flat, self._index_level), 0)
-        return table
+    def _write_postings(self, table: list[list[int]], starts: I64, series: U32, pair_count: int) -> Iterator[None]:
+        """Write the posting lists, made for some ranks at a time, as all of them would take as much memory as `series`."""
+        offsets = offsets_of(count_ids(series, pair_count))
+        yield
+        at_once = max(POSTINGS_AT_ONCE, len(series) // PASSES_MAX)
+        blocks = list(cut_postings(offsets))
+        while blocks:
+            first = blocks[0][0]
+            count = sum([int(offsets[b] - offsets[first]) <= at_once for _, b in blocks]) or 1
+            mine, blocks = blocks[:count], blocks[count:]
+            flat = invert(starts, series, offsets[first : mine[-1][1] + 1], first=first)
+            yield
+            for a, b in mine:
+                part = flat[int(offsets[a] - offsets[first]) : int(offsets[b] - offsets[first])]
+                self._block(table, a, encode_postings(offsets[a : b + 1] - offsets[a], part, self._index_level), 0)
+                yield
 
-    def _write_series(self, starts: I64, ranks: NDArray[np.uint32]) -> list[list[int]]:
-        table: list[list[int]] = [[] for _ in range(5)]
+    def _write_series(self, table: list[list[int]], starts: I64, series: U32) -> Iterator[None]:
         for at in range(0, len(starts) - 1, SERIES_PER_BLOCK):
             offsets = starts[at : at + SERIES_PER_BLOCK + 1]
-            mine = ranks[int(offsets[0]) : int(offsets[-1])]
+            mine = series[int(offsets[0]) : int(offsets[-1])]
             self._block(table, at, encode_series(offsets - offsets[0], mine, self._index_level), 0)
-        return table
+            yield
 
     def _block(self, table: list[list[int]], first: int, data: bytes, size: int) -> None:
         for column, n in zip(table, (first, self._append(data), len(data), size, zlib.crc32(data)), strict=True):

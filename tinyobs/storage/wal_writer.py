@@ -185,27 +185,28 @@ class WalWriter:
         """Begin a file that needs none of those before it, and return its number.
 
         It starts with the definitions of the series in `newest`, their newest samples and all exemplars that are kept.
-        The files before it may be removed when all samples they hold are in segments and the manifest says so.
+        The files before it may be removed when all samples they hold are in segments, the newest ones of all other
+        series are noted (`note_newest`) and the manifest says so.
         """
         self._refuse_after_failure()
         self._begin()
         self._rotate()
         self._forget_definitions()
+        self.log((), metadata, self._kept_exemplars())
+        self.note_newest(newest)
+        return self.sequence
+
+    def note_newest(self, newest: fmt.NewestRecord) -> None:
+        """Log newest samples behind a checkpoint; replay takes the later one, whatever is logged in between."""
+        self._refuse_after_failure()
+        records: list[tuple[fmt.RecordType, bytes]] = []
         try:
-            records = _metadata_records(metadata)
-            for i in range(0, len(newest.numbers), SERIES_PER_RECORD):
-                part = slice(i, i + SERIES_PER_RECORD)
-                numbers = newest.numbers[part]
-                self._define_series(numbers, records)
-                record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
-                records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
-            self._encode_exemplars(self._kept_exemplars(), records)
+            self._encode_newest(newest, records)
         except BaseException:
             self._forget_definitions()
             raise
         self._append(records)
         self.sync()
-        return self.sequence
 
     def close(self) -> None:
         """Make everything durable, unless the log has failed, and close the file.
@@ -234,6 +235,14 @@ class WalWriter:
             records.append((fmt.RecordType.LAYOUT, fmt.encode_layout(layout.number, layout.refs)))
             layout.defined = True
         records.append(self.layouts.encode(layout, entry.samples))
+
+    def _encode_newest(self, newest: fmt.NewestRecord, records: list[tuple[fmt.RecordType, bytes]]) -> None:
+        for i in range(0, len(newest.numbers), SERIES_PER_RECORD):
+            part = slice(i, i + SERIES_PER_RECORD)
+            numbers = newest.numbers[part]
+            self._define_series(numbers, records)
+            record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
+            records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
 
     def _encode_exemplars(
         self, exemplars: Sequence[StoredExemplar], records: list[tuple[fmt.RecordType, bytes]]
