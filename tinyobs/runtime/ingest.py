@@ -63,8 +63,10 @@ class TakesTurns(Protocol):
     A second thread may begin its own call once `next_may_begin` was called.  Else as `Storage.append`.
     """
 
-    def append_in_turn(self, batches: Sequence[Batch], next_may_begin: Callable[[], None]) -> Sequence[AppendResult]:
-        """Store batches durably."""
+    def append_in_turn(
+        self, make: Callable[[], Sequence[Batch]], next_may_begin: Callable[[], None]
+    ) -> Sequence[AppendResult]:
+        """Store the batches that `make` returns, durably."""
 
 
 class _Turn:
@@ -284,15 +286,17 @@ class Ingest:
         storage = self._storage
         assert storage is not None
         try:
-            group += () if group else self._take_waiting()
-            made = self._make(group)
-            batches = [batch for _, batch in made]
-            if not made:
-                results: Sequence[AppendResult] = ()
-            elif isinstance(storage, TakesTurns):
-                results = storage.append_in_turn(batches, turn.come)
+            made: list[tuple[_Waiting, Batch]] = []
+
+            def make() -> list[Batch]:
+                group.extend(() if group else self._take_waiting())
+                made.extend(self._make(group))
+                return [batch for _, batch in made]
+
+            if isinstance(storage, TakesTurns):
+                results = storage.append_in_turn(make, turn.come)
             else:
-                results = storage.append(batches)
+                results = storage.append(batches) if (batches := make()) else []
         finally:
             turn.come()
         return [(*m, result) for m, result in zip(made, results, strict=True)]

@@ -137,14 +137,18 @@ class Engine(Storage):
         Raises `DiskFullError` (nothing of these batches was stored, later calls may succeed), `ReadOnlyError`
         (nothing was acknowledged) or `LimitExceeded` (a batch is too large; nothing was stored).
         """
-        return self.append_in_turn(batches, lambda: None)
+        return self.append_in_turn(lambda: batches, lambda: None)
 
-    def append_in_turn(self, batches: Sequence[Batch], next_may_begin: Callable[[], None]) -> list[AppendResult]:
+    def append_in_turn(
+        self, make: Callable[[], Sequence[Batch]], next_may_begin: Callable[[], None]
+    ) -> list[AppendResult]:
         """As `append`; once `next_may_begin` was called another thread may begin its own call, and no other work.
 
-        The batches are in the log then, on their way to the disk.
+        The batches are in the log then, on their way to the disk.  They are made while no other thread is at work here:
+        two would hand the interpreter to each other at every array operation.
         """
-        group = self._log(batches)
+        with self._writing:
+            group = self._log(make())
         next_may_begin()
         try:
             self.wal.settle()
@@ -160,20 +164,19 @@ class Engine(Storage):
 
     def _log(self, batches: Sequence[Batch]) -> Intake:
         """Judge batches and write them to the log, behind those that are not durable yet."""
-        with self._writing:
-            self._refuse_when_closed()
-            self._refuse_when_overfull()
-            self.head.ensure(len(self.registry))
-            self._view = None
-            group = Intake(self, self._clock(), tuple(self._logged))
-            try:
-                for batch in batches:
-                    group.judge(batch)
-                self.wal.log(group.entries, group.metadata, group.exemplars)
-            finally:
-                group.undo()
-            self._logged.append(group)
-            return group
+        self._refuse_when_closed()
+        self._refuse_when_overfull()
+        self.head.ensure(len(self.registry))
+        self._view = None
+        group = Intake(self, self._clock(), tuple(self._logged))
+        try:
+            for batch in batches:
+                group.judge(batch)
+            self.wal.log(group.entries, group.metadata, group.exemplars)
+        finally:
+            group.undo()
+        self._logged.append(group)
+        return group
 
     def _store(self, group: Intake) -> None:
         """Let readers see a group that is durable."""
