@@ -20,7 +20,7 @@ import numpy as np
 from attrs import Factory, define
 from numpy.typing import NDArray
 
-from ..model.ragged import offsets_of, spread
+from ..model.ragged import offsets_of, run_of, spread
 from .head_chunk import HeadChunk, compress_runs, ranks_of, unite_chunks
 from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
 from .head_view import HeadView
@@ -121,12 +121,12 @@ class Head:
 
     def note_newest(self, refs: Refs, times_ms: Times, values: Values) -> None:
         """Remember the newest samples of distinct series without storing them."""
-        known = self.newest_ms[refs]
-        self.series_created += int((known == NEVER).sum())
+        where = run_of(refs)
+        known = self.newest_ms[where]
+        self.series_created += int(np.count_nonzero(known == NEVER))
         later = times_ms >= known
         if later.all():
-            self.newest_ms[refs] = times_ms
-            self.newest_values[refs] = values
+            self.newest_ms[where], self.newest_values[where] = times_ms, values
         else:
             self.newest_ms[refs[later]] = times_ms[later]
             self.newest_values[refs[later]] = values[later]
@@ -138,11 +138,7 @@ class Head:
         if not fits.all():
             self._stage(rows[~fits])
             rows = self._rows_for(refs, times_ms)
-        counts = m.counts[rows]
-        m.put(rows * SLOTS + counts, rows, times_ms, values, samples.starts_ms)
-        counts += 1
-        m.counts[rows] = counts
-        full = counts == SLOTS
+        full = m.add_one_each(rows, times_ms, values, samples.starts_ms)
         if full.any():
             self._stage(rows[full])
         self._note(refs, samples)
@@ -211,7 +207,7 @@ class Head:
 
     def _rows_for(self, refs: Refs, times_ms: Times) -> Rows:
         """Return the row of each of distinct series, giving one where there is none."""
-        rows = self._row_of[refs].astype(np.int64)
+        rows = self._row_of[run_of(refs)].astype(np.int64)
         without = rows < 0
         if without.any():
             fresh = self.matrix.give(refs[without], times_ms[without])
