@@ -188,3 +188,25 @@ def test_a_series_without_rows_takes_no_row():
     head.note_newest(refs, np.full(100_000, 5), np.zeros(100_000))
     assert head.series_count == 100_000
     assert head.matrix.nbytes == 0
+
+
+def test_rows_that_are_all_free_are_renewed_and_views_keep_the_old_ones():
+    """After a freeze rows begin anew; a view from before still reads what it saw, and rows in use stay."""
+    head = Head()
+    head.ensure(4)
+    refs, times = np.arange(3, dtype=np.uint32), np.full(3, 1000)
+    head.add(refs, Samples(times, np.ones(3)), True)
+    view = head.view()
+    head.freeze()
+    assert head.matrix.used == 3  # the view may read them
+    assert view.find(refs, 0, 2000).read(0, 3)
+    del view
+    gc.collect()
+    head.thaw()
+    head.add(refs, Samples(times + 1, np.ones(3)), True)
+    head.freeze()
+    head.matrix.renew()
+    head.add(refs[:1], Samples(times[:1] + 2, np.ones(1)), True)
+    head.matrix.renew()
+    assert head.matrix.counts[: head.matrix.used].sum() == 1
+    assert head.sample_count == 7

@@ -298,6 +298,7 @@ class Head:
         assert not self.frozen
         self.set_aside()
         self.compress()
+        self.matrix.renew()
         self.frozen = tuple(self.chunks)
         self.chunks, self.chunk_bytes, self._united = [], 0, 0
         self.min_ms, self.max_ms = 2**63 - 1, -(2**63)

@@ -26,6 +26,7 @@ _FIRST_OFFSET: Final = 1 << 31
 """Offset of a row's first sample from its base: rows reach 24.8 days to either side of their first sample."""
 _OFFSET_MAX: Final = (1 << 32) - 1
 _ROWS_MIN: Final = 1024
+_COLUMNS: Final = ("times", "values", "bases_ms", "births", "refs", "counts")
 
 
 @define(eq=False)
@@ -93,6 +94,16 @@ class RowMatrix:
         self.arena.free(slots)
         self._free = np.sort(np.concatenate((self._free, rows)))
 
+    def renew(self) -> None:
+        """Return the memory of all rows when none is in use; those who hold the old arrays keep them."""
+        if len(self._free) < self.used:
+            return
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            setattr(self, name, np.empty_like(column))  # pages not yet used cost no memory
+        self.counts[:] = 0
+        self.starts_ms, self.used, self._free = None, 0, np.empty(0, np.int64)
+
     def fits(self, rows: NDArray[np.int64], times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return where a time can be held by a row."""
         fit: NDArray[np.bool_] = (times_ms - self.bases_ms[run_of(rows)]).view(np.uint64) <= _OFFSET_MAX
@@ -149,7 +160,7 @@ class RowMatrix:
             starts = np.zeros((size, SLOTS), np.int64)
             starts[:old] = self.starts_ms
             self.starts_ms = starts
-        for name in ("times", "values", "bases_ms", "births", "refs", "counts"):
+        for name in _COLUMNS:
             column = getattr(self, name)
             longer = np.empty((size, *column.shape[1:]), column.dtype)  # pages not yet used cost no memory
             longer[:old] = column
