@@ -264,12 +264,13 @@ def test_a_flipped_bit_in_the_samples_of_a_segment(data, tmp_path):
 
 
 def test_a_directory_of_a_newer_version(data):
-    """Exit code 3, and the message names both versions."""
+    """Exit code 3, and the message names both versions and what to do."""
     file = data / "MANIFEST"
     raise_version(file)
     code, said = start(data)
     assert code == 3, said
-    assert "this version reads up to" in said
+    assert "this release reads up to" in said
+    assert "upgrade TinyObs" in said
 
 
 def raise_version(file):

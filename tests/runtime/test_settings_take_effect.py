@@ -128,7 +128,7 @@ def test_figures_of_the_engine_have_the_shape_that_dashboards_know():
     """Refused samples, compactions and fsyncs show under the names of Prometheus; another storage shows none of them."""
     values = {a.name: 0 for a in EngineStatistics.__attrs_attrs__}
     values |= {"samples_refused_total": {"too_old": 3}, "cuts_total": 2, "compactions_total": 5, "wal_fsyncs_total": 4}
-    values |= {"head_samples_appended_total": 9, "head_histogram_samples_appended_total": 4}
+    values |= {"head_samples_appended_total": 9, "head_native_samples_appended_total": 4}
     values |= {"exemplars_refused_total": {"out_of_order": 6}, "exemplar_newest_time_ms": 5000}
     values |= {"job_seconds_total": {}, "jobs_total": {}}
     found = {f.name: f for f in storage_aliases(EngineStatistics(**values))}

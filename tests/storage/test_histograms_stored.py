@@ -269,7 +269,7 @@ def test_many_series_through_merges_and_a_restart():
             expected[s].append(tuple(rest))
         maintain_all(engine, now)
     assert engine.statistics().compactions_total >= 1
-    assert engine.statistics().head_histogram_samples_appended_total == 600
+    assert engine.statistics().head_native_samples_appended_total == 600
     for _ in range(2):
         assert contents(engine, starts=True) == expected
         engine.close()

@@ -122,7 +122,7 @@ async def test_the_endpoint_gives_the_tree_or_the_error(make_client: Any) -> Non
     assert (await client.post("/api/v1/parse_query", data={"query": "1 +"})).status_code == 400
 
 
-@pytest.mark.parametrize("path", ["parse_query", "format_query", "query_exemplars"])
+@pytest.mark.parametrize("path", ["parse_query", "format_query"])
 async def test_a_long_text_is_read_in_a_thread(make_client: Any, path: str) -> None:
     """A short one is read in the event loop; errors are the same."""
     inline: list[bool] = []

@@ -199,7 +199,7 @@ def _of_intake(values: Mapping[str, Any]) -> Iterator[MetricFamily]:
             count = values["samples_refused_total"].get(str(reason), 0)
             yield counter(name, f"Samples refused: {reason.replace('_', ' ')}.", count, type="float")
     if "head_samples_appended_total" in values:
-        histograms = values.get("head_histogram_samples_appended_total", 0)
+        histograms = values.get("head_native_samples_appended_total", 0)
         counts = {"float": values["head_samples_appended_total"] - histograms, "histogram": histograms}
         points = [Point(float(n), from_mapping({"type": kind})) for kind, n in counts.items()]
         name = "prometheus_tsdb_head_samples_appended_total"

@@ -102,7 +102,9 @@ def decode_backup(file: str, data: bytes) -> Backup:
         if whole["hash"] != digest_of(_canonical(plain)):
             raise ValueError("hash mismatch")
         if plain["format"] > FORMAT:
-            raise FormatVersionError(f"{file} has format {plain['format']}; this version reads up to {FORMAT}")
+            raise FormatVersionError(
+                f"{file} has format {plain['format']}; this release reads up to {FORMAT}: upgrade TinyObs"
+            )
         files = tuple(_file(f) for f in plain["files"][: FILES_MAX + 1])
         if len(files) > FILES_MAX or not _NAME.match(plain["name"]):
             raise ValueError("too many files, or not the name of a backup")

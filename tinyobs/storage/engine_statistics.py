@@ -33,7 +33,7 @@ class EngineStatistics:
     """Series that entered the head."""
     head_series_removed_total: int
     """Series that left the head."""
-    head_histogram_samples_appended_total: int
+    head_native_samples_appended_total: int
     """Samples accepted that are native histograms."""
     exemplars_appended_total: int
     """Exemplars accepted."""

@@ -35,7 +35,7 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         samples_refused_total=dict(counts.refused),
         head_series_created_total=counts.created,
         head_series_removed_total=head.series_removed,
-        head_histogram_samples_appended_total=counts.histograms,
+        head_native_samples_appended_total=counts.histograms,
         exemplars_appended_total=counts.exemplars_stored,
         exemplars_refused_total=dict(counts.exemplars_refused),
         **_of_exemplars(engine),
