@@ -20,6 +20,7 @@ from ..model.labels import Labels
 from ..model.matchers import Matcher
 from ..model.registry import SeriesRegistry
 from .page_cache import PageCache
+from .registry_labels import RegistryLabels
 from .segment_reader import SegmentReader
 from .series_index import TAIL_MAX, SeriesIndex
 
@@ -105,10 +106,11 @@ class HeadSeries:
 
         def make() -> tuple[NamedSeries, int]:
             numbers = series.numbers[self.index.order(series.numbers)]
-            labels = [self.registry.labels(r) for r in numbers.tolist()]
-            return NamedSeries(numbers, labels), _size(len(numbers))
+            labels = RegistryLabels(self.registry, numbers)
+            return NamedSeries(numbers, list(labels) if is_small else labels), _size(len(numbers))
 
-        if not is_kept(len(series.numbers), self.cache):
+        is_small = is_kept(len(series.numbers), self.cache)
+        if not is_small:
             return make()[0]
         return self.cache.get((series, "named"), make)
 
