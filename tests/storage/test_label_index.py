@@ -12,6 +12,7 @@ from tinyobs.model.matchers import Matcher, MatchType
 from tinyobs.model.registry import SeriesRegistry
 from tinyobs.storage import index
 from tinyobs.storage.index import LabelIndex
+from tinyobs.storage.series_index import SORTED_MAX, SeriesIndex
 
 NAMES = ["__name__", "a", "b", "ü"]
 VALUES = ["x", "xy", "y", "1", "10", "z.z", "\U0001f600"]
@@ -122,3 +123,21 @@ def test_shortcuts_of_expressions_agree_with_the_expression(literal):
     series = [from_mapping({"h": f"host-{i}"}) for i in range(50)]
     m = Matcher(MatchType.REGEX, "h", literal)
     assert build(series).match([m]).tolist() == [i for i, s in enumerate(series) if m.matches(get(s, "h"))]
+
+
+def test_many_series_of_which_some_are_new_are_ordered_by_ranks():
+    """They are ranked by whoever asks first, and the order is that of their labels."""
+    registry = SeriesRegistry()
+    series = [(("__name__", f"m{i * 7919 % 1000}"), ("i", str(i))) for i in range(SORTED_MAX + 2000)]
+    registry.intern_many(series[:SORTED_MAX])
+    index = SeriesIndex(registry)
+    while index.tidy(force=True):
+        pass
+    refs = registry.intern_many(series)
+    assert len(index.ranks) == SORTED_MAX
+    ordered = [series[i] for i in index.order(refs).tolist()]
+    assert ordered == sorted(series)
+    assert len(index.ranks) == len(series)
+    few = refs[-50:]
+    registry.intern((("__name__", "zz"),))
+    assert [series[len(series) - 50 + i] for i in index.order(few).tolist()] == sorted(series[-50:])

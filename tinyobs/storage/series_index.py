@@ -31,6 +31,8 @@ GROWTH: Final = 8
 """Index and order are brought up to date when a share of 1/GROWTH of the series is new."""
 FEW: Final = 256
 """Up to a share of 1/FEW, new series get their places in label order one by one."""
+SORTED_MAX: Final = 20_000
+"""Series that are brought into order by their labels; where they are more and not all have ranks, all get one."""
 
 
 @frozen(eq=False)
@@ -61,7 +63,7 @@ class SeriesIndex:
 
     def __init__(self, registry: SeriesRegistry) -> None:
         self._registry = registry
-        self._lock = threading.Lock()
+        self._lock, self._ranking = threading.Lock(), threading.Lock()
         self._parts = _Parts()
         self.ranks: NDArray[np.uint32] = np.empty(0, np.uint32)
         """Place in label order of the refs 0 .. len-1; the refs born since have none yet."""
@@ -96,6 +98,9 @@ class SeriesIndex:
         ranks = self.ranks
         if not len(refs) or int(refs.max()) < len(ranks):
             return np.argsort(ranks[refs])
+        if len(refs) > SORTED_MAX:
+            self._rank(len(self._registry))
+            return np.argsort(self.ranks[refs])
         labels = [self._registry.labels(r) for r in refs.tolist()]
         return np.array(sorted(range(len(labels)), key=labels.__getitem__), np.int64)
 
@@ -108,11 +113,15 @@ class SeriesIndex:
             self._parts = _Parts((0,), (index,), total)
 
     def _rank(self, total: int) -> None:
+        """Rank the series below `total` at least."""
         registry = self._registry
-        if 0 < (total - len(self.ranks)) * FEW <= total:
-            self.ranks = with_newcomers(self.ranks, total, registry.labels)
-        else:
-            self.ranks = label_ranks(RegistryPairs(registry), total, registry.flat_pairs)
+        with self._ranking:
+            if total <= len(self.ranks):  # somebody else was quicker
+                return
+            if (total - len(self.ranks)) * FEW <= total:
+                self.ranks = with_newcomers(self.ranks, total, registry.labels)
+            else:
+                self.ranks = label_ranks(RegistryPairs(registry), total, registry.flat_pairs)
 
     def _built(self, first: int, last: int) -> LabelIndex:
         starts, ids = self._registry.flat_pairs(first, last)
