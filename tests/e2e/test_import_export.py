@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,18 +23,6 @@ START = 1_600_000_000
 def tinyobs(*arguments: str, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "tinyobs", "tsdb", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
-
-
-def victoria_metrics() -> str:
-    found = sorted(Path.home().glob(".cache/tinyobs-peers/*/usr/bin/victoria-metrics"))
-    path = (
-        os.environ.get("TINYOBS_VICTORIA_METRICS")
-        or shutil.which("victoria-metrics")
-        or (str(found[-1]) if found else "")
-    )
-    if not path:
-        pytest.skip("victoria-metrics is not installed (Debian package victoria-metrics)")
-    return path
 
 
 def matrix(base: str, selector: str, seconds: int) -> dict[tuple, list]:
@@ -129,7 +115,7 @@ def test_what_victoriametrics_exports_is_imported(tmp_path):
     """The same series, times and values; and what we export goes into VictoriaMetrics."""
     port = free_port()
     command = [
-        victoria_metrics(), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'vm'}",
+        program("victoria-metrics"), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'vm'}",
         "-retentionPeriod=100y", "-search.latencyOffset=0s",
     ]  # fmt: skip
     peer = f"http://127.0.0.1:{port}"
