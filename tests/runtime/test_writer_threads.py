@@ -41,3 +41,27 @@ async def test_two_are_at_work_at_one_time_and_stop_ends_them():
     await done.wait()
     threads.stop()
     assert threading.active_count() == before
+
+
+async def test_a_panic_ends_no_thread():
+    """What libraries in Rust raise when they panic is no `Exception`; it is handed over, and the thread works on."""
+
+    class Panic(BaseException):
+        pass
+
+    def panics():
+        raise Panic
+
+    threads, outcomes, done = WriterThreads(1), [], trio.Event()
+
+    def ended(result, error):
+        outcomes.append((result, type(error)))
+        if len(outcomes) == 2:
+            done.set()
+
+    threads.start(panics, ended)
+    threads.start(lambda: "still here", ended)
+    with trio.fail_after(10):
+        await done.wait()
+    threads.stop()
+    assert outcomes == [(None, Panic), ("still here", type(None))]

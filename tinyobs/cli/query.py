@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, Final
-from urllib.parse import quote, urlencode
+from typing import Any
+from urllib.parse import quote
 
 import click
-import trio
 
-from ..errors import QueryError, TinyObsError
-from ..http_client import Client, HttpError
+from ..errors import QueryError
 from ..model import labels as lb
+from .ask import DEFAULT_URL, ask
 from .tables import echo_table
-
-ANSWER_BYTES_MAX: Final = 1 << 30
-_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 Pairs = list[tuple[str, str]]
 
@@ -39,7 +34,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="A table for people, or the data of the answer as JSON.",
         ),
-        click.option("--url", default="http://127.0.0.1:9090", show_default=True, help="The server to ask."),
+        click.option("--url", default=DEFAULT_URL, show_default=True, help="The server to ask."),
     ):
         command = option(command)
     return command
@@ -63,7 +58,7 @@ def query() -> None:
 def instant(expression: str, at: str | None, resolution: str | None, url: str, output: str, timeout: float) -> None:
     """Evaluate a PromQL expression at one time."""
     parameters = [("query", expression), *_given(time=at, resolution=resolution)]
-    _show(_ask(url, "query", parameters, timeout), output, _result_rows)
+    _show(ask(url, "query", parameters, timeout), output, _result_rows)
 
 
 @query.command("range")
@@ -79,7 +74,7 @@ def range_(
     """Evaluate a PromQL expression at many times."""
     parameters = [("query", expression), ("start", start), ("end", end), ("step", step)]
     parameters += _given(resolution=resolution)
-    _show(_ask(url, "query_range", parameters, timeout), output, _result_rows)
+    _show(ask(url, "query_range", parameters, timeout), output, _result_rows)
 
 
 @query.command()
@@ -92,7 +87,7 @@ def series(
 ) -> None:
     """List the series that any of the selectors matches."""
     parameters = [("match[]", s) for s in selectors] + _times(start, end)
-    _show(_ask(url, "series", parameters, timeout), output, _series_rows)
+    _show(ask(url, "series", parameters, timeout), output, _series_rows)
 
 
 @query.command()
@@ -114,7 +109,7 @@ def labels(
     parameters = [("match[]", s) for s in selectors] + _times(start, end)
     path = f"label/{quote(name, safe='')}/values" if name else "labels"
     _show(
-        _ask(url, path, parameters, timeout, get=bool(name)),
+        ask(url, path, parameters, timeout, get=bool(name)),
         output,
         lambda data: ((name or "NAME",), [(v,) for v in data]),
     )
@@ -128,41 +123,9 @@ def _given(**values: str | None) -> Pairs:
     return [(name, value) for name, value in values.items() if value]
 
 
-def _ask(url: str, path: str, parameters: Pairs, timeout: float, *, get: bool = False) -> dict[str, Any]:
-    """Return the envelope of a successful answer; raises `QueryError` with the server's own words otherwise."""
-    return trio.run(_ask_async, f"{url.rstrip('/')}/api/v1/{path}", urlencode(parameters), timeout, get)
-
-
-async def _ask_async(url: str, form: str, seconds: float, get: bool) -> dict[str, Any]:
-    client = Client()
-    try:
-        with trio.fail_after(seconds):
-            request = ("GET", f"{url}?{form}", {}, None) if get else ("POST", url, _FORM, form.encode())
-            async with client.stream(*request) as answer:
-                body = bytearray()
-                async with aclosing(answer.pieces()) as pieces:
-                    async for piece in pieces:
-                        body += piece
-                        if len(body) > ANSWER_BYTES_MAX:
-                            raise QueryError(f"the answer is larger than {ANSWER_BYTES_MAX} bytes")
-                status = answer.status
-    except HttpError as e:
-        raise TinyObsError(f"no answer from {url}: {e}; is a daemon running there? (--url)") from e
-    except trio.TooSlowError:
-        raise QueryError(f"no answer from {url} within {seconds:g} s") from None
-    finally:
-        await client.aclose()
-    try:
-        envelope: dict[str, Any] = json.loads(body)
-        good = envelope["status"] == "success"
-    except (ValueError, TypeError, KeyError):
-        raise TinyObsError(f"{url} answered {status} with something else than the Prometheus API") from None
-    if not good:
-        raise QueryError(f"{envelope.get('errorType')}: {envelope.get('error')}")
-    return envelope
-
-
 def _show(envelope: Mapping[str, Any], output: str, rows: Callable[[Any], tuple[Sequence[str], list[Any]]]) -> None:
+    if envelope.get("status") != "success":
+        raise QueryError(f"{envelope.get('errorType')}: {envelope.get('error')}")
     for kind in ("warnings", "infos"):
         for text in envelope.get(kind, ()):
             click.echo(f"{kind[:-1]}: {text}", err=True)

@@ -45,10 +45,10 @@ class WriterThreads(Generic[T]):
         while (job := self._jobs.get()) is not None:
             work, ended = job
             result: T | None = None
-            error: Exception | None = None
+            error: BaseException | None = None
             try:
                 result = work()
-            except Exception as e:  # noqa: BLE001 - handed to `ended`
+            except BaseException as e:  # noqa: BLE001, ASYNC103 - handed to `ended`; panics of Rust libraries as well
                 error = e
             self._token.run_sync_soon(ended, result, error)
             del job, work, ended, result, error  # while it waits, a thread must not keep a batch alive

@@ -18,7 +18,6 @@ from ...promql.parser import parse_selector
 
 TIME_MIN: Final = -(1 << 63)
 TIME_MAX: Final = (1 << 63) - 1
-DEFAULT_URL: Final = "http://127.0.0.1:9090"
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?\Z")
 
