@@ -16,6 +16,7 @@ from attrs import frozen
 
 from .errors import StorageError
 from .model.batch import AppendResult, Batch
+from .model.blocks import StoredBlock
 from .model.cardinality import Cardinality, CardinalityQuery
 from .model.columns import SeriesColumns
 from .model.exemplars import SeriesExemplars
@@ -23,6 +24,7 @@ from .model.families import MetricFamily
 from .model.labels import Labels
 from .model.matchers import Matcher
 from .model.metadata import MetricMetadata
+from .model.notices import Notice as Notice
 from .model.registry import SeriesRegistry
 from .model.rollup import Rounding
 from .model.select_hints import SelectHints
@@ -109,17 +111,6 @@ class Queryable(Protocol):
 # -- storing ---------------------------------------------------------------------------------------------------
 
 
-@frozen
-class Notice:
-    """Something that an operator should know of, in one line: which file, what was lost, what to do.
-
-    is_fault: something is wrong; else it is as is expected after a crash.
-    """
-
-    text: str
-    is_fault: bool = True
-
-
 class Storage(abc.ABC):
     """Where samples are kept.  Synchronous; one writer thread calls `append` and `maintain`, any thread reads."""
 
@@ -167,6 +158,10 @@ class Storage(abc.ABC):
     def cardinality(self, query: CardinalityQuery) -> Cardinality:
         """Return what takes the room.  Any thread; may take a second, not a minute."""
         raise StorageError("this storage cannot tell its cardinality")
+
+    def blocks(self) -> Sequence[StoredBlock]:
+        """Return the immutable pieces that samples are kept in, oldest first.  Any thread; may read tables from disk."""
+        return ()
 
     @abc.abstractmethod
     def maintain(self, now_ms: int) -> bool:

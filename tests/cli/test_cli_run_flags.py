@@ -53,6 +53,7 @@ def test_without_flags_the_settings_are_the_defaults(settings_of):
         ("--web.config.file=w.yml", "web_config_file", Path("w.yml")),
         ("--web.read-timeout=1m", "read_seconds", 60.0),
         ("--web.max-connections=7", "connections_max", 7),
+        ("--web.max-notifications-subscribers=3", "notification_subscribers_max", 3),
         ("--web.external-url=http://x/y", "external_url", "http://x/y"),
         ("--web.route-prefix=/p", "route_prefix", "/p"),
         ("--web.cors.origin=a|b", "cors_origin", "a|b"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import threading
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ import structlog
 import trio
 
 from tinyobs.abc import Notice, Processor
-from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, Unavailable, WireError
+from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, StorageError, Unavailable, WireError
 from tinyobs.model.batch import AppendResult, Batch, Refused
-from tinyobs.runtime.ingest import Ingest
+from tinyobs.runtime.ingest import DISK_FULL, READ_ONLY, Ingest
 from tinyobs.testing.services import VirtualClock
 
 
@@ -133,6 +134,20 @@ async def test_a_failed_commit_is_told_to_everyone_in_it_and_counted(ingest, err
         storage.error = None
         assert (await ingest.append(batch(2))).stored == 2
         nursery.cancel_scope.cancel()
+
+
+async def test_trouble_with_the_disk_is_told_while_it_lasts(ingest):
+    """A full disk until something is stored again, a failed write for good, and whatever the storage finds wrong."""
+    told = []
+    ingest.on_trouble = lambda text, holds: told.append((text, holds))
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        for error in (DiskFullError("full"), None, None, ReadOnlyError("after a failed write")):
+            storage.error = error
+            with suppress(StorageError):
+                await ingest.append(batch())
+        nursery.cancel_scope.cancel()
+    assert told == [(DISK_FULL, True), (DISK_FULL, False), (READ_ONLY, True)]
 
 
 async def test_what_waits_at_shutdown_is_stored(ingest):

@@ -7,6 +7,7 @@ import pytest
 from engine_cases import OPTIONS, START_MS, Clock, append, contents, labels, maintain_all, open_engine
 
 from tinyobs.errors import StorageError
+from tinyobs.model.matchers import equal
 from tinyobs.storage.compaction import CROWD, INPUTS_MAX, plan_merge
 from tinyobs.storage.manifest import SegmentEntry
 from tinyobs.storage.options import DAY_MS, HOUR_MS, EngineOptions
@@ -175,3 +176,20 @@ def test_compacting_everything_tells_of_failure():
         compact(engine)
     disk.full = False
     assert contents(engine) == stored
+
+
+def test_segments_are_shown_as_blocks():
+    """Figures are those of the manifest; masked by a delete a segment is still shown, with its pages."""
+    engine = open_engine(MemDisk(), OPTIONS, clock := Clock())
+    assert list(engine.blocks()) == []
+    fill(engine, clock, 200)
+    blocks, entries = engine.blocks(), engine.segments.entries
+    assert len(blocks) == len(entries) > 0
+    assert sorted((b.number, b.level, b.samples) for b in blocks) == sorted(
+        (e.sequence, e.level + 1, e.samples) for e in entries
+    )
+    assert [b.mint_ms for b in blocks] == sorted(b.mint_ms for b in blocks)
+    assert all(b.chunks > 0 and b.bytes > 0 and b.series > 0 for b in blocks)
+    one = next(iter(contents(engine)))
+    engine.delete([[equal(name, value) for name, value in one]], 0, blocks[0].maxt_ms - 1)
+    assert [b.chunks for b in engine.blocks()] == [b.chunks for b in blocks]

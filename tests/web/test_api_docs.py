@@ -22,6 +22,8 @@ def test_every_route_is_documented() -> None:
     services, options = make_services(format=str), WebOptions()
     for route in [*api_routes(services, options), *write_routes(None), *management_routes(services, options)]:
         path = route.path.replace("{", "<").replace("}", ">")
+        if path.endswith("/*"):
+            continue  # OPTIONS of whatever path, of which the page speaks below its table
         assert f"`{path}`" in text or f"`/{path.rsplit('/', 1)[1]}`" in text, path
     assert isinstance(make_application(services, options), Application)
 

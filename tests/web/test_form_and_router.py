@@ -87,7 +87,6 @@ def test_exact_paths_patterns_and_labels() -> None:
     """A pattern captures one decoded part; its label is written as Prometheus does."""
     router = Router([Route("/x", handler), Route("/label/{name}/values", handler)])
     assert router.find("GET", "/x").label == "/x"
-    assert router.find("HEAD", "/x").label == "/x"
     assert router.find("GET", "/%78").label == "/x"
     found = router.find("GET", "/label/a%2Fb/values")
     assert (found.label, found.parameters) == ("/label/:name/values", {"name": "a/b"})
@@ -101,7 +100,29 @@ def test_unknown_paths_and_methods() -> None:
     assert missing.value.status == 404
     with pytest.raises(HttpError) as wrong:
         router.find("GET", "/x")
-    assert (wrong.value.status, wrong.value.headers) == (405, {"allow": "POST, PUT"})
+    assert (wrong.value.status, wrong.value.headers) == (405, {"allow": "OPTIONS, POST, PUT"})
+
+
+async def test_options_tells_the_methods() -> None:
+    """Where no route answers OPTIONS itself; HEAD is a method like any other, as in Prometheus."""
+    router = Router([Route("/x", handler), Route("/p/{name}", handler, ("GET", "HEAD"))])
+    for path, methods in (("/x", "GET, OPTIONS"), ("/p/a", "GET, HEAD, OPTIONS")):
+        answer = await router.find("OPTIONS", path).route.handler(None)
+        assert (answer.status_code, answer.headers["allow"]) == (200, methods)
+    assert router.find("HEAD", "/p/a").label == "/p/:name"
+    with pytest.raises(HttpError) as wrong:
+        router.find("HEAD", "/x")
+    assert (wrong.value.status, wrong.value.headers) == (405, {"allow": "GET, OPTIONS"})
+
+
+def test_a_prefix_answers_what_nobody_else_knows() -> None:
+    """With its own methods; for others the path is unknown."""
+    router = Router([Route("/api/x", handler), Route("/api/*", handler, ("OPTIONS",))])
+    assert router.find("OPTIONS", "/api/nope").label == "/api/*"
+    assert router.find("GET", "/api/x").label == "/api/x"
+    with pytest.raises(HttpError) as missing:
+        router.find("GET", "/api/nope")
+    assert missing.value.status == 404
 
 
 def test_two_claims_on_a_path_stop_the_start() -> None:

@@ -43,7 +43,7 @@ def make_server(
     handler: Handler = hello, options: ServerOptions | None = None, web: WebOptions | None = None, **more: Any
 ) -> Server:
     """Return a server of one route on a free port."""
-    app = Application([Route("/x", handler, ("GET", "POST"))], web or WebOptions())
+    app = Application([Route("/x", handler, ("GET", "HEAD", "POST"))], web or WebOptions())
     return Server(app, more.pop("addresses", ["127.0.0.1:0"]), options or ServerOptions(), **more)
 
 

@@ -22,6 +22,7 @@ from tinyobs.promql.result import QueryStatistics, Result
 from tinyobs.web.api_v1.routes import api_routes
 from tinyobs.web.api_v1.write import RemoteWrite, write_routes
 from tinyobs.web.application import Application
+from tinyobs.web.federate import federation_routes
 from tinyobs.web.management import management_routes
 from tinyobs.web.options import WebOptions
 from tinyobs.web.services import (
@@ -223,5 +224,5 @@ def make_application(
 ) -> Application:
     """Return the application with every route of TinyObs."""
     routes = [*api_routes(services, options), *management_routes(services, options), *page_routes(services, options)]
-    routes += write_routes(remote_write)
+    routes += [*write_routes(remote_write), *federation_routes(services)]
     return Application(routes, options, services.readiness)

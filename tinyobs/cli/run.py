@@ -106,6 +106,13 @@ option = partial(click.option, show_default=True)
 )
 @option("--web.read-timeout", "read_timeout", type=DURATION, default="5m", help="How long a connection may be idle.")
 @option("--web.max-connections", "max_connections", type=click.IntRange(1), default=512, help="Open connections.")
+@option(
+    "--web.max-notifications-subscribers",
+    "max_subscribers",
+    type=click.IntRange(0),
+    default=16,
+    help="Listeners to live notifications at one time.",
+)
 @option("--web.external-url", "external_url", default="", help="URL under which users reach the daemon.")
 @option(
     "--web.route-prefix",
@@ -184,6 +191,7 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         cors_origin=given["cors_origin"],
         page_title=given["page_title"],
         connections_max=given["max_connections"],
+        notification_subscribers_max=given["max_subscribers"],
         read_seconds=given["read_timeout"] / 1000,
         lifecycle=given["lifecycle"],
         admin_api=given["admin_api"],

@@ -46,7 +46,6 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
         ".otlp": config.otlp != OtlpConfig(),
         ".tracing": config.tracing is not None,
         ".global.query_log_file": bool(config.global_config.query_log_file),
-        ".global.external_labels": bool(config.global_config.external_labels),
         ".global.rule_query_offset": bool(config.global_config.rule_query_offset_ms),
     }
     yield from ((path, LATER) for path, given in sections.items() if given)

@@ -31,7 +31,16 @@ _MESSAGES = message_classes(
             (1, "sample_count", "uint64"),
             (2, "sample_sum", "double"),
             (3, "bucket", "*Bucket"),
+            (4, "sample_count_float", "double"),
+            (5, "schema", "sint32"),
+            (6, "zero_threshold", "double"),
+            (8, "zero_count_float", "double"),
+            (9, "negative_span", "*BucketSpan"),
+            (11, "negative_count", "*double"),
+            (12, "positive_span", "*BucketSpan"),
+            (14, "positive_count", "*double"),
         ],
+        "BucketSpan": [(1, "offset", "sint32"), (2, "length", "uint32")],
         "Metric": [
             (1, "label", "*LabelPair"),
             (2, "gauge", "Gauge"),
@@ -53,30 +62,34 @@ _MESSAGES = message_classes(
 )
 Family: Final = _MESSAGES["MetricFamily"]
 
-_COUNTER, _GAUGE, _SUMMARY, _UNTYPED, _HISTOGRAM, _GAUGE_HISTOGRAM = range(6)
+COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM = range(6)
+TYPE_NAMES: Final = ("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM")
+"""The enum `MetricType`."""
+
 _TYPE: Final = {
-    MetricType.COUNTER: _COUNTER,
-    MetricType.GAUGE: _GAUGE,
-    MetricType.SUMMARY: _SUMMARY,
-    MetricType.UNKNOWN: _UNTYPED,
-    MetricType.HISTOGRAM: _HISTOGRAM,
-    MetricType.GAUGE_HISTOGRAM: _GAUGE_HISTOGRAM,
+    MetricType.COUNTER: COUNTER,
+    MetricType.GAUGE: GAUGE,
+    MetricType.SUMMARY: SUMMARY,
+    MetricType.UNKNOWN: UNTYPED,
+    MetricType.HISTOGRAM: HISTOGRAM,
+    MetricType.GAUGE_HISTOGRAM: GAUGE_HISTOGRAM,
 }
-_FIELD: Final = {_COUNTER: "counter", _GAUGE: "gauge", _UNTYPED: "untyped"}
-_BOUND: Final = {_HISTOGRAM: "le", _GAUGE_HISTOGRAM: "le", _SUMMARY: "quantile"}
+_FIELD: Final = {COUNTER: "counter", GAUGE: "gauge", UNTYPED: "untyped"}
+_BOUND: Final = {HISTOGRAM: "le", GAUGE_HISTOGRAM: "le", SUMMARY: "quantile"}
 
 
 def write_protobuf(families: Iterable[MetricFamily], escaping: Escaping = Escaping.UNDERSCORES) -> bytes:
     """Return the families as messages, each after its length as a varint."""
     out = bytearray()
     for family in families:
-        data = _message(family, escaping).SerializeToString()
+        data = message_of(family, escaping).SerializeToString()
         out += varint(len(data)) + data
     return bytes(out)
 
 
-def _message(family: MetricFamily, escaping: Escaping) -> Any:
-    type_ = _TYPE.get(family.type, _GAUGE)
+def message_of(family: MetricFamily, escaping: Escaping) -> Any:
+    """Return the message of one family."""
+    type_ = _TYPE.get(family.type, GAUGE)
     message = Family(name=metric_name(family.name, escaping), help=family.help, type=type_)
     if family.unit:
         message.unit = family.unit
@@ -96,7 +109,7 @@ def _message(family: MetricFamily, escaping: Escaping) -> Any:
                 metric.timestamp_ms = point.timestamp_ms
         if bound is None:
             getattr(metric, _FIELD[type_]).value = point.value
-        elif type_ == _SUMMARY:
+        elif type_ == SUMMARY:
             _add_to_summary(metric.summary, point)
         else:
             _add_to_histogram(metric.histogram, point)

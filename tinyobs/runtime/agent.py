@@ -27,6 +27,7 @@ from ..model.families import MetricFamily, merge
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
 from ..plugin_manager import PluginHost, build_plugin_manager
+from ..web.notifications import Notifications
 from ..web.services import Readiness
 from .api_services import api_services
 from .clock import SystemClock
@@ -41,6 +42,10 @@ from .supervisor import Supervisor
 
 RETENTION_MS: Final = 15 * 86_400_000
 """How long samples are kept where nothing else is said."""
+
+NOT_RELOADED: Final = "Configuration reload has failed."
+STARTING: Final = "TinyObs is starting and replaying its log."
+STOPPING: Final = "TinyObs is shutting down and gracefully stopping all operations."
 
 log = structlog.get_logger("agent")
 T = TypeVar("T")
@@ -59,6 +64,7 @@ class Agent:
         self.registry = SeriesRegistry()
         self.started_ms = self.clock.now_ms()
         self.storage: Storage | None = None
+        self.notifications = Notifications(self.clock.now_ms, self.settings.notification_subscribers_max)
         self.config_source = ConfigSource(
             self.settings, self.clock, self._sections, lambda: list(self.discoverer_kinds().values())
         )
@@ -67,6 +73,7 @@ class Agent:
         self.ingest = Ingest(
             self.clock, self._committed, self._sealed, queue.samples_queued_max, queue.samples_per_commit_max
         )
+        self.ingest.on_trouble = self._note
         self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
         self._web_config = self._read_web_config()
         self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs.web)
@@ -186,6 +193,7 @@ class Agent:
         """Run until `quit()`; `task_status.started(addresses)` tells the URLs that the daemon answers on."""
         self.listeners = Listeners(self.settings, self._web_config, self.web_options, self._routes())
         self.ingest.processors = self._processors()
+        self.notifications.add(STARTING)
         try:
             async with trio.open_nursery() as outer:
                 self._tasks = outer
@@ -197,9 +205,12 @@ class Agent:
                         for component in self._components():
                             await inputs.start(self.supervisor.supervise, component)
                     self.listeners.report(True)
+                    self.notifications.remove(STARTING)
                     task_status.started(addresses)
                     await self._stop.wait()
                     log.info("stopping")
+                    self.notifications.add(STOPPING)
+                    self.notifications.close()
                     await self.listeners.drain()
                     inputs.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
@@ -225,7 +236,12 @@ class Agent:
 
     async def _reload(self) -> None:
         async with self._reloading:
-            await self.config_source.reload(self._apply)
+            try:
+                await self.config_source.reload(self._apply)
+            except TinyObsError:
+                self.notifications.add(NOT_RELOADED)
+                raise
+            self.notifications.remove(NOT_RELOADED)
 
     async def _try_reload(self) -> None:
         with suppress(TinyObsError):  # logged and counted where it happened; the running configuration stays
@@ -285,6 +301,9 @@ class Agent:
                 failed.append(f"{name} ({type(e).__name__}: {e})")
         if failed:
             raise PluginError(f"the configuration was read, but not taken over by {', '.join(failed)}")
+
+    def _note(self, text: str, holds: bool) -> None:
+        (self.notifications.add if holds else self.notifications.remove)(text)
 
     def _committed(self, batch: Batch, result: AppendResult) -> None:
         self._notify("tinyobs_batch_committed", batch=batch, result=result)

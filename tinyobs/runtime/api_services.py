@@ -19,6 +19,7 @@ from ..model.sizes import format_size
 from ..promql.parser import parse
 from ..promql.printer import pretty
 from ..web.services import ApiServices, BuildInfo, RuntimeInfo, StorageAdmin, TargetsView
+from .features import features_of
 
 if TYPE_CHECKING:
     from ..config.schema import Config
@@ -53,6 +54,11 @@ def api_services(agent: Agent) -> ApiServices:
         quit=agent.quit,
         admin=_admin(agent) if settings.admin_api else None,
         format=pretty,
+        notifications=agent.notifications,
+        blocks=lambda: agent.open_storage().blocks(),
+        features=lambda: features_of(agent),
+        external_labels=lambda: agent.config.global_config.external_labels,
+        lookback_ms=settings.lookback_ms,
     )
 
 

@@ -69,6 +69,8 @@ def gather(agent: Agent) -> Iterator[MetricFamily]:
         yield from _contained(agent, component.name, partial(_of_component, component))
     if agent.listeners is not None:
         yield from agent.listeners.families()
+    yield from agent.api.statistics.families()
+    yield from families("notifications", agent.notifications.statistics())
     yield from process_families()
     yield _failures(agent)
 

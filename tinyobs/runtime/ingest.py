@@ -20,7 +20,7 @@ import trio
 from attrs import define, field, frozen
 
 from ..abc import Clock, Notice, Processor, Storage
-from ..errors import DiskFullError, StorageError, TinyObsError, Unavailable
+from ..errors import DiskFullError, ReadOnlyError, StorageError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
 from .writer_threads import WriterThreads
 
@@ -31,6 +31,8 @@ SAMPLES_PER_COMMIT_MAX: Final = 500_000
 COMMITS_MAX: Final = 2
 """Commits under way: one waits for the disk, one is prepared."""
 MAINTAIN_EVERY_SECONDS: Final = 1.0
+DISK_FULL: Final = "The disk is full: no sample is stored until there is space."
+READ_ONLY: Final = "A write to the disk has failed: no sample is stored until restart."
 
 log = structlog.get_logger("ingest")
 T = TypeVar("T")
@@ -121,6 +123,8 @@ class Ingest:
         samples_per_commit_max: int = SAMPLES_PER_COMMIT_MAX,
     ) -> None:
         self.processors: list[Processor] = []
+        self.on_trouble: Callable[[str, bool], None] = lambda text, holds: None
+        """Called with a sentence about the storage and whether it holds from now on or no more."""
         self._clock = clock
         self._on_committed = on_committed
         self._on_sealed = on_sealed
@@ -137,7 +141,7 @@ class Ingest:
         self._turn.come()
         self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
-        self._closing = False
+        self._closing = self._is_disk_full = False
         self._queue_full = self._commits = self._batches = self._disk_full = self._failures = 0
 
     async def append(self, batch: Batch) -> AppendResult:
@@ -316,6 +320,9 @@ class Ingest:
         return made
 
     def _succeeded(self, stored: _Stored) -> None:
+        if stored and self._is_disk_full:
+            self._is_disk_full = False
+            self.on_trouble(DISK_FULL, False)
         self._commits += bool(stored)
         self._batches += len(stored)
         for waiting, batch, result in stored:
@@ -330,8 +337,12 @@ class Ingest:
             self._crash = error
         if isinstance(error, DiskFullError):
             self._disk_full += 1
+            self._is_disk_full = True
+            self.on_trouble(DISK_FULL, True)
         else:
             self._failures += 1
+            if isinstance(error, ReadOnlyError):
+                self.on_trouble(READ_ONLY, True)
         log.error("samples were not stored", batches=len(group), error=str(error))
         for waiting in group:
             waiting.error = told
@@ -349,6 +360,7 @@ class Ingest:
         for notice in notices:
             if notice.is_fault:
                 log.error(notice.text)
+                self.on_trouble(notice.text, True)
             else:
                 log.warning(notice.text)
         for name, statistics in sealed:

@@ -57,6 +57,8 @@ class AgentSettings:
     """Origins that may read answers, a regular expression (`--web.cors.origin`)."""
     connections_max: int = 512
     """Open connections (`--web.max-connections`)."""
+    notification_subscribers_max: int = 16
+    """Listeners to live notifications at one time (`--web.max-notifications-subscribers`)."""
     read_seconds: float = 300.0
     """How long a connection may be idle or take to send a request (`--web.read-timeout`)."""
     lifecycle: bool = False

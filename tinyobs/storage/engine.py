@@ -23,6 +23,7 @@ import numpy as np
 from ..abc import Notice, Storage
 from ..errors import CorruptionError, DiskFullError, StorageError
 from ..model.batch import AppendResult, Batch
+from ..model.blocks import StoredBlock
 from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.exemplars import SeriesExemplars
 from ..model.matchers import Matcher
@@ -43,7 +44,7 @@ from .options import DEFAULT_OPTIONS, EngineOptions
 from .posix_disk import PosixDisk
 from .querier import EngineQuerier
 from .recovery import recover
-from .reporting import report_statistics
+from .reporting import report_blocks, report_statistics
 from .segment_reader import SegmentReader
 from .segment_set import SegmentSet
 from .series_index import SeriesIndex
@@ -288,6 +289,10 @@ class Engine(Storage):
     def cardinality(self, query: CardinalityQuery) -> Cardinality:
         """Return what takes the room.  Any thread; the lock is not held."""
         return report_cardinality(self, query)
+
+    def blocks(self) -> Sequence[StoredBlock]:
+        """Return the segments, oldest first.  Any thread; raises `CorruptionError`."""
+        return report_blocks(self.segments.pairs)
 
     # -- for upkeep --------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The engine's figures, collected: statistics for metrics."""
+"""The engine's figures, collected: statistics for metrics, and its segments for the API."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..model.blocks import StoredBlock
 from ..model.durations import format_duration
 from .engine_statistics import EngineStatistics
 from .manifest import SegmentEntry
+from .masking import MaskedReader
+from .segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -120,3 +123,22 @@ def _of_jobs(upkeep: Upkeep) -> dict[str, Any]:
         "job_bytes_before_total": {k: c.bytes_before for k, c in kinds.items()},
         "job_bytes_after_total": {k: c.bytes_after for k, c in kinds.items()},
     }
+
+
+def report_blocks(pairs: Sequence[tuple[SegmentEntry, SegmentReader]]) -> list[StoredBlock]:
+    """Return segments as the API shows them, oldest first: a page is a chunk; levels of raw segments count from 1."""
+    ordered = sorted(pairs, key=lambda p: (p[0].mint_ms, p[0].sequence))
+    return [
+        StoredBlock(
+            number=e.sequence,
+            level=1 if e.tier_ms else 1 + e.level,
+            mint_ms=e.mint_ms,
+            maxt_ms=e.maxt_ms,
+            series=e.series,
+            samples=e.samples,
+            chunks=len((reader.inner if isinstance(reader, MaskedReader) else reader).pages),
+            bytes=e.bytes,
+            tier_ms=e.tier_ms,
+        )
+        for e, reader in ordered
+    ]

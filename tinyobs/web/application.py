@@ -36,7 +36,7 @@ UNMATCHED: Final = "/*"
 """The `handler` label of requests that no route answers."""
 CANCELED: Final = 499
 """The status that is counted when the client went away before there was an answer."""
-ALWAYS_SERVED: Final = ("/-/", "/metrics", "/api/v1/status/walreplay", "/version")
+ALWAYS_SERVED: Final = ("/-/", "/metrics", "/api/v1/status/walreplay", "/api/v1/notifications", "/version")
 """Beginnings of the paths that are served before the agent is ready."""
 
 

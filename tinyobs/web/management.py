@@ -83,8 +83,8 @@ def management_routes(services: ApiServices, options: WebOptions) -> list[Route]
     """Return the routes outside the API."""
     m = Management(services, options)
     return [
-        Route("/-/healthy", m.healthy),
-        Route("/-/ready", m.ready),
+        Route("/-/healthy", m.healthy, ("GET", "HEAD")),
+        Route("/-/ready", m.ready, ("GET", "HEAD")),
         Route("/-/reload", m.reload, _CHANGES),
         Route("/-/reload", m.only_changes, _LOOKS),
         Route("/-/quit", m.quit, _CHANGES),

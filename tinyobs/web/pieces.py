@@ -6,7 +6,7 @@ threads are those of another library's limiter.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import trio
@@ -16,14 +16,20 @@ from starlette.responses import Response
 class PiecesResponse(Response):
     """Sends what a generator yields.  The generator is closed in any case, as soon as it is not running."""
 
-    def __init__(self, pieces: Generator[bytes], status_code: int = 200, media_type: str | None = None) -> None:
+    def __init__(
+        self,
+        pieces: Generator[bytes],
+        status_code: int = 200,
+        media_type: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Take the generator; there is no content length."""
         self._pieces = pieces
         self.status_code = status_code
         self.media_type = media_type
         self.background = None
         self.body = b""
-        self.init_headers()
+        self.init_headers(headers)
         del self.headers["content-length"]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

@@ -35,7 +35,8 @@ class HttpError(Exception):
 
     def response(self) -> Response:
         """Return the answer."""
-        return PlainTextResponse(self.message + "\n", self.status, self.headers)
+        headers = {"x-content-type-options": "nosniff", **(self.headers or {})}
+        return PlainTextResponse(self.message + "\n", self.status, headers)
 
 
 class ApiError(HttpError):

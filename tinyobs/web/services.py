@@ -12,6 +12,7 @@ from typing import Protocol
 from attrs import Factory, frozen
 
 from ..abc import Clock, Queryable
+from ..model.blocks import StoredBlock
 from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.exemplars import SeriesExemplars
 from ..model.families import MetricFamily
@@ -20,6 +21,8 @@ from ..model.matchers import Matcher
 from ..model.metadata import MetricMetadata
 from ..promql.nodes import Expr
 from ..promql.result import Result
+from .api_statistics import ApiStatistics
+from .notifications import Notifications
 
 
 class PromqlEngine(Protocol):
@@ -65,6 +68,8 @@ class TargetView:
     last_scrape_seconds: float = 0.0
     scrape_interval: str = ""
     scrape_timeout: str = ""
+    metadata: Mapping[str, MetricMetadata] = Factory(dict)
+    """Of the families that it exposed the last time, by name."""
 
 
 @frozen
@@ -178,5 +183,15 @@ class ApiServices:
     admin: StorageAdmin | None = None
     """None: the admin API is not enabled."""
     format: Callable[[Expr], str] | None = None
+    notifications: Notifications = Factory(lambda: Notifications(lambda: 0, 16))
+    statistics: ApiStatistics = Factory(ApiStatistics)
+    blocks: Callable[[], Sequence[StoredBlock]] = tuple
+    """The immutable pieces of the storage; runs in a worker thread and raises `StorageError`."""
+    features: Callable[[], Mapping[str, Mapping[str, bool]]] = dict
+    """Category -> feature -> whether it is there or switched on."""
+    external_labels: Callable[[], Labels] = tuple
+    """Those of the running configuration."""
+    lookback_ms: int = 300_000
+    """How far back the newest sample of a series may lie (`--query.lookback-delta`)."""
     series_count: Callable[[], int] = lambda: 0
     """About how many series are stored; quick queries are measured again when the number has doubled."""

@@ -276,7 +276,8 @@ class ScrapeLoop:
             log.warning("scrape failed", target=self.target.url, error=outcome.error)
         health.up, health.last_error = not outcome.error, outcome.error
         health.last_scrape_ms, health.last_duration_seconds = at_ms, took
-        health.metadata.update(outcome.metadata)
+        if outcome.metadata:  # none: as in the body before
+            health.metadata = outcome.metadata
         self._counters.scrapes += 1
         self._counters.samples += outcome.scraped
         if outcome.error:

@@ -38,4 +38,5 @@ def _active(pool: str, loop: ScrapeLoop) -> TargetView:
         health.last_duration_seconds,
         format_duration(target.interval_ms),
         format_duration(target.timeout_ms),
+        health.metadata,
     )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
 from ...abc import Route
 from ..options import WebOptions
 from ..services import ApiServices
@@ -12,6 +17,7 @@ from .envelope import allow
 from .exemplars import ExemplarsApi
 from .expressions import ExpressionsApi
 from .metadata import MetadataApi
+from .notifications import NotificationsApi
 from .query import QueryApi
 from .series import SeriesApi
 from .status import StatusApi
@@ -23,12 +29,24 @@ _FORM = ("GET", "POST")
 _CHANGE = ("POST", "PUT")
 
 
+Table = list[tuple[str, Callable[[Request], Awaitable[Response]], tuple[str, ...]]]
+
+
 def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
+    table = [*_of_data(services, options), *_of_server(services), *_of_storage(services)]
+    routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
+    # Browsers ask before they send a request across origins; the headers are the application's.
+    paths = dict.fromkeys([*(r.path for r in routes), PREFIX + "/*"])
+    return [*routes, *(Route(path, allow, ("OPTIONS",)) for path in paths)]
+
+
+def _of_data(services: ApiServices, options: WebOptions) -> Table:
+    """Return what answers questions about samples, series and targets."""
     query, series = QueryApi(services, options), SeriesApi(services, options.queries_max)
-    status, targets, cardinality = StatusApi(services), TargetsApi(services), CardinalityApi(services)
-    expressions, admin = ExpressionsApi(services.parse, services.format), AdminApi(services.admin)
-    table = [
+    expressions, targets = ExpressionsApi(services.parse, services.format), TargetsApi(services)
+    metadata = MetadataApi(services)
+    table: Table = [
         ("/query", query.instant, _FORM),
         ("/query_range", query.range, _FORM),
         ("/parse_query", expressions.parse, _FORM),
@@ -36,26 +54,44 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
         ("/labels", series.names, _FORM),
         ("/label/{name}/values", series.values, _GET),
         ("/series", series.series, _FORM),
-        ("/metadata", MetadataApi(services).metadata, _GET),
+        ("/metadata", metadata.metadata, _GET),
         ("/targets", targets.targets, _GET),
+        ("/targets/metadata", metadata.of_targets, _GET),
         ("/scrape_pools", targets.pools, _GET),
         ("/rules", rules.rules, _GET),
         ("/alerts", rules.alerts, _GET),
         ("/alertmanagers", rules.alertmanagers, _GET),
+    ]
+    if services.format is not None:
+        table.append(("/format_query", expressions.format, _FORM))
+    return table
+
+
+def _of_server(services: ApiServices) -> Table:
+    """Return what tells of the server itself."""
+    status, live = StatusApi(services), NotificationsApi(services.notifications)
+    return [
         ("/status/buildinfo", status.build, _GET),
         ("/status/config", status.config, _GET),
         ("/status/flags", status.flags, _GET),
         ("/status/runtimeinfo", status.runtime, _GET),
-        ("/status/tsdb", cardinality.tsdb, _GET),
-        ("/status/cardinality", cardinality.cardinality, _GET),
+        ("/status/self_metrics", status.self_metrics, _GET),
         ("/status/walreplay", status.replay, _GET),
+        ("/features", status.features, _GET),
+        ("/notifications", live.all, _GET),
+        ("/notifications/live", live.live, _GET),
+    ]
+
+
+def _of_storage(services: ApiServices) -> Table:
+    """Return what tells of the storage, and what changes it."""
+    status, cardinality, admin = StatusApi(services), CardinalityApi(services), AdminApi(services.admin)
+    return [
+        ("/status/tsdb", cardinality.tsdb, _GET),
+        ("/status/tsdb/blocks", status.blocks, _GET),
+        ("/status/cardinality", cardinality.cardinality, _GET),
         ("/admin/tsdb/snapshot", admin.snapshot, _CHANGE),
         ("/admin/tsdb/delete_series", admin.delete_series, _CHANGE),
         ("/admin/tsdb/clean_tombstones", admin.clean_tombstones, _CHANGE),
         ("/admin/tsdb/compact", admin.compact, _CHANGE),
     ]
-    if services.format is not None:
-        table.append(("/format_query", expressions.format, _FORM))
-    routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
-    # Browsers ask before they send a request across origins; the headers are the application's.
-    return [*routes, *(Route(path, allow, ("OPTIONS",)) for path in dict.fromkeys(r.path for r in routes))]
