@@ -7,7 +7,7 @@ Source: prometheus promql/engine.go (aggregationK, aggregationCountValues).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from . import nodes
 from .blocks import Block, Floats, Indexes, Mask, Vector, compact, nothing, vector_of
 from .grouping import flags_of_groups, grouped, rows_of_groups
 from .heap import ordered, survivors
+from .numbers_text import format_g
 from .numerals import format_number
 from .quantiles import quantiles_of_rows
 from .sampling import offset_of
@@ -25,6 +26,9 @@ from .strings import quote
 if TYPE_CHECKING:
     from .evaluate import Evaluation
     from .plan import AggregateNode
+
+_SIZE_MAX: Final = 2.0**63 - 1024
+"""The k of `topk` must be below: the largest float that an int64 holds."""
 
 
 def _held(evaluation: Evaluation, node: AggregateNode) -> tuple[Vector, Block]:
@@ -138,9 +142,11 @@ def _checked_size(parameter: Floats) -> bool:
         raise QueryExecutionError("Parameter value is NaN")
     if not len(parameter) or parameter.max() < 1:
         return False
-    for extreme, word in ((parameter.min(), "underflows"), (parameter.max(), "overflows")):
-        if not -(2.0**63) < extreme < 2.0**63:
-            raise QueryExecutionError(f"Scalar value {format_number(float(extreme))} {word} int64")
+    least, most = float(parameter.min()), float(parameter.max())
+    if least <= -(2.0**63):
+        raise QueryExecutionError(f"Scalar value {format_g(least)} underflows int64")
+    if most >= _SIZE_MAX:
+        raise QueryExecutionError(f"Scalar value {format_g(most)} overflows int64")
     return True
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from attrs import Factory, define, field, frozen
 
 from ..model.labels import NAME
-from ..model.matchers import Matcher, name_is
+from ..model.matchers import Matcher, MatchType, name_is
 from ..model.select_hints import SelectHints
 from . import nodes
 from .durations import TimeRange, resolved_ms
@@ -273,12 +273,22 @@ class Planner:
         return CallNode(expr, self.functions[expr.name].returns, grid, found, arguments)
 
     def info_selector(self, expr: nodes.Call, grid: Grid) -> Node:
-        """Plan the selector of info series: the matchers of the second argument, and a name where it gives none."""
+        """Plan the selector of info series: the matchers of the second argument, and a name where it asks for none."""
         given = bare(expr.args[1]) if len(expr.args) > 1 else None
         matchers = given.matchers if isinstance(given, nodes.VectorSelector) else ()
-        if not any(m.name == NAME for m in matchers):
+        names = [m for m in matchers if m.name == NAME]
+        if not names:
             matchers = (name_is("target_info"), *matchers)
-        return self.selector(nodes.VectorSelector("", matchers, start=expr.start, end=expr.end), grid)
+        elif not any(m.type in (MatchType.EQUAL, MatchType.REGEX) for m in names):
+            matchers = (Matcher(MatchType.REGEX, NAME, ".+_info"), *matchers)
+        selector = nodes.VectorSelector("", matchers, start=expr.start, end=expr.end)
+        # As upstream: info series are seen as they are at the step, but only samples of the time at which the first
+        # selector of the vector looks are read.
+        first = first_selector(expr.args[0])
+        looks = grid if first is None else self.reference(grid, first.offset, first.at)
+        span = looks.start_ms - self.lookback_ms + 1, looks.end_ms
+        source = self.source(selector, span, self.hints("", grid, self.lookback_ms))
+        return Instant(selector, ValueType.VECTOR, grid, source, grid, self.lookback_ms, smoothed=False)
 
     def binary(self, expr: nodes.Binary, grid: Grid) -> Node:
         """Plan a binary operation."""
@@ -320,6 +330,14 @@ def bare(expr: Expr) -> Expr:
     while isinstance(expr, nodes.Paren):
         expr = expr.expr
     return expr
+
+
+def first_selector(expr: Expr) -> nodes.VectorSelector | None:
+    """Return the leftmost selector of an expression."""
+    if isinstance(expr, nodes.VectorSelector):
+        return expr
+    found = (first_selector(child) for child in nodes.children(expr))
+    return next((selector for selector in found if selector is not None), None)
 
 
 def invariant(expr: Expr) -> bool:

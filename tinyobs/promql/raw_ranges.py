@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import evolve
 
+from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns, concatenate
-from .blocks import Floats, Indexes, Ranges
+from .blocks import SAME_LABELS, Floats, Indexes, Ranges, Vector, without_name
 from .functions.extended import edges
 from .windows import Windows
 
@@ -22,12 +24,25 @@ if TYPE_CHECKING:
 def raw_ranges(evaluation: Evaluation, node: Node) -> Ranges:
     """Return the samples in the one window of each series; series without any are left out."""
     parts = []
-    for _, windows in evaluation.windows(node)[1]():
+    series, make = evaluation.windows(node)
+    for _, windows in make():
         if len(windows.values):
             part = _of_block(windows)
             evaluation.budget.hold(part.samples)
             parts.append(part)
-    return Ranges(concatenate([p for p in parts if len(p)]))
+    found = concatenate([p for p in parts if len(p)])
+    return Ranges(found if series.drop is None else _cleaned(found, series))
+
+
+def _cleaned(columns: SeriesColumns, series: Vector) -> SeriesColumns:
+    """Return the samples after the delayed removal of names."""
+    assert series.drop is not None
+    flags = dict(zip(series.labels, series.drop.tolist(), strict=True))
+    bare = without_name(columns.labels)
+    labels = [short if flags[full] else full for full, short in zip(columns.labels, bare, strict=True)]
+    if len(set(labels)) < len(labels):
+        raise QueryExecutionError(SAME_LABELS)
+    return evolve(columns, labels=labels)
 
 
 def _of_block(windows: Windows) -> SeriesColumns:

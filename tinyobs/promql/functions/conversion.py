@@ -21,10 +21,11 @@ def scalar(evaluation: Evaluation, call: CallNode) -> Value:
     count = np.zeros(call.steps, np.int64)
     value = np.full(call.steps, np.nan)
     for block in evaluation.vector(call.arguments[0]).blocks():
+        if not len(block):
+            continue
         here = block.present.sum(axis=0)
         row = block.present.argmax(axis=0)
-        found = block.values[row, np.arange(call.steps)] if len(block) else value
-        np.copyto(value, found, where=here > 0)
+        np.copyto(value, block.values[row, np.arange(call.steps)], where=here > 0)
         count += here
     return Scalar(np.where(count == 1, value, np.nan))
 

@@ -55,10 +55,10 @@ def info(evaluation: Evaluation, call: CallNode) -> Value:
     infos = _read(evaluation, call, vector)
     newest_rows = _newest_of_signature(infos)
     optional = all(m.matches_empty() for matchers in wanted.values() for m in matchers)
-    ignored = _ignored(call, selector)
+    names = [m for m in selector.matchers if m.name == NAME]
     labels, rows, masks = [], [], []
     for row, old in enumerate(vector.labels):
-        if ignored and all(m.matches(metric_name(old)) for m in ignored):
+        if all(m.matches(metric_name(old)) for m in names):  # an info series itself
             found = [(old, np.ones(call.steps, np.bool_))]
         else:
             found = _enriched(old, newest_rows, infos, frozenset(wanted), optional, call.steps)
@@ -70,15 +70,6 @@ def info(evaluation: Evaluation, call: CallNode) -> Value:
         return nothing(call.steps)
     index = np.array(rows, np.int64)
     return unified(vector_of(labels, block.values[index], np.stack(masks), vector.dropped(index)))
-
-
-def _ignored(call: CallNode, selector: nodes.VectorSelector) -> list[Matcher]:
-    """Return the matchers of the names of info metrics: series of such names are left as they are."""
-    assert isinstance(call.expr, nodes.Call)
-    given = call.expr.args[1:]
-    if given and isinstance(given[0], nodes.VectorSelector):
-        return [m for m in given[0].matchers if m.name == NAME]
-    return [m for m in selector.matchers if m.name == NAME]
 
 
 def _read(evaluation: Evaluation, call: CallNode, vector: Vector) -> _Infos:
