@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from attrs import define, frozen
+from attrs import Factory, define, frozen
 
 from tinyobs.abc import Querier, Selection
 from tinyobs.model.columns import SeriesColumns
@@ -19,6 +19,8 @@ class MemoryStore:
     """A queryable over `series`: label set -> (timestamps int64, values float64)."""
 
     series: dict[Labels, tuple[np.ndarray, np.ndarray]]
+    starts: dict[Labels, dict[int, int]] = Factory(dict)
+    """Since when samples count, by their time, in ms."""
 
     @classmethod
     def of(cls, data: Mapping[Labels, Sequence[tuple[int, float]]]) -> MemoryStore:
@@ -89,6 +91,15 @@ class MemorySelection(Selection):
             times.append(t[a:b])
             values.append(v[a:b])
             offsets.append(offsets[-1] + int(b - a))
+        starts = None
+        if self.store.starts:
+            known = [self.store.starts.get(labels, {}) for labels in self.labels[first:last]]
+            pairs = zip(known, times[1:], strict=True)
+            starts = np.array([k.get(t, 0) for k, stamps in pairs for t in stamps.tolist()], np.int64)
         return SeriesColumns(
-            self.labels[first:last], np.array(offsets, np.int64), np.concatenate(times), np.concatenate(values)
+            self.labels[first:last],
+            np.array(offsets, np.int64),
+            np.concatenate(times),
+            np.concatenate(values),
+            starts_ms=starts,
         )

@@ -24,7 +24,7 @@ FEATURES = frozenset(
         "promql-binop-fill-modifiers",
     )
 )
-OPTIONS = EngineOptions(features=FEATURES, delayed_name_removal=True)
+OPTIONS = EngineOptions(features=FEATURES, delayed_name_removal=True, use_start_timestamps=True)
 
 
 @define
@@ -42,17 +42,15 @@ def run_script(text: str, engine: PromqlEngine | None = None) -> list[Outcome]:
     engine = engine or PromqlEngine(OPTIONS)
     store = MemoryStore({})
     natives: set[str] = set()
-    starts = False
     out = []
     for command in parse_script(text):
         if command is None:
-            store, natives, starts = MemoryStore({}), set(), False
+            store, natives = MemoryStore({}), set()
         elif isinstance(command, Load):
             load(store, command, natives)
-            starts |= command.starts
         else:
             why = run_eval(engine, store, command)
-            needs = bool(why) and (starts or needs_histograms(command, natives))
+            needs = bool(why) and needs_histograms(command, natives)
             out.append(Outcome(command.line, command.query, why, needs))
     return out
 
@@ -71,6 +69,9 @@ def load(store: MemoryStore, command: Load, natives: set[str]) -> None:
             natives.add(found[1])
         if points:
             store.add(labels, points)
+    for labels, starts in command.starts.items():
+        stamps = ((i * command.gap_ms, start) for i, start in enumerate(starts))
+        store.starts.setdefault(labels, {}).update((t, t + start) for t, start in stamps if start is not None)
 
 
 def needs_histograms(command: Eval, natives: set[str]) -> bool:

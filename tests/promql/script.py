@@ -42,7 +42,8 @@ class Load:
     gap_ms: int
     native: bool
     series: dict[Labels, list[Sample]] = Factory(dict)
-    starts: bool = False
+    starts: dict[Labels, list[int | None]] = Factory(dict)
+    """Start timestamps, ms from the time of their sample; None where not known."""
 
 
 @define
@@ -132,6 +133,22 @@ def parse_values(text: str) -> list[Sample]:
     return out
 
 
+def parse_starts(text: str) -> list[int | None]:
+    """Return start timestamps of a sequence such as `_ -30s-1mx2 0`, relative to their samples."""
+    out: list[int | None] = []
+    for item in text.split():
+        body, _, times = item.partition("x")
+        count = int(times or 0)
+        if body == "_":
+            out += [None] * max(count, 1)
+            continue
+        found = re.fullmatch(r"([+-]?\w+)([+-]\w+)?", body)
+        assert found, f"start timestamps: {text}"
+        value, step = parse_time(found[1].lstrip("+")), parse_time(found[2].lstrip("+")) if found[2] else 0
+        out += [value + i * step for i in range(count + 1)]
+    return out
+
+
 def parse_number(text: str) -> float:
     """Return a signed number."""
     sign = -1.0 if text.startswith("-") else 1.0
@@ -166,8 +183,8 @@ def parse_load(line: str, body: list[str], number: int) -> Load:
     command, gap = line.split()
     load = Load(number, parse_time(gap), command == "load_with_nhcb")
     for row in body:
-        if re.match(r"\S*@st\s", row.replace("} @", "}@")):
-            load.starts = True
+        if found := re.match(r"(.*?)@st\s(.*)", row):
+            load.starts[parse_series(found[1])[0]] = parse_starts(found[2])
             continue
         labels, values = parse_series(row)
         load.series[labels] = parse_values(values)

@@ -28,7 +28,7 @@ def test_script(path: Path) -> None:
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_script_with_early_name_removal(path: Path) -> None:
     """Dropping names at once gives the same results; only names in annotations differ."""
-    engine = PromqlEngine(EngineOptions(features=FEATURES))
+    engine = PromqlEngine(EngineOptions(features=FEATURES, use_start_timestamps=True))
     failed = [
         f"{o.line}: {o.query}: {o.why}"
         for o in run_script(path.read_text(), engine)

@@ -24,7 +24,7 @@ PASSED = {
     "range_queries": 17,
     "selectors": 31,
     "staleness": 17,
-    "start_timestamps": 3,
+    "start_timestamps": 17,
     "trig_functions": 19,
     "type_and_unit": 58,
 }

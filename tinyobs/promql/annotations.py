@@ -88,6 +88,12 @@ class Annotations:
             node,
         )
 
+    def overlapping_start(self, metric: str, node: Expr) -> None:
+        """A sample that counts since before the sample before it, and since another moment than that."""
+        self.warn(
+            f"sample has start time that overlaps with previous sample timestamp for metric {quote(metric)}", node
+        )
+
     def incompatible_types(self, left: str, op: str, right: str, node: Expr) -> None:
         """An operator that does not take samples of these kinds."""
         self.info(f"incompatible sample types encountered for binary operator {quote(op)}: {left} {op} {right}", node)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 
 from ..abc import Querier, Selection
 from ..errors import QueryExecutionError
@@ -114,6 +114,8 @@ class Evaluation:
         for first in range(0, count, rows):
             self.budget.poll()
             columns = selection.read(first, min(first + rows, count))
+            if columns.starts_ms is not None and not self.options.use_start_timestamps:
+                columns = evolve(columns, starts_ms=None)
             self.budget.read(columns.samples)
             if columns.histograms is not None:
                 columns = without_histograms(columns)

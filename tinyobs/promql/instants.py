@@ -24,17 +24,23 @@ def newest(
     """
     if smoothed:
         return _smoothed(without_stale(columns), grid, lookback_ms)
+    index, present = newest_index(columns, grid, lookback_ms)
+    if not columns.samples:
+        return np.zeros(index.shape), index, present
+    return columns.values[index], columns.timestamps_ms[index], present
+
+
+def newest_index(columns: SeriesColumns, grid: Grid, lookback_ms: int | Indexes) -> tuple[Indexes, Mask]:
+    """Return (index of the newest sample, present), each [S, T]; where absent the index means nothing."""
     shape = (len(columns), grid.steps)
     if not columns.samples:
-        return np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+        return np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
     counts = counts_until(columns, grid)
     index = np.maximum(counts + (columns.offsets[:-1, None] - 1), 0)
-    times = columns.timestamps_ms[index]
-    values = columns.values[index]
     present = counts > 0
-    present &= times > grid.times() - lookback_ms
-    present &= ~is_stale(values)
-    return values, times, present
+    present &= columns.timestamps_ms[index] > grid.times() - lookback_ms
+    present &= ~is_stale(columns.values[index])
+    return index, present
 
 
 def _smoothed(columns: SeriesColumns, grid: Grid, lookback_ms: int | Indexes) -> tuple[Floats, Indexes, Mask]:

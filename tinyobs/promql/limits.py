@@ -29,6 +29,7 @@ class EngineOptions:
 
     delayed_name_removal: names are dropped at the very end of the evaluation (a feature flag of Prometheus).
     type_and_unit_labels: judge counters by the label `__type__` instead of the suffix of the name.
+    use_start_timestamps: let functions of counters see since when samples count.
     """
 
     lookback_ms: int = LOOKBACK_MS
@@ -40,6 +41,7 @@ class EngineOptions:
     features: frozenset[str] = frozenset()
     delayed_name_removal: bool = False
     type_and_unit_labels: bool = False
+    use_start_timestamps: bool = False
 
 
 class QueryLimitExceeded(QueryExecutionError, LimitExceeded):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...model.columns import SeriesColumns
 from ..blocks import Block, Floats, Indexes, Scalar, Value, Vector, mapped, nothing, vector_of
-from ..instants import newest
+from ..instants import newest_index
 from .registry import Kind, function
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
-    from ..plan import CallNode
+    from ..plan import CallNode, Instant
 
 
 @function("time", Kind.GENERAL, timed=True)
@@ -40,22 +41,9 @@ for _name in ("start", "end", "range", "step"):
 @function("timestamp", Kind.GENERAL, timed=True)
 def timestamp(evaluation: Evaluation, call: CallNode) -> Value:
     """The times of samples in seconds: their own under a selector, else those of the steps."""
-    from ..evaluate import repeated
-    from ..plan import Instant, Repeat
-
-    argument = call.arguments[0]
-    while isinstance(argument, Repeat):
-        argument = argument.inner
-    if isinstance(argument, Instant) and not argument.smoothed:
-        selector = argument
-
-        def stream() -> Iterator[Block]:
-            for first, columns in evaluation.read(selector.source, selector.steps):
-                _, times, present = newest(columns, selector.reference, evaluation.lookback(selector))
-                yield repeated(Block(first, times / 1000.0, present), call.steps)
-
-        labels = evaluation.selection(selector.source).labels
-        return evaluation.dropped(Vector(labels, call.steps, stream))
+    selector = _selector(call)
+    if selector is not None:
+        return _of_newest(evaluation, call, selector, lambda columns, index: columns.timestamps_ms[index])
     vector = evaluation.vector(call.arguments[0])
     moments = call.grid.times() / 1000.0
 
@@ -66,9 +54,43 @@ def timestamp(evaluation: Evaluation, call: CallNode) -> Value:
 
 
 @function("start_timestamp", Kind.GENERAL)
-def start_timestamp(_: Evaluation, call: CallNode) -> Value:
-    """The start times of samples: nothing, since storage keeps none."""
-    return nothing(call.steps)
+def start_timestamp(evaluation: Evaluation, call: CallNode) -> Value:
+    """Since when samples under a selector count, in seconds, 0 where that is not known; nothing of an expression."""
+    selector = _selector(call)
+    if selector is None or not evaluation.options.use_start_timestamps:
+        evaluation.evaluate(call.arguments[0])
+        return nothing(call.steps)
+
+    def starts(columns: SeriesColumns, index: Indexes) -> Indexes:
+        return np.zeros(index.shape, np.int64) if columns.starts_ms is None else columns.starts_ms[index]
+
+    return _of_newest(evaluation, call, selector, starts)
+
+
+def _selector(call: CallNode) -> Instant | None:
+    """Return the selector that is the whole argument of a call."""
+    from ..plan import Instant, Repeat
+
+    argument = call.arguments[0]
+    while isinstance(argument, Repeat):
+        argument = argument.inner
+    return argument if isinstance(argument, Instant) and not argument.smoothed else None
+
+
+def _of_newest(
+    evaluation: Evaluation, call: CallNode, selector: Instant, moments: Callable[[SeriesColumns, Indexes], Indexes]
+) -> Value:
+    """Return a vector of moments in seconds: `moments` gives those of samples, by index, in ms."""
+    from ..evaluate import repeated
+
+    def stream() -> Iterator[Block]:
+        for first, columns in evaluation.read(selector.source, selector.steps):
+            index, present = newest_index(columns, selector.reference, evaluation.lookback(selector))
+            found = moments(columns, index) / 1000.0 if columns.samples else np.zeros(index.shape)
+            yield repeated(Block(first, found, present), call.steps)
+
+    labels = evaluation.selection(selector.source).labels
+    return evaluation.dropped(Vector(labels, call.steps, stream))
 
 
 def _date_part(name: str, part: Callable[[Indexes], Indexes]) -> None:

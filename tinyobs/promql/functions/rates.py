@@ -2,6 +2,7 @@
 
 Source of the formulas: prometheus promql/functions.go (extrapolatedRate, extendedRate, instantValue; 3.14).  Counter
 resets are found once per block: a running number of resets tells which windows have any, and only those are summed.
+What start timestamps add is in `start_times.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from ..blocks import Block, Floats, Indexes, Mask, Value, Vector
 from ..windows import Windows, reduce_between
 from .extended import edges, first_sample
 from .registry import Kind, function
+from .start_times import any_within, begun_within, overlapping, started_anew
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
+    from ..nodes import Expr
     from ..plan import CallNode
 
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
@@ -44,8 +47,13 @@ def delta(windows: Windows) -> tuple[Floats, Mask]:
 
 
 def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) -> Value:
-    found = evaluation.windowed(call, lambda w: change(w, counter=True, per_second=per_second))
     node = call.arguments[0].expr
+
+    def compute(windows: Windows) -> tuple[Floats, Mask]:
+        _check_starts(evaluation, windows, node)
+        return change(windows, counter=True, per_second=per_second)
+
+    found = evaluation.windowed(call, compute)
     by_type = evaluation.options.type_and_unit_labels
     doubtful = _doubtful(found, by_type)
     if not doubtful:
@@ -64,6 +72,15 @@ def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) ->
 
     watched = Vector(found.labels, found.steps, lambda: map(watch, found.blocks()), found.drop)
     return evaluation.dropped(watched, merge=False)
+
+
+def _check_starts(evaluation: Evaluation, windows: Windows, node: Expr) -> None:
+    """Warn of metrics with a sample that claims to count since before the one before it."""
+    marks = None if windows.modifier else overlapping(windows.columns)
+    if marks is None or not marks.any():
+        return
+    for row in np.flatnonzero(any_within(marks, windows.first(), windows.last()).any(axis=1)).tolist():
+        evaluation.annotations.overlapping_start(metric_name(windows.columns.labels[row]), node)
 
 
 def _doubtful(vector: Vector, by_type: bool) -> dict[int, tuple[str, str]]:
@@ -91,13 +108,12 @@ def change(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats
 
 
 def _extrapolated(w: Windows, counter: bool, per_second: bool) -> tuple[Floats, Mask]:
-    counts = w.counts
-    present = counts >= 2
+    present = w.counts >= 2
     first, last = w.first(), w.last()
     start, end = w.values[first], w.values[last]
     risen = end - start
     if counter:
-        risen += _resets_between(w.values, first, last)
+        risen += _resets_between(w.values, first, last, started_anew(w.columns))
     t1, t2 = w.times[first], w.times[last]
     sampled = (t2 - t1) / 1000.0
     between = sampled / (w.weights - 1)
@@ -109,6 +125,8 @@ def _extrapolated(w: Windows, counter: bool, per_second: bool) -> tuple[Floats, 
     if counter:
         to_zero = sampled * (start / risen)
         np.copyto(to_start, to_zero, where=(risen > 0) & (start >= 0) & (to_zero < to_start))
+        if w.columns.starts_ms is not None:
+            present = _from_start(w, start, present, risen, (sampled, between, half, to_start, threshold))
     np.copyto(to_end, half, where=to_end >= threshold)
     to_end += sampled
     to_end += to_start
@@ -121,12 +139,30 @@ def _extrapolated(w: Windows, counter: bool, per_second: bool) -> tuple[Floats, 
     return risen, present
 
 
-def _resets_between(values: Floats, first: Indexes, last: Indexes) -> Floats | float:
+def _from_start(w: Windows, start: Floats, present: Mask, risen: Floats, spans: tuple[Floats, ...]) -> Mask:
+    """Let windows whose counters began inside them count from 0 at that moment; changes the arrays in place.
+
+    spans: seconds between first and last sample, between samples, half of that, to extrapolate to the start, threshold.
+    Returns where there is a result: a single sample is enough then.
+    """
+    begun, began_ms = begun_within(w)
+    sampled, between, half, to_start, threshold = spans
+    single = w.counts == 1
+    for span in (between, half, threshold):
+        span[single] = 0.0  # nothing is known about the distance of samples: no extrapolation
+    np.copyto(sampled, (w.times[w.last()] - began_ms) / 1000.0, where=begun)
+    np.copyto(to_start, 0.0, where=begun)
+    np.add(risen, start, out=risen, where=begun)
+    return present | begun
+
+
+def _resets_between(values: Floats, first: Indexes, last: Indexes, anew: Mask | None = None) -> Floats | float:
     """Return, for each window, the sum of the values that were lost in resets after sample `first` up to `last`.
 
-    Falls from one series to the next are found too, but lie in no window.
+    anew: bool[N - 1], further resets.  Falls from one series to the next are found too, but lie in no window.
     """
-    before = np.flatnonzero(values[1:] < values[:-1])
+    fallen = values[1:] < values[:-1]
+    before = np.flatnonzero(fallen if anew is None else fallen | anew)
     if not len(before):
         return 0.0
     number = np.zeros(len(values), np.int64)
@@ -163,8 +199,11 @@ def irate(windows: Windows) -> tuple[Floats, Mask]:
     """Per-second increase between the last two samples."""
     before, now, present = _last_two(windows)
     seconds = (windows.times[windows.last()] - windows.times[np.maximum(windows.last() - 1, 0)]) / 1000.0
+    reset = now < before
+    if (anew := started_anew(windows.columns)) is not None and len(anew):
+        reset |= anew[np.maximum(windows.last() - 1, 0)]
     with np.errstate(all="ignore"):
-        return np.where(now < before, now, now - before) / seconds, present
+        return np.where(reset, now, now - before) / seconds, present
 
 
 @function("idelta", Kind.WINDOW)
@@ -183,7 +222,9 @@ def _last_two(w: Windows) -> tuple[Floats, Floats, Mask]:
 @function("resets", Kind.WINDOW, extended=_ANCHORED)
 def resets(windows: Windows) -> tuple[Floats, Mask]:
     """The number of times that a value was lower than the one before."""
-    return _count_steps(windows, windows.values[1:] < windows.values[:-1])
+    fallen = windows.values[1:] < windows.values[:-1]
+    anew = None if windows.modifier else started_anew(windows.columns)
+    return _count_steps(windows, fallen if anew is None else fallen | anew)
 
 
 @function("changes", Kind.WINDOW, extended=_ANCHORED)
