@@ -95,6 +95,27 @@ option = partial(click.option, show_default=True)
 )
 @option("--storage.tsdb.retention.size", "retention_size", type=SIZE, help="How large the data may grow, e.g. 10GB.")
 @option(
+    "--storage.remote.read-sample-limit",
+    "read_samples",
+    type=click.IntRange(0),
+    default=50_000_000,
+    help="Samples in an answer of remote read that is not streamed; 0 for no limit.",
+)
+@option(
+    "--storage.remote.read-concurrent-limit",
+    "read_concurrency",
+    type=click.IntRange(0),
+    default=10,
+    help="Remote reads at one time; 0 for no limit.",
+)
+@option(
+    "--storage.remote.read-max-bytes-in-frame",
+    "read_frame_bytes",
+    type=click.IntRange(1),
+    default=1 << 20,
+    help="Bytes of a frame of streamed remote read.",
+)
+@option(
     "--web.listen-address",
     "listen",
     multiple=True,
@@ -201,6 +222,9 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         query_seconds=given["query_timeout"] / 1000,
         queries_max=given["query_concurrency"],
         query_samples_max=given["query_samples"],
+        read_samples_max=given["read_samples"],
+        reads_max=given["read_concurrency"],
+        read_frame_bytes_max=given["read_frame_bytes"],
         plugin_files=tuple(given["plugin_files"]),
         plugins_off=tuple(given["plugins_off"]),
         flags=flags,

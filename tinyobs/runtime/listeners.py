@@ -91,6 +91,9 @@ def web_options(settings: AgentSettings, web: WebConfig | None, bounds: WebSetti
         compress_bytes_min=bounds.compress_size_min_bytes,
         queries_max=settings.queries_max,
         query_seconds=settings.query_seconds,
+        read_samples_max=settings.read_samples_max,
+        reads_max=settings.reads_max,
+        read_frame_bytes_max=settings.read_frame_bytes_max,
         users={name: hashed.reveal() for name, hashed in web.basic_auth_users} if web else {},
         headers=web.http_server_config.headers if web else (),
     )

@@ -77,6 +77,12 @@ class AgentSettings:
     """Queries at one time (`--query.max-concurrency`)."""
     query_samples_max: int = 50_000_000
     """Samples a query may load (`--query.max-samples`)."""
+    read_samples_max: int = 50_000_000
+    """Samples in an answer of remote read, 0 for no limit (`--storage.remote.read-sample-limit`)."""
+    reads_max: int = 10
+    """Remote reads at one time, 0 for no limit (`--storage.remote.read-concurrent-limit`)."""
+    read_frame_bytes_max: int = 1 << 20
+    """Bytes of a frame of streamed remote read (`--storage.remote.read-max-bytes-in-frame`)."""
     plugin_files: tuple[str, ...] = ()
     """Plugins given as files (`--plugin`)."""
     plugins_off: tuple[str, ...] = ()

@@ -75,6 +75,12 @@ class WebOptions:
     """Queries evaluated at one time; more wait (`--query.max-concurrency`)."""
     query_seconds: float = 120.0
     """How long a query may take, waiting included (`--query.timeout`)."""
+    read_samples_max: int = 50_000_000
+    """Samples in an answer of remote read that is not streamed, 0 for no limit (`--storage.remote.read-sample-limit`)."""
+    reads_max: int = 10
+    """Remote reads answered at one time, 0 for no limit; more wait (`--storage.remote.read-concurrent-limit`)."""
+    read_frame_bytes_max: int = MIB
+    """Size of a frame of streamed remote read, in bytes (`--storage.remote.read-max-bytes-in-frame`)."""
     compress_bytes_min: int = 1024
     """Answers smaller than this are not compressed, in bytes."""
     users: Mapping[str, str] = Factory(dict)

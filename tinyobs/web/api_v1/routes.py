@@ -19,6 +19,7 @@ from .expressions import ExpressionsApi
 from .metadata import MetadataApi
 from .notifications import NotificationsApi
 from .query import QueryApi
+from .read import ReadApi
 from .series import SeriesApi
 from .status import StatusApi
 from .targets import TargetsApi
@@ -36,6 +37,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
     table = [*_of_data(services, options), *_of_server(services), *_of_storage(services)]
     routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
+    routes.append(Route(PREFIX + "/read", ReadApi(services, options).read, ("POST",)))
     # Browsers ask before they send a request across origins; the headers are the application's.
     paths = dict.fromkeys([*(r.path for r in routes), PREFIX + "/*"])
     return [*routes, *(Route(path, allow, ("OPTIONS",)) for path in paths)]
