@@ -16,6 +16,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ..model.columns import SharedTimes
 from ..model.histograms import NO_HISTOGRAMS, Histograms, handles, is_handle, numbers_of, without_handles
 from ..model.ragged import cut_rows, offsets_of, spread, take_rows
 from .compression import DENSE, FAST, compress, decompress
@@ -177,6 +178,28 @@ class Page:
             values,
             self._put_histograms(values, rows, low, counts),
             self._starts_of(rows, low, counts),
+        )
+
+    def read_shared(self, rows: I64 | None = None) -> tuple[SharedTimes, I64, F64] | None:
+        """Return (timestamps as the columns that rows share, offsets, values) of ascending `rows`, all by default.
+
+        None where the page has start times or native histograms: `read` gives those.
+        """
+        if self._starts is not None or self._histograms is not None:
+            return None
+        integers, offsets = self._integers.decode(rows)
+        counts = self.counts if rows is None else self.counts[rows]
+        values = to_floats(integers, self._scales if rows is None else self._scales[rows], counts)
+        nothing_before = np.zeros(len(counts), np.int64)
+        if self._corrections is not None:
+            self._correct(values, rows, offsets, nothing_before)
+        if len(self._patched):
+            self._patch(values, rows, offsets, nothing_before)
+        times, times_offsets = self._times.decode()
+        return (
+            SharedTimes(self._columns if rows is None else self._columns[rows], times, times_offsets),
+            offsets,
+            values,
         )
 
     def _times_of(self, rows: I64 | None, mint_ms: int, maxt_ms: int) -> tuple[I64, I64, I64]:

@@ -86,8 +86,8 @@ class StorageSettings:
     """Time range of a fresh segment; default 2h."""
     head_size_bytes: SizeBytes = _size(256 * _MIB, name="head_size", low=_MIB)
     """Compressed samples held in memory before they are cut into segments early; default 256MiB."""
-    page_cache_size_bytes: SizeBytes = _size(64 * _MIB, name="page_cache_size")
-    """Decoded pages kept for queries; default 64MiB."""
+    page_cache_size_bytes: SizeBytes = _size(128 * _MIB, name="page_cache_size")
+    """Decoded pages kept for queries; default 128MiB."""
     tiers: tuple[tuple[str, DurationMs], ...] = setting(default=())
     """Downsampled tiers, `5m` and `1h`, and the age at which their samples may go; default none."""
     retention_by_selector: tuple[SelectorRetentionSettings, ...] = setting(default=())

@@ -28,6 +28,8 @@ from .windows import Windows, without_histograms, without_stale
 
 _BLOCK_SAMPLES: Final = 1 << 17
 """Samples or points in one block: a megabyte a column, which stays in the second-level cache."""
+_GULP_SAMPLES: Final = 1 << 20
+"""Samples read at a time: a page is decoded once for all blocks that it has rows in."""
 _BLOCK_ROWS_MIN: Final = 64
 _BLOCK_ROWS_MAX: Final = 4096
 _SCRAPE_INTERVAL_MS: Final = 15_000
@@ -111,16 +113,18 @@ class Evaluation:
         expected = max((wanted.maxt_ms - wanted.mint_ms) // _SCRAPE_INTERVAL_MS, steps, 1)
         rows = min(max(_BLOCK_ROWS_MIN, _BLOCK_SAMPLES // expected), _BLOCK_ROWS_MAX)
         count = len(selection.labels)
-        for first in range(0, count, rows):
+        gulp = max(_GULP_SAMPLES // (expected * rows), 1) * rows
+        for first in range(0, count, gulp):
             self.budget.poll()
-            columns = selection.read(first, min(first + rows, count))
+            columns = selection.read(first, min(first + gulp, count))
             if columns.starts_ms is not None and not self.options.use_start_timestamps:
                 columns = evolve(columns, starts_ms=None)
             self.budget.read(columns.samples)
             if columns.histograms is not None:
                 columns = without_histograms(columns)
                 self.annotations.histograms_ignored(wanted.expr)
-            yield first, columns
+            for a in range(0, len(columns), rows):
+                yield first + a, columns.rows(a, min(a + rows, len(columns)))
 
     def lookback(self, node: p.Instant) -> Indexes | int:
         """Return how far back an instant selector looks: over a bucket at least where coarser samples are left only."""

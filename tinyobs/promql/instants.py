@@ -11,6 +11,7 @@ import numpy as np
 from ..model.columns import SeriesColumns
 from ..model.staleness import is_stale
 from .blocks import Floats, Indexes, Mask
+from .even_windows import columns_at
 from .grid import Grid
 from .windows import counts_until, without_stale
 
@@ -24,6 +25,8 @@ def newest(
     """
     if smoothed:
         return _smoothed(without_stale(columns), grid, lookback_ms)
+    if (shared := columns.shared) is not None and len(shared) == 1 and columns.samples:
+        return _newest_of_even(columns, shared.times_ms, grid, lookback_ms)
     index, present = newest_index(columns, grid, lookback_ms)
     if not columns.samples:
         return np.zeros(index.shape), index, present
@@ -41,6 +44,21 @@ def newest_index(columns: SeriesColumns, grid: Grid, lookback_ms: int | Indexes)
     present &= columns.timestamps_ms[index] > grid.times() - lookback_ms
     present &= ~is_stale(columns.values[index])
     return index, present
+
+
+def _newest_of_even(
+    columns: SeriesColumns, times_ms: Indexes, grid: Grid, lookback_ms: int | Indexes
+) -> tuple[Floats, Indexes, Mask]:
+    """Return the same for series that all have the same timestamps."""
+    moments = grid.times()
+    counts = times_ms.searchsorted(moments, "right")
+    at = np.maximum(counts - 1, 0)
+    values = columns_at(columns.values.reshape(-1, len(times_ms)), at)
+    times = times_ms[at]
+    usable = (counts > 0) & (times > moments - lookback_ms)
+    stale = is_stale(values)
+    present = usable & ~stale if stale.any() else np.broadcast_to(usable, values.shape)
+    return values, np.broadcast_to(times, values.shape), present
 
 
 def _smoothed(columns: SeriesColumns, grid: Grid, lookback_ms: int | Indexes) -> tuple[Floats, Indexes, Mask]:

@@ -20,6 +20,7 @@ from ..model.histograms import is_handle
 from ..model.rollup import Rounding
 from ..model.staleness import is_stale
 from .blocks import Floats, Indexes, Mask
+from .even_windows import EvenWindows, even_windows
 from .grid import Grid
 from .sums import sums_of_rows
 
@@ -31,9 +32,18 @@ _EXACT_SAMPLES_MAX: Final = 1 << 18
 
 def counts_until(columns: SeriesColumns, grid: Grid) -> Indexes:
     """Return int64[S, T]: how many samples of each series are at or before each step of the grid."""
-    series, steps = len(columns), grid.steps
-    row = np.repeat(np.arange(series, dtype=np.int64) * (steps + 1), np.diff(columns.offsets))
-    first = columns.timestamps_ms - (grid.start_ms - grid.step_ms + 1)
+    series = len(columns)
+    shared = columns.shared
+    if shared is not None and len(shared) < series:
+        # What the timestamps decide is decided once for each column of them.
+        return _counts_until(shared.times_ms, shared.offsets, grid)[shared.of_row]
+    return _counts_until(columns.timestamps_ms, columns.offsets, grid)
+
+
+def _counts_until(times_ms: Indexes, offsets: Indexes, grid: Grid) -> Indexes:
+    series, steps = len(offsets) - 1, grid.steps
+    row = np.repeat(np.arange(series, dtype=np.int64) * (steps + 1), np.diff(offsets))
+    first = times_ms - (grid.start_ms - grid.step_ms + 1)
     if grid.step_ms > 1:
         first //= grid.step_ms
     np.clip(first, 0, steps, out=first)
@@ -96,30 +106,63 @@ class Windows:
     rounding: Rounding | None = None
     starts: Indexes = field(init=False)
     ends: Indexes = field(init=False)
-    low: Indexes = field(init=False)
-    high: Indexes = field(init=False)
+    even: EvenWindows | None = field(init=False, default=None)
+    _low: Indexes | None = field(init=False, default=None)
+    _high: Indexes | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        base = self.columns.offsets[:-1, None]
         self.ends = self.grid.times()
         self.starts = self.ends - self.range_ms
-        if self.rounding is None:
-            self.low, self.high = bounds(self.columns, self.grid, self.range_ms)
-        else:
-            self._round(self.rounding)
-        self.low += base
-        self.high += base
         steps = len(self.moments)
+        if self.rounding is None and not self.modifier:
+            self.even = even_windows(self.columns, self.grid, self.range_ms, steps)
+        elif self.rounding is not None:
+            self._round(self.rounding)
         if steps > self.grid.steps:
             self.starts, self.ends = np.repeat(self.starts, steps), np.repeat(self.ends, steps)
-            self.low, self.high = np.repeat(self.low, steps, axis=1), np.repeat(self.high, steps, axis=1)
+
+    @property
+    def low(self) -> Indexes:
+        """The first sample of each window, int64[S, T]."""
+        if self._low is None:
+            self._find()
+        assert self._low is not None
+        return self._low
+
+    @property
+    def high(self) -> Indexes:
+        """One past the last sample of each window, int64[S, T]."""
+        if self._high is None:
+            self._find()
+        assert self._high is not None
+        return self._high
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Series and steps."""
+        return len(self.columns), len(self.moments)
+
+    def _find(self) -> None:
+        if self.even is not None:
+            low, high = self.even.low[None, :], self.even.high[None, :]
+        else:
+            low, high = bounds(self.columns, self.grid, self.range_ms)
+        self._set(low, high)
+
+    def _set(self, low: Indexes, high: Indexes) -> None:
+        """Take over where windows begin and end, counted from the first sample of each series."""
+        base, steps = self.columns.offsets[:-1, None], len(self.moments)
+        low, high = base + low, base + high
+        if low.shape[1] < steps:
+            low, high = np.repeat(low, steps, axis=1), np.repeat(high, steps, axis=1)
+        self._low, self._high = low, high
 
     def _round(self, rounding: Rounding) -> None:
         ranges = np.maximum(self.range_ms, rounding.width(self.ends))
         self.starts, self.ends = rounding.down(self.ends - ranges), rounding.down(self.ends)
         stamps = rounding.up(self.columns.timestamps_ms)
-        self.low = counts_at(self.columns.offsets, stamps, self.starts)
-        self.high = counts_at(self.columns.offsets, stamps, self.ends)
+        low = counts_at(self.columns.offsets, stamps, self.starts)
+        self._set(low, counts_at(self.columns.offsets, stamps, self.ends))
 
     @property
     def times(self) -> Indexes:
@@ -134,11 +177,15 @@ class Windows:
     @property
     def counts(self) -> Indexes:
         """The number of samples in each window, int64[S, T]."""
+        if self.even is not None:
+            return np.broadcast_to(self.even.high - self.even.low, self.shape)
         return self.high - self.low
 
     @property
     def present(self) -> Mask:
         """Where a window has a sample."""
+        if self.even is not None:
+            return np.broadcast_to(self.even.high > self.even.low, self.shape)
         return self.high > self.low
 
     @property
@@ -163,6 +210,8 @@ class Windows:
 
     def reduce(self, ufunc: np.ufunc, values: Floats, fill: float = 0.0) -> Floats:
         """Return `ufunc` reduced over the samples of each window; `fill` where there is none."""
+        if self.even is not None:
+            return self.even.reduce(ufunc, values, fill)
         return reduce_between(ufunc, values, self.low, self.high, fill)
 
     def sum(self, values: Floats) -> tuple[Floats, Floats]:
@@ -174,7 +223,7 @@ class Windows:
         if total > _EXACT_SAMPLES_MAX and len(values) and (values.min() >= 0 or values.max() <= 0):
             plain = self.reduce(np.add, values)
             return plain, np.zeros_like(plain)
-        sums, rest = np.zeros(self.low.shape), np.zeros(self.low.shape)
+        sums, rest = np.zeros(self.shape), np.zeros(self.shape)
         for cells, samples in self.gathered():
             s, c = sums_of_rows(values[samples].T)
             sums.flat[cells], rest.flat[cells] = s, c

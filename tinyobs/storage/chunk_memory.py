@@ -12,7 +12,7 @@ from typing import Final
 from weakref import ref
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import TIME_MAX, TIME_MIN
@@ -28,10 +28,14 @@ KEPT_SAMPLES_MAX: Final = 1 << 17
 
 @frozen(eq=False)
 class Reading:
-    """How to read.  cache: where things are kept.  check: called before a chunk is decoded; raises to stop."""
+    """How to read.  cache: where things are kept.  check: called before a chunk is decoded; raises to stop.
+
+    keeps_strips: whether what is decoded stays; a query that reads more than the cache holds would only empty it.
+    """
 
     cache: PageCache
     check: Callable[[], None] | None = None
+    keeps_strips: bool = True
 
     def poll(self) -> None:
         """Call `check`."""
@@ -45,6 +49,26 @@ class ChunkHits:
 
     rows: NDArray[np.int64]
     places: NDArray[np.int64]
+    least: int = field(init=False)
+    greatest: int = field(init=False)
+    ascend: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "least", int(self.places.min(initial=0)))
+        object.__setattr__(self, "greatest", int(self.places.max(initial=-1)))
+        object.__setattr__(self, "ascend", bool((self.places[1:] > self.places[:-1]).all()))
+
+    def within(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+        """Return (rows, places from 0 on) of the places first .. last-1, None where there are none."""
+        if self.greatest < first or self.least >= last:
+            return None
+        if first <= self.least and self.greatest < last:
+            return self.rows, self.places - first if first else self.places
+        if self.ascend:
+            a, b = self.places.searchsorted((first, last)).tolist()
+            return (self.rows[a:b], self.places[a:b] - first) if b > a else None
+        chosen = (self.places >= first) & (self.places < last)
+        return (self.rows[chosen], self.places[chosen] - first) if chosen.any() else None
 
 
 NOT_ASKED: Final = ChunkHits(np.empty(0, np.int64), np.empty(0, np.int64))

@@ -17,6 +17,7 @@ from ..codec.pages import SAMPLES_MAX, Page, decode_page, encode_page
 from ..model.ragged import offsets_of, spread
 from .page_cache import PageCache
 from .runs import Runs, concatenate_runs
+from .strips import PART_READ_MAX, Piece, Strip, strip_of_page
 
 CHUNK_SAMPLES: Final = 32_768
 """Samples in a chunk, about, histograms by their cost; a page of this size is decoded in a millisecond or two."""
@@ -45,6 +46,22 @@ class HeadChunk:
         """Return the samples of ascending rows.  cache: keeps the parsed page."""
         page = self._parse()[0] if cache is None else cache.get((self,), self._parse)
         return Runs(*page.read(rows))
+
+    def piece(
+        self, rows: NDArray[np.int64], places: NDArray[np.int64], cache: PageCache, *, keep: bool
+    ) -> Piece | None:
+        """Return some ascending rows as they are placed; None where the page holds more than floats."""
+        strip: Strip | None = cache.peek((self, "strip"))
+        if strip is None and len(rows) * PART_READ_MAX < len(self.refs):
+            part = strip_of_page(cache.get((self,), self._parse), rows)
+            return None if part is None else (places, None, part)
+        if strip is None:
+            strip = strip_of_page(self._parse()[0])
+            if strip is None:
+                return None
+            if keep:
+                cache.put((self, "strip"), strip, strip.nbytes)
+        return places, None if len(rows) == len(self.refs) else rows, strip
 
     def _parse(self) -> tuple[Page, int]:
         page = decode_page(self.page)

@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-from attrs import define, frozen
+from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from .assemble import Part
-from .chunk_memory import Reading, hits_of, places_of, read_chunks
+from .chunk_memory import ChunkHits, Reading, hits_of, places_of, read_chunks
 from .head_chunk import HeadChunk
 from .head_rows import RowMatrix, read_rows
 from .page_cache import PageCache
 from .runs import Runs
 from .series_sets import NamedSeries
+from .strips import Piece, Strip, strip_of_runs
 
-REMEMBERED_SERIES_MAX: Final = 4096
+REMEMBERED_SERIES_MAX: Final = 16_384
 """Series of a selection up to which it is remembered where they are: with a day in the head, some ten megabytes."""
 _SOME_TIME = np.iinfo(np.int64).min + 1
 """Above the newest time of a series that has none."""
@@ -39,6 +40,10 @@ class HeadView:
     """Of the samples in chunks and rows; `min_ms` is above `max_ms` when there are none."""
     cache: PageCache | None = None
     """Where parsed chunks are kept: a query reads in blocks of series, and a dashboard asks again."""
+
+    @property
+    def _kept(self) -> PageCache:
+        return PageCache(0) if self.cache is None else self.cache
 
     def covers(self, mint_ms: int, maxt_ms: int) -> bool:
         """Tell whether there can be samples in a time range, both ends included."""
@@ -64,7 +69,7 @@ class HeadView:
             if chunk.max_ms >= mint_ms and chunk.min_ms <= maxt_ms:
                 hits = hits_of(chunk, place)
                 if hits is not None:
-                    chunks.append(_ChunkHits(chunk, hits.rows, hits.places, self.cache))
+                    chunks.append(_ChunkHits(chunk, hits, self._kept))
         return HeadHits(self.rows, chunks, *self._rows_of(place), check)
 
     def remembered(self, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> HeadHits:
@@ -75,7 +80,7 @@ class HeadView:
         found = read_chunks(series, self.chunks, mint_ms, maxt_ms, reading)
         if isinstance(found, Runs):
             return HeadHits(self.rows, [KeptRuns(found)], *rows, reading.poll)
-        return HeadHits(self.rows, [_ChunkHits(c, h.rows, h.places, self.cache) for c, h in found], *rows, reading.poll)
+        return HeadHits(self.rows, [_ChunkHits(c, h, self._kept) for c, h in found], *rows, reading.poll)
 
     def _rows_of(self, place: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of series that have a place, by place and age; and these places."""
@@ -91,9 +96,18 @@ class KeptRuns:
     """One run for each series of a selection, decoded; read-only, since many queries share it."""
 
     runs: Runs
+    strip: Strip | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.runs.freeze()
+        object.__setattr__(self, "strip", strip_of_runs(self.runs))
+
+    def pieces(self, first: int, last: int, *, keep: bool) -> list[Piece] | None:
+        """Return the same as strips; None where there is more than floats."""
+        if self.strip is None:
+            return None
+        whole = first == 0 and last == len(self.runs.offsets) - 1
+        return [(np.arange(last - first), None if whole else np.arange(first, last), self.strip)]
 
     def read(self, first: int, last: int) -> Part | None:
         """Return the runs of the places first .. last-1."""
@@ -106,16 +120,21 @@ class _ChunkHits:
     """The rows of a chunk that belong to the selection, and for each its place in the selection."""
 
     chunk: HeadChunk
-    rows: NDArray[np.int64]
-    places: NDArray[np.int64]
-    cache: PageCache | None
+    hits: ChunkHits
+    cache: PageCache
 
     def read(self, first: int, last: int) -> Part | None:
         """Return the runs of the places first .. last-1."""
-        chosen = (self.places >= first) & (self.places < last)
-        if not chosen.any():
-            return None
-        return self.places[chosen] - first, self.chunk.read(self.rows[chosen], self.cache)
+        found = self.hits.within(first, last)
+        return None if found is None else (found[1], self.chunk.read(found[0], self.cache))
+
+    def pieces(self, first: int, last: int, *, keep: bool) -> list[Piece] | None:
+        """Return the same as strips; None where there is more than floats."""
+        found = self.hits.within(first, last)
+        if found is None:
+            return []
+        piece = self.chunk.piece(*found, self.cache, keep=keep)
+        return None if piece is None else [piece]
 
 
 @define(eq=False)
@@ -142,3 +161,24 @@ class HeadHits:
             runs: Runs = read_rows(self._matrix, rows, self._matrix.counts[rows])
             parts.append((self._places[a:b] - first, runs))
         return parts
+
+    def pieces(self, first: int, last: int, *, keep: bool) -> list[Piece] | None:
+        """Return the same as strips; None where there is more than floats.  keep: whether they stay decoded."""
+        out: list[Piece] = []
+        for chunk in self._chunks:
+            self._check()
+            found = chunk.pieces(first, last, keep=keep)
+            if found is None:
+                return None
+            out += found
+        a, b = self._places.searchsorted((first, last)).tolist()
+        places, rows = self._places[a:b] - first, self._rows[a:b]
+        while len(rows):  # the oldest row of each series, then the next
+            oldest = np.ones(len(rows), np.bool_)
+            oldest[1:] = places[1:] != places[:-1]
+            strip = strip_of_runs(read_rows(self._matrix, rows[oldest], self._matrix.counts[rows[oldest]]))
+            if strip is None:
+                return None
+            out.append((places[oldest], None, strip))
+            places, rows = places[~oldest], rows[~oldest]
+        return out

@@ -80,8 +80,8 @@ class EngineOptions:
     slice_samples_max: int = field(default=1_000_000, validator=_between(1000, 100_000_000))
     """Samples that one slice of background work may handle; default 1 million (about 0.2 s, 100 MB)."""
 
-    page_cache_bytes_max: int = field(default=64 * MIB, validator=_between(0, 1 << 40))
-    """Decoded pages kept for queries, in bytes; default 64 MiB."""
+    page_cache_bytes_max: int = field(default=128 * MIB, validator=_between(0, 1 << 40))
+    """Decoded pages kept for queries, in bytes; default 128 MiB."""
 
     exemplars_max: int = field(default=100_000, validator=_between(0, 10_000_000))
     """Exemplars kept, of all series together; default 100 000 (at most 50 MB), 0 keeps none."""

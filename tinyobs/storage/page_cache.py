@@ -15,7 +15,7 @@ from attrs import frozen
 
 T = TypeVar("T")
 
-DEFAULT_BYTES_MAX: Final = 64 << 20
+DEFAULT_BYTES_MAX: Final = 128 << 20
 """Budget where none is given."""
 
 

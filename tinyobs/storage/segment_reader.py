@@ -36,6 +36,7 @@ from .segment_format import (
     version_of,
 )
 from .segment_index import IndexTables, SegmentIndex
+from .strips import PART_READ_MAX, Piece, Strip, strip_of_page
 
 I64 = NDArray[np.int64]
 
@@ -108,6 +109,23 @@ class SegmentReader:
 
         runs = self._read(numbers, mint_ms, maxt_ms, checked_page)
         return runs.columns(self.labels(numbers) if labels is None else labels)
+
+    def pieces(
+        self, numbers: U32, mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None, *, keep: bool
+    ) -> list[Piece] | None:
+        """Return the pages that hold samples of ascending series numbers in a range, as strips, by series and time.
+
+        Places are positions in `numbers`.  None where a page holds more than floats.  keep: whether pages stay decoded.
+        """
+        wanted, table, out = numbers.astype(np.int64), self._pages, []
+        for i, a, b in _hits(table, wanted, mint_ms, maxt_ms):
+            if check is not None:
+                check()
+            piece = self._piece(i, np.arange(a, b), wanted[a:b] - table.firsts[i], keep=keep)
+            if piece is None:
+                return None
+            out.append(piece)
+        return out
 
     def iterate(self, block: int = 256) -> Iterator[SeriesColumns]:
         """Yield all series with all samples in label order, at most `block` at a time, past the cache."""
@@ -204,6 +222,21 @@ class SegmentReader:
 
         return self._cache.get((self.owner, "page", i), make)
 
+    def _piece(self, i: int, places: I64, rows: I64, *, keep: bool) -> Piece | None:
+        """Return some ascending rows of a page as they are placed; None where it holds more than floats."""
+        key, count = (self.owner, "strip", i), int(self._pages.counts[i])
+        strip: Strip | None = self._cache.peek(key)
+        if strip is None and len(rows) * PART_READ_MAX < count:
+            part = strip_of_page(self._cached_page(i), rows)
+            return None if part is None else (places, None, part)
+        if strip is None:
+            strip = strip_of_page(self._decode_page(i))
+            if strip is None:
+                return None
+            if keep:
+                self._cache.put(key, strip, strip.nbytes)
+        return places, None if len(rows) == count else rows, strip
+
     def _decode_page(self, i: int) -> Page:
         table = self._pages
         offset, length = int(table.offsets[i]), int(table.lengths[i])
@@ -221,17 +254,22 @@ class SegmentReader:
         """Return the samples of ascending series numbers."""
         wanted = numbers.astype(np.int64)
         table = self._pages
-        a = np.searchsorted(wanted, table.firsts)
-        b = np.searchsorted(wanted, table.firsts + table.counts)
-        hits = np.flatnonzero((a < b) & (table.mint_ms <= maxt_ms) & (table.maxt_ms >= mint_ms))
         parts: list[Part] = []
-        for i in hits.tolist():  # by series, then time
+        for i, a, b in _hits(table, wanted, mint_ms, maxt_ms):
             page = page_of(i)
-            series = np.arange(a[i], b[i])
-            rows = None if len(series) == len(page.counts) else wanted[a[i] : b[i]] - table.firsts[i]
+            series = np.arange(a, b)
+            rows = None if len(series) == len(page.counts) else wanted[a:b] - table.firsts[i]
             whole = mint_ms <= table.mint_ms[i] and table.maxt_ms[i] <= maxt_ms
             parts.append((series, Runs(*(page.read(rows) if whole else page.read(rows, mint_ms, maxt_ms)))))
         return gather(parts, len(wanted))
+
+
+def _hits(table: PageTable, wanted: I64, mint_ms: int, maxt_ms: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (page, first, last + 1 of its series among those wanted) by series, then time."""
+    a = np.searchsorted(wanted, table.firsts)
+    b = np.searchsorted(wanted, table.firsts + table.counts)
+    hits = np.flatnonzero((a < b) & (table.mint_ms <= maxt_ms) & (table.maxt_ms >= mint_ms))
+    return zip(hits.tolist(), a[hits].tolist(), b[hits].tolist(), strict=True)
 
 
 def _groups(firsts: I64) -> int:

@@ -23,6 +23,7 @@ from .page_cache import PageCache
 from .runs import Runs, runs_of
 from .segment_reader import SegmentReader
 from .series_sets import ENTRY_BYTES, LABELS_BYTES, NamedSeries, is_kept
+from .strips import Piece, combined
 
 SEGMENT_SAMPLES_MAX: Final = 1 << 17
 """Samples of a selection in a segment up to which they stay decoded: two megabytes."""
@@ -44,6 +45,8 @@ class Source:
     series: NamedSeries
     read: Callable[[int, int], list[Part]]
     """(first, last) -> runs of these series, numbered from 0."""
+    pieces: Callable[[int, int], list[Piece] | None] | None = None
+    """The same as strips, where they can be had."""
     places: NDArray[np.int64] | None = None
     """Place of each series in the selection; None where they are the same."""
 
@@ -77,6 +80,10 @@ class EngineSelection(Selection):
 
     def read(self, first: int, last: int) -> SeriesColumns:
         """Return the samples of series `first` .. `last - 1` in the selection's time range."""
+        if not self._weighted and (pieces := self._pieces(first, last)) is not None:
+            found = combined(pieces, self.labels[first:last], self._mint_ms, self._maxt_ms)
+            if found is not None:
+                return found
         parts: list[Part] = []
         for s in self._sources:
             if s.places is None:
@@ -92,17 +99,33 @@ class EngineSelection(Selection):
         weights = assemble([(n, _weights_of(r)) for n, r in parts], last - first, self._mint_ms, self._maxt_ms)
         return evolve(columns, weights=weights.values)
 
+    def _pieces(self, first: int, last: int) -> list[Piece] | None:
+        """Return the samples of some series as strips; None where there is more than floats."""
+        out: list[Piece] = []
+        for s in self._sources:
+            if s.pieces is None:
+                return None
+            a, b = (first, last) if s.places is None else s.places.searchsorted((first, last)).tolist()
+            found = s.pieces(a, b) if b > a else []
+            if found is None:
+                return None
+            if s.places is not None:
+                found = [(s.places[a + places] - first, rows, strip) for places, rows, strip in found]
+            out += found
+        return out
+
 
 def head_source(view: HeadView, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> Source:
     """Return a source of samples in the head; `series` are by their numbers in the registry."""
     found: list[HeadHits] = []
 
-    def read(first: int, last: int) -> list[Part]:
+    def hits() -> HeadHits:
         if not found:  # whoever asks for labels only never gets here
             found.append(view.remembered(series, mint_ms, maxt_ms, reading))
-        return found[0].read(first, last)
+        return found[0]
 
-    return Source(series, read)
+    keep = reading.keeps_strips
+    return Source(series, lambda a, b: hits().read(a, b), lambda a, b: hits().pieces(a, b, keep=keep))
 
 
 def segment_source(reader: SegmentReader, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> Source:
@@ -125,7 +148,13 @@ def segment_source(reader: SegmentReader, series: NamedSeries, mint_ms: int, max
         columns = reader.read(series.numbers[first:last], mint_ms, maxt_ms, series.labels[first:last], reading.check)
         return [(np.arange(last - first), runs_of(columns))]
 
-    return Source(series, read)
+    def pieces(first: int, last: int) -> list[Piece] | None:
+        if small:
+            kept: KeptRuns = reading.cache.get((reader.owner, "samples", series, low, high), whole)
+            return kept.pieces(first, last, keep=True)
+        return reader.pieces(series.numbers[first:last], mint_ms, maxt_ms, reading.check, keep=reading.keeps_strips)
+
+    return Source(series, read, pieces)
 
 
 def _united(series: Sequence[NamedSeries]) -> tuple[_Union, int]:

@@ -180,13 +180,13 @@ class Upkeep:
     def _tidy(self) -> bool:
         """Bring head and index into shape; tell whether there may be more to do."""
         engine = self._engine
+        if engine.index.tidy():  # first: chunks in label order are what queries for a metric read quickly
+            engine.head.ranks = engine.index.ranks
+            return_free_memory()
+            return True
         united = engine.head.unite(engine.options.slice_samples_max)
         if united is not None:
             engine.publish(lambda: engine.head.put_united(*united))
-            return True
-        if engine.index.tidy():
-            engine.head.ranks = engine.index.ranks
-            return_free_memory()
             return True
         return False
 

@@ -91,7 +91,7 @@ def last_over_time(windows: Windows) -> tuple[Floats, Mask]:
 @function("present_over_time", Kind.WINDOW)
 def present_over_time(windows: Windows) -> tuple[Floats, Mask]:
     """1 where there is a sample."""
-    return np.ones(windows.low.shape), windows.present
+    return np.ones(windows.shape), windows.present
 
 
 @function("ts_of_first_over_time", Kind.WINDOW)
@@ -120,7 +120,7 @@ def ts_of_min_over_time(windows: Windows) -> tuple[Floats, Mask]:
 
 def _time_of(windows: Windows, wanted: Floats) -> tuple[Floats, Mask]:
     """Return the time of the last sample equal to `wanted`; of the last sample where all are NaN."""
-    out = np.zeros(windows.low.shape)
+    out = np.zeros(windows.shape)
     for cells, samples in windows.gathered():
         same = windows.values[samples] == wanted.flat[cells][:, None]
         back = np.argmax(same[:, ::-1], axis=1)
@@ -131,7 +131,7 @@ def _time_of(windows: Windows, wanted: Floats) -> tuple[Floats, Mask]:
 
 def _of_samples(windows: Windows, compute: Callable[[Floats, Indexes], Floats]) -> tuple[Floats, Mask]:
     """Return `compute(values float64[W, n], cells int64[W])` for all windows."""
-    out = np.zeros(windows.low.shape)
+    out = np.zeros(windows.shape)
     with np.errstate(all="ignore"):
         for cells, samples in windows.gathered():
             out.flat[cells] = compute(windows.values[samples], cells)
@@ -182,7 +182,7 @@ def quantile_over_time(evaluation: Evaluation, call: CallNode) -> Value:
     wrong = ~((wanted >= 0) & (wanted <= 1))
 
     def compute(windows: Windows) -> tuple[Floats, Mask]:
-        shape = windows.low.shape
+        shape = windows.shape
         quantile = np.broadcast_to(wanted, shape)
         for step in np.flatnonzero(wrong & windows.present.any(axis=0)).tolist():
             evaluation.annotations.invalid_quantile(float(wanted[step]), call.arguments[0].expr)

@@ -14,6 +14,7 @@ import numpy as np
 from ...model.labels import NAME, get, metric_name
 from ..blocks import Block, Floats, Indexes, Mask, Value, Vector
 from ..windows import Windows, reduce_between
+from .even_rates import even_change
 from .extended import edges, first_sample
 from .registry import Kind, function
 from .start_times import any_within, begun_within, overlapping, started_anew
@@ -97,6 +98,8 @@ def _doubtful(vector: Vector, by_type: bool) -> dict[int, tuple[str, str]]:
 def change(windows: Windows, *, counter: bool, per_second: bool) -> tuple[Floats, Mask]:
     """Return (change over each window, present)."""
     with np.errstate(all="ignore"):
+        if windows.even is not None:
+            return even_change(windows, windows.even, counter=counter, per_second=per_second)
         if not windows.modifier:
             return _extrapolated(windows, counter, per_second)
         found, present = _extended(windows, counter)

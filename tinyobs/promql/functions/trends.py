@@ -23,14 +23,14 @@ def deriv(windows: Windows) -> tuple[Floats, Mask]:
 @function("predict_linear", Kind.WINDOW, timed=True)
 def predict_linear(windows: Windows, seconds: Floats) -> tuple[Floats, Mask]:
     """The value that the trend has `seconds` after the step."""
-    slope, intercept = _regression(windows, np.broadcast_to(windows.moments, windows.low.shape))
+    slope, intercept = _regression(windows, np.broadcast_to(windows.moments, windows.shape))
     with np.errstate(all="ignore"):
         return slope * seconds + intercept, windows.counts >= 2
 
 
 def _regression(windows: Windows, origin: Indexes) -> tuple[Floats, Floats]:
     """Return (slope, value at `origin`) of each window with two samples or more; `origin` is int64[S, T], ms."""
-    slope, intercept = np.zeros(windows.low.shape), np.zeros(windows.low.shape)
+    slope, intercept = np.zeros(windows.shape), np.zeros(windows.shape)
     for cells, samples in windows.gathered(2):
         y = windows.values[samples]
         x = (windows.times[samples] - origin.flat[cells][:, None]) / 1e3
@@ -62,7 +62,7 @@ def double_exponential_smoothing(windows: Windows, smoothing: Floats, trend: Flo
     used = windows.present.any(axis=0)
     _check_factor("smoothing", smoothing[used])
     _check_factor("trend", trend[used])
-    out = np.zeros(windows.low.shape)
+    out = np.zeros(windows.shape)
     factors = np.broadcast_to(smoothing, out.shape), np.broadcast_to(trend, out.shape)
     for cells, samples in windows.gathered(2):
         values = windows.values[samples]
