@@ -80,7 +80,9 @@ def test_syntax_errors(text: str) -> None:
 def test_nesting_is_bounded() -> None:
     """Deep nesting is refused before it can exhaust the stack."""
     assert messages("[" * 60 + "]" * 60) == []
-    assert messages("[" * 100_000) == ["1:65: nested deeper than 64 levels"]
+    assert messages("[" * 900) == ["1:65: nested deeper than 64 levels"]
+    # Newer releases of PyYAML have a limit of their own, which its scanner meets first.
+    assert messages("[" * 100_000)[0].split(": ")[1] in ("nested deeper than 64 levels", "invalid YAML")
 
 
 def test_aliases_cannot_nest_deeper() -> None:
