@@ -11,7 +11,7 @@ import pytest
 from tinyobs.errors import LimitExceeded, QueryCanceled, QueryError, QueryExecutionError, QueryParseError, QueryTimeout
 from tinyobs.model.labels import from_mapping
 from tinyobs.promql.engine import PromqlEngine
-from tinyobs.promql.limits import EngineOptions
+from tinyobs.promql.limits import Budget, EngineOptions, MemoryPool, QueryMemoryExhausted
 from tinyobs.promql.nodes import ValueType
 
 from .memory import MemoryStore
@@ -89,6 +89,7 @@ def test_parse_errors_pass_through() -> None:
         (EngineOptions(samples_max=5), "query_samples_max", "too many samples into memory in query execution"),
         (EngineOptions(series_max=2), "query_series_max", "more than the limit of 2"),
         (EngineOptions(points_max=2), "query_points_max", "more than the limit of 2"),
+        (EngineOptions(memory_max=500), "query_memory_max", "more than the limit of 500"),
     ],
 )
 def test_limits(options: EngineOptions, limit: str, words: str) -> None:
@@ -97,6 +98,27 @@ def test_limits(options: EngineOptions, limit: str, words: str) -> None:
         PromqlEngine(options).instant(store(), "m_total", 60_000)
     assert isinstance(caught.value, LimitExceeded)
     assert caught.value.limit == limit
+
+
+def test_memory_of_all_queries_together() -> None:
+    """A query that would need more than is left fails for now, and gives back what it had."""
+    pool = MemoryPool(40 << 20)
+    engine = PromqlEngine(memory=pool)
+    with pytest.raises(QueryMemoryExhausted, match="query_memory_total_max") as caught:
+        engine.range(store(600, 10), "m_total * 2", 0, 60_000, 10)
+    assert caught.value.kind == "unavailable"
+    assert pool.used == 0
+    pool.bytes_max = 0
+    assert len(engine.range(store(600, 10), "m_total * 2", 0, 60_000, 10).columns) == 600
+    assert pool.used == 0
+
+
+def test_the_meter_can_be_watched() -> None:
+    """Whoever asks gets the meter before the evaluation begins, and sees it run."""
+    meters: list[Budget] = []
+    PromqlEngine().instant(store(), "m_total", 60_000, watch=meters.append)
+    assert meters[0].samples_read > 0
+    assert meters[0].series > 0
 
 
 def test_streaming_needs_no_room_for_the_whole() -> None:

@@ -42,13 +42,16 @@ async def error_of(running, expression):
 @pytest.mark.parametrize(
     ("limit", "expression", "message"),
     [
+        ("memory_max", "x", "query would hold about 400 bytes in memory, more than the limit of 1 (query_memory_max)"),
+        ("answer_max", "x", "the answer would be larger than the limit of 1 bytes (query_answer_max)"),
         ("series_max", "x", "query touches 2 series, more than the limit of 1 (query_series_max)"),
         ("points_max", "x", "query returns 2 points, more than the limit of 1 (query_points_max)"),
     ],
 )
 async def test_limits_of_queries_hold_and_follow_a_reload(settings, limit, expression, message):
     """A query beyond the limit fails with its name; a reload lifts it without a restart."""
-    given = settings(f"tinyobs: {{query: {{{limit}: 1}}}}")
+    unit = "B" if limit in ("memory_max", "answer_max") else ""
+    given = settings(f"tinyobs: {{query: {{{limit}: 1{unit}}}}}")
     async with running_agent(given) as running:
         await running.store("x", 1.0, a="1")
         await running.store("x", 2.0, a="2")
@@ -56,8 +59,11 @@ async def test_limits_of_queries_hold_and_follow_a_reload(settings, limit, expre
         given.config_file.write_text("")
         await running.agent.reload()
         assert await error_of(running, expression) == ""
-        given.config_file.write_text(f"tinyobs: {{query: {{{limit}: 1}}}}")
+        given.config_file.write_text(f"tinyobs: {{query: {{{limit}: 1{unit}}}}}")
         await running.agent.reload()
+        if limit == "answer_max":  # a limit of the HTTP layer
+            assert message in await error_of(running, expression)
+            return
         with pytest.raises(QueryLimitExceeded):
             running.agent.query_engine.instant(running.agent, expression, running.agent.clock.now_ms())
 

@@ -12,12 +12,13 @@ import pytest
 import trio
 from web_fakes import NOW_MS, SERIES, FakeEngine, columns, scalar, vector
 
-from tinyobs.errors import CorruptionError, QueryExecutionError, QueryTimeout
+from tinyobs.errors import CorruptionError, LimitExceeded, QueryExecutionError, QueryTimeout
 from tinyobs.model.columns import SeriesColumns
 from tinyobs.promql.nodes import ValueType
 from tinyobs.promql.result import Result
 from tinyobs.web.api_v1 import envelope, pace, query
 from tinyobs.web.options import WebOptions
+from tinyobs.web.pieces import PiecesResponse
 
 QUERY, RANGE = "/api/v1/query", "/api/v1/query_range"
 
@@ -360,6 +361,66 @@ async def test_a_large_result_is_streamed_whole(
     found = json.loads(answer.content)
     assert len(found["data"]["result"][0]["values"]) == n
     assert found["infos"] == ["PromQL info: at the end"]
+
+
+def large(points: int = 200_000) -> Result:
+    """Return a matrix of one long series."""
+    columns = SeriesColumns([()], np.array([0, points]), np.arange(points) * 1000, np.arange(points) / 3)
+    return Result(ValueType.MATRIX, columns)
+
+
+async def test_an_answer_that_is_too_large_is_refused(make_client: Any, engine: FakeEngine) -> None:
+    """By the name of the limit, as long as nothing was sent."""
+    engine.answers["large"] = large()
+    client = make_client(WebOptions(answer_bytes_max=1_000_000), promql=engine)
+    answer = await client.get(QUERY, params={"query": "large"})
+    assert (answer.status_code, answer.json()["errorType"]) == (422, "execution")
+    assert "the limit of 1000000 bytes (query_answer_max)" in answer.json()["error"]
+    assert (await client.get(QUERY, params={"query": "up"})).status_code == 200
+
+
+async def test_an_answer_that_turns_out_too_large_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the answer has begun there is no other status: its end is missing."""
+    monkeypatch.setattr(envelope, "WHOLE_BYTES_MAX", 1000)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    response = envelope.stream(query.encode(large()), bounds=envelope.Bounds(1_000_000))
+    with pytest.raises(LimitExceeded, match="query_answer_max"):
+        await response({}, None, send)
+    assert sent[0]["status"] == 200
+    assert sum(len(m["body"]) for m in sent[1:]) <= 1_000_000
+    assert all(m["more_body"] for m in sent[1:])
+
+
+async def test_a_slow_client_is_given_up(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sending a large answer takes no longer than it may, and what was still to be made is closed."""
+    sent: list[Any] = []
+
+    async def here(work: Any, *arguments: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return work(*arguments)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", here)  # the clock would jump while a thread works
+
+    def pieces() -> Any:
+        try:
+            while True:
+                yield b"piece"
+        finally:
+            sent.append("closed")
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        await trio.sleep(30)
+
+    began = trio.current_time()
+    with pytest.raises(ConnectionResetError, match="took too long"):
+        await PiecesResponse(pieces(), seconds=100.0)({}, None, send)
+    assert trio.current_time() - began == pytest.approx(130, abs=0.1)  # the head took 30
+    assert sent == ["http.response.start", *["http.response.body"] * 4, "closed"]
 
 
 async def test_other_methods_are_not_allowed(make_client: Any) -> None:

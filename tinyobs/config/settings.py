@@ -115,12 +115,26 @@ class IngestSettings:
 
 @frozen(kw_only=True)
 class QuerySettings:
-    """Limits of one query, beside those that are flags (`--query.*`).  0 means no limit."""
+    """Limits of queries, beside those that are flags (`--query.*`).  0 means no limit where nothing else is said."""
 
     series_max: int = setting(default=0, low=0, high=1 << 31)
     """Series that a query may touch; default 0."""
     points_max: int = setting(default=0, low=0, high=1 << 40)
     """Points that an answer may have; default 0."""
+    memory_max_bytes: SizeBytes = _size(1024 * _MIB, name="memory_max")
+    """Estimated memory that a query may hold; default 1GiB."""
+    memory_total_max_bytes: SizeBytes = _size(2048 * _MIB, name="memory_total_max")
+    """Estimated memory that all running queries together may hold; default 2GiB."""
+    answer_max_bytes: SizeBytes = _size(0, name="answer_max")
+    """Size of an answer before compression; default 0B."""
+    answer_timeout_ms: DurationMs = _duration(300 * _SECOND, name="answer_timeout", low=_SECOND, high=24 * _HOUR)
+    """How long a client may take to receive a large answer; default 5m."""
+    queue_max: int = setting(default=200, low=0, high=100_000)
+    """Queries that may wait while `--query.max-concurrency` others are under way, 0 for none; default 200."""
+    queue_timeout_ms: DurationMs = _duration(0, name="queue_timeout", high=24 * _HOUR)
+    """How long a query may wait; default 0s, as long as the query may take."""
+    threads: int = setting(default=0, low=0, high=1000)
+    """Queries that compute at one time, in turns; default 0, as many as there are processors."""
 
 
 @frozen(kw_only=True)

@@ -23,7 +23,7 @@ from .durations import TimeRange
 from .evaluate import Evaluation
 from .functions import absence, clock, conversion, histograms, info, maths, over_time, rates, relabel, sorting, trends
 from .grid import Grid, between, instant
-from .limits import PARSED_QUERIES_MAX, Budget, EngineOptions
+from .limits import PARSED_QUERIES_MAX, Budget, EngineOptions, MemoryPool
 from .nodes import Expr, ValueType
 from .parser import parse
 from .plan import Node, Plan, make_plan
@@ -71,10 +71,12 @@ class PromqlEngine:
     """Evaluates PromQL over anything that gives queriers.
 
     functions: the functions that queries may call; a plugin's are added here and registered in `functions.registry`.
+    memory: what all running queries share.
     """
 
     options: EngineOptions = Factory(EngineOptions)
     functions: Mapping[str, Signature] = FUNCTIONS
+    memory: MemoryPool | None = None
     _parsed: dict[str, Expr] = Factory(dict)
     _lock: Lock = Factory(Lock)
 
@@ -100,14 +102,19 @@ class PromqlEngine:
         resolution_ms: int | None = None,
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
+        watch: Callable[[Budget], None] | None = None,
     ) -> Result:
         """Evaluate a query at one moment; `resolution_ms` asks for a downsampling tier (0 for none).
+
+        watch: gets the meter of the query before it is evaluated.
 
         Raises `QueryError`: its subclasses say whether the text, the time or the data are at fault.
         """
         times = TimeRange(time_ms, time_ms, 0)
         with _bounded_depth():
             run = self.start(text, instant(time_ms), times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
+            if watch is not None:
+                watch(run.budget)
             return self.finish(queryable, run)
 
     def range(
@@ -123,6 +130,7 @@ class PromqlEngine:
         resolution_ms: int | None = None,
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
+        watch: Callable[[Budget], None] | None = None,
     ) -> Result:
         """Evaluate a query at every step from `start_ms` to `end_ms`, both included.
 
@@ -134,6 +142,8 @@ class PromqlEngine:
         times = TimeRange(start_ms, end_ms, step_ms)
         with _bounded_depth():
             run = self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
+            if watch is not None:
+                watch(run.budget)
             return self.finish(queryable, run)
 
     def start(
@@ -151,7 +161,7 @@ class PromqlEngine:
         started = time.perf_counter()
         options = self.options
         limit = options.timeout_seconds if timeout_seconds is None else timeout_seconds
-        budget = Budget(options, time.monotonic() + limit if limit else 0.0, check)
+        budget = Budget(options, time.monotonic() + limit if limit else 0.0, check, self.memory)
         expr = self.parse(text)
         plan = make_plan(
             expr,
@@ -170,8 +180,11 @@ class PromqlEngine:
         if run.times.step_ms and kind in (ValueType.MATRIX, ValueType.STRING):
             raise _not_over_a_range(kind)
         # Division by zero, overflow and the like have results in PromQL; nothing here may warn about them.
-        with np.errstate(all="ignore"), queryable.querier(*run.plan.range_ms()) as querier:
-            columns, text = _evaluated(run, querier)
+        try:
+            with np.errstate(all="ignore"), queryable.querier(*run.plan.range_ms()) as querier:
+                columns, text = _evaluated(run, querier)
+        finally:
+            run.budget.close()
         shown = ValueType.MATRIX if run.times.step_ms else kind
         return Result(
             type=shown,

@@ -28,6 +28,7 @@ from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
 from ..plugin_manager import PluginHost, build_plugin_manager
 from ..web.notifications import Notifications
+from ..web.queries.desk import QueryDesk
 from ..web.services import Readiness
 from .api_services import api_services
 from .clock import SystemClock
@@ -76,7 +77,8 @@ class Agent:
         self.ingest.on_trouble = self._note
         self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
         self._web_config = self._read_web_config()
-        self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs.web)
+        self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs)
+        self.query_desk = QueryDesk(self.web_options, self.clock.now_ms)
         self.query_engine = ConfiguredEngine(self.settings, lambda: self._config)
         self.api = api_services(self)
         self.listeners: Listeners | None = None
@@ -286,8 +288,10 @@ class Agent:
         """Hand a new configuration to every running component; raises `PluginError` when one cannot take it over."""
         web = await trio.to_thread.run_sync(self._read_web_config)  # may have faults: before anything is changed
         self._config = config
+        options = web_options(self.settings, web, config.tinyobs)
+        self.query_desk.reconfigure(options)
         if self.listeners is not None:
-            self.listeners.application.reconfigure(web_options(self.settings, web, config.tinyobs.web))
+            self.listeners.application.reconfigure(options)
         if web is not None and self._web_config is not None and _of_listener(web) != _of_listener(self._web_config):
             log.warning("a change of the web config file takes effect at the next start only", section="tls, http2")
         failed = []

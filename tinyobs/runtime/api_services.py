@@ -50,6 +50,7 @@ def api_services(agent: Agent) -> ApiServices:
         expose=_expose,
         readiness=agent.readiness,
         reload=agent.reload,
+        desk=agent.query_desk,
         series_count=lambda: len(agent.registry),
         quit=agent.quit,
         admin=_admin(agent) if settings.admin_api else None,

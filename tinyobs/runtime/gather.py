@@ -64,7 +64,8 @@ def gather(agent: Agent) -> Iterator[MetricFamily]:
     yield from families("ingest", agent.ingest.statistics())
     if agent.storage is not None:
         yield from _contained(agent, "storage", partial(_of_storage, agent))
-    yield from families("query", agent.query_engine.statistics())
+    yield from families("query", agent.query_engine.statistics(agent.query_desk.queue_figures()))
+    yield from families("query", agent.query_desk.statistics())
     for component in list(agent.supervisor.components.values()):
         yield from _contained(agent, component.name, partial(_of_component, component))
     if agent.listeners is not None:

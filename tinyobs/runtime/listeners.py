@@ -11,7 +11,7 @@ import trio
 from attrs import evolve
 
 from ..abc import Route
-from ..config.settings import WebSettings
+from ..config.settings import Settings
 from ..config.web_config import ClientAuth, WebConfig
 from ..errors import UsageError
 from ..model.families import MetricFamily
@@ -72,12 +72,13 @@ class Listeners:
         await self._ended.wait()
 
 
-def web_options(settings: AgentSettings, web: WebConfig | None, bounds: WebSettings) -> WebOptions:
-    """Return limits and policies of the application: flags, web config file, and the section `tinyobs.web`."""
+def web_options(settings: AgentSettings, web: WebConfig | None, configured: Settings) -> WebOptions:
+    """Return limits and policies of the application: flags, web config file, and sections of `tinyobs`."""
     try:
         origin = re.compile(settings.cors_origin)
     except re.error as e:
         raise UsageError(f"--web.cors.origin is no regular expression: {e}") from e
+    bounds, query = configured.web, configured.query
     prefix = settings.route_prefix or urlsplit(settings.external_url).path
     return WebOptions(
         route_prefix="/" + prefix.strip("/") if prefix.strip("/") else "",
@@ -94,6 +95,11 @@ def web_options(settings: AgentSettings, web: WebConfig | None, bounds: WebSetti
         read_samples_max=settings.read_samples_max,
         reads_max=settings.reads_max,
         read_frame_bytes_max=settings.read_frame_bytes_max,
+        queries_queued_max=query.queue_max,
+        query_queue_seconds=query.queue_timeout_ms / 1000,
+        query_threads=query.threads,
+        answer_bytes_max=query.answer_max_bytes,
+        answer_seconds=query.answer_timeout_ms / 1000,
         users={name: hashed.reveal() for name, hashed in web.basic_auth_users} if web else {},
         headers=web.http_server_config.headers if web else (),
     )

@@ -1,7 +1,7 @@
 """The query engine of an agent: follows the configuration, and counts what queries cost.
 
-A new configuration takes effect with the next query.  Not here: the limit on queries at one time, which is the HTTP
-layer's.  The names of the metrics are those of prometheus promql/engine.go, where the figure is the same.
+A new configuration takes effect with the next query.  Not here: the limit on queries at one time, which is the desk's
+(`tinyobs.web.queries`).  The names of the metrics are those of prometheus promql/engine.go, where the figure is the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..model.families import MetricFamily, Point
 from ..model.labels import from_mapping
 from ..model.metadata import MetricType
 from ..promql.engine import PromqlEngine
-from ..promql.limits import EngineOptions
+from ..promql.limits import EngineOptions, MemoryPool
 from ..promql.result import QueryStatistics, Result
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ class QueryEngineStatistics:
     """How the engine fares."""
 
     queries: int = field(metadata={"metric": "prometheus_engine_queries"})
-    """Queries being evaluated."""
+    """Queries being evaluated or waiting for that."""
     queries_concurrent_max: int = field(metadata={"metric": "prometheus_engine_queries_concurrent_max"})
     """Queries that may be evaluated at one time (--query.max-concurrency)."""
     samples_read_total: int = field(metadata={"metric": "prometheus_engine_query_samples_total"})
     """Samples loaded from storage by queries that succeeded."""
     failures_total: int
     """Queries that ended with an error."""
+    memory_bytes: int
+    """Memory that running queries hold, estimated; those that need less than 8 MiB are not counted."""
     duration: MetricFamily
     """Seconds that queries took, by stage."""
 
@@ -49,7 +51,8 @@ class ConfiguredEngine:
     def __init__(self, settings: AgentSettings, config: Callable[[], Config]) -> None:
         self._settings, self._config = settings, config
         self._lock = Lock()
-        self._engine = PromqlEngine(engine_options(settings, config()))
+        self.memory = MemoryPool(config().tinyobs.query.memory_total_max_bytes)
+        self._engine = PromqlEngine(engine_options(settings, config()), memory=self.memory)
         self._running = self._count = self._failures = self._samples = 0
         self._prepare_seconds = self._evaluate_seconds = 0.0
 
@@ -61,10 +64,15 @@ class ConfiguredEngine:
         """Evaluate over a range; see `PromqlEngine.range`."""
         return self._counted(lambda engine: engine.range(queryable, text, start_ms, end_ms, step_ms, **given))
 
-    def statistics(self) -> QueryEngineStatistics:
-        """Return the counters."""
+    def statistics(self, queue: tuple[int, float] = (0, 0.0)) -> QueryEngineStatistics:
+        """Return the counters; queue: how many queries wait now, and the seconds that queries have waited."""
         with self._lock:
-            stages = {"prepare_time": self._prepare_seconds, "inner_eval": self._evaluate_seconds}
+            stages = {
+                "queue_time": queue[1],
+                "prepare_time": self._prepare_seconds,
+                "inner_eval": self._evaluate_seconds,
+                "result_sort": 0.0,  # results are put in order while they are made
+            }
             duration = MetricFamily(
                 "prometheus_engine_query_duration_seconds",
                 MetricType.SUMMARY,
@@ -76,7 +84,12 @@ class ConfiguredEngine:
                 ),
             )
             return QueryEngineStatistics(
-                self._running, self._settings.queries_max, self._samples, self._failures, duration
+                self._running + queue[0],
+                self._settings.queries_max,
+                self._samples,
+                self._failures,
+                self.memory.used,
+                duration,
             )
 
     def _counted(self, evaluate: Callable[[PromqlEngine], Result]) -> Result:
@@ -106,9 +119,11 @@ class ConfiguredEngine:
                 self._evaluate_seconds += cost.evaluate_seconds
 
     def _current(self) -> PromqlEngine:
-        options = engine_options(self._settings, self._config())
+        config = self._config()
+        self.memory.bytes_max = config.tinyobs.query.memory_total_max_bytes
+        options = engine_options(self._settings, config)
         if options != self._engine.options:
-            self._engine = PromqlEngine(options)
+            self._engine = PromqlEngine(options, memory=self.memory)
         return self._engine
 
 
@@ -121,6 +136,7 @@ def engine_options(settings: AgentSettings, config: Config) -> EngineOptions:
         samples_max=settings.query_samples_max,
         series_max=config.tinyobs.query.series_max,
         points_max=config.tinyobs.query.points_max,
+        memory_max=config.tinyobs.query.memory_max_bytes,
         features=settings.features,
         delayed_name_removal="promql-delayed-name-removal" in settings.features,
     )

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from ..abc import Route
-from ..errors import StorageError, TinyObsError, Unavailable
+from ..errors import LimitExceeded, StorageError, TinyObsError, Unavailable
 from . import compression
 from .authentication import Authenticator
 from .cors import cors_headers
@@ -113,6 +113,8 @@ class Application:
             await response(scope, inbox.receive, reply.send)
         except (ConnectionError, ClientDisconnect):
             log.debug("the client went away", path=scope["path"])
+        except LimitExceeded as e:
+            log.warning("an answer was cut off", path=scope["path"], error=str(e))
         except Exception as e:  # a streamed body is made while it is sent, and may fail as a handler does
             log.error("an answer failed", path=scope["path"], exc_info=e)
             if not reply.status:

@@ -81,6 +81,16 @@ class WebOptions:
     """Remote reads answered at one time, 0 for no limit; more wait (`--storage.remote.read-concurrent-limit`)."""
     read_frame_bytes_max: int = MIB
     """Size of a frame of streamed remote read, in bytes (`--storage.remote.read-max-bytes-in-frame`)."""
+    queries_queued_max: int = 200
+    """Queries that may wait for others; more are answered 503."""
+    query_queue_seconds: float = 0.0
+    """How long a query may wait for others; 0: as long as it may take."""
+    query_threads: int = 0
+    """Queries that compute at one time, in turns; 0: as many as there are processors."""
+    answer_bytes_max: int = 0
+    """Size of a query's answer, in bytes before compression; 0: no limit."""
+    answer_seconds: float = 300.0
+    """How long a client may take to receive a large answer."""
     compress_bytes_min: int = 1024
     """Answers smaller than this are not compressed, in bytes."""
     users: Mapping[str, str] = Factory(dict)

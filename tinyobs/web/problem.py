@@ -49,4 +49,4 @@ class ApiError(HttpError):
     def response(self) -> Response:
         """Return the answer."""
         body = dump({"status": "error", "errorType": self.kind, "error": self.message})
-        return Response(body.encode(), self.status, media_type="application/json")
+        return Response(body.encode(), self.status, self.headers, media_type="application/json")

@@ -23,6 +23,7 @@ from ..promql.nodes import Expr
 from ..promql.result import Result
 from .api_statistics import ApiStatistics
 from .notifications import Notifications
+from .queries.desk import QueryDesk
 
 
 class PromqlEngine(Protocol):
@@ -193,5 +194,7 @@ class ApiServices:
     """Those of the running configuration."""
     lookback_ms: int = 300_000
     """How far back the newest sample of a series may lie (`--query.lookback-delta`)."""
+    desk: QueryDesk | None = None
+    """Where queries are taken in; None: the API has one of its own."""
     series_count: Callable[[], int] = lambda: 0
     """About how many series are stored; quick queries are measured again when the number has doubled."""

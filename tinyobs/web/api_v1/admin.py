@@ -72,10 +72,15 @@ class AdminApi:
 
     def _admin(self) -> StorageAdmin:
         if self._enabled is None:
-            error = ApiError("unavailable", "admin APIs disabled")
-            error.status = 500  # upstream has no status of its own for this
-            raise error
+            raise disabled()
         return self._enabled
+
+
+def disabled() -> ApiError:
+    """Return the error for what only `--web.enable-admin-api` allows."""
+    error = ApiError("unavailable", "admin APIs disabled")
+    error.status = 500  # upstream has no status of its own for this
+    return error
 
 
 def _selector(text: str) -> tuple[Matcher, ...]:

@@ -5,20 +5,41 @@ The error envelope is `tinyobs.web.problem.ApiError`.  Source: prometheus web/ap
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
+from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ...errors import LimitExceeded
 from ...exposition.json import dump
 from ..pieces import PiecesResponse
+from ..problem import ApiError
 
 TRUNCATED: Final = "results truncated due to limit"
 JSON: Final = "application/json"
+ANSWER_LIMIT: Final = "query_answer_max"
+"""The name of the limit on the size of answers."""
 WHOLE_BYTES_MAX: Final = 4 << 20
 """An answer up to this size is sent as one piece, in characters; a larger one is made while it is sent."""
+
+
+@frozen
+class Bounds:
+    """What an answer may cost: its size before compression, 0 for no limit, and the seconds that sending it may take."""
+
+    bytes_max: int = 0
+    seconds: float = math.inf
+
+    def refusal(self) -> str:
+        """Return what is said of an answer that is too large."""
+        return f"the answer would be larger than the limit of {self.bytes_max} bytes ({ANSWER_LIMIT})"
+
+
+UNBOUNDED: Final = Bounds()
 
 
 def success(data: Any, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> Response:
@@ -31,25 +52,44 @@ def stream(
     warnings: Sequence[str] = (),
     infos: Sequence[str] = (),
     check: Callable[[], None] | None = None,
+    bounds: Bounds = UNBOUNDED,
 ) -> Response:
-    """Return the answer for data that is already JSON, in pieces.
+    """Return the answer for data that is already JSON, in pieces; see `streamed`."""
+    pieces = chain(('{"status":"success","data":',), data, (_notes(warnings, infos),))
+    return streamed((piece.encode() for piece in pieces), JSON, check, bounds)
+
+
+def streamed(
+    pieces: Iterator[bytes], media_type: str, check: Callable[[], None] | None = None, bounds: Bounds = UNBOUNDED
+) -> Response:
+    """Return the answer whose body is made in pieces.
 
     Blocks while the first `WHOLE_BYTES_MAX` are made: call it in the worker thread that has the data; `check` is
     called between their pieces and may raise to stop it.  The rest is made piece by piece in worker threads while it
-    is sent.
+    is sent.  Raises `ApiError` when the part up to there is larger than the bounds allow; a rest that is too large
+    cuts the answer off.
     """
-    pieces = chain(('{"status":"success","data":',), data, (_notes(warnings, infos),))
-    first: list[str] = []
+    first: list[bytes] = []
     size = 0
     for piece in pieces:
         if check is not None:
             check()
         first.append(piece)
         size += len(piece)
+        if bounds.bytes_max and size > bounds.bytes_max:
+            raise ApiError("execution", bounds.refusal())
         if size > WHOLE_BYTES_MAX:
-            head = "".join(first)
-            return PiecesResponse((p.encode() for p in chain((head,), pieces)), media_type=JSON)
-    return Response("".join(first).encode(), media_type=JSON)
+            return PiecesResponse(_rest(b"".join(first), pieces, bounds), media_type=media_type, seconds=bounds.seconds)
+    return Response(b"".join(first), media_type=media_type)
+
+
+def _rest(head: bytes, pieces: Iterator[bytes], bounds: Bounds) -> Generator[bytes]:
+    size = 0
+    for piece in chain((head,), pieces):
+        size += len(piece)
+        if bounds.bytes_max and size > bounds.bytes_max:
+            raise LimitExceeded(ANSWER_LIMIT, bounds.refusal())
+        yield piece
 
 
 def _notes(warnings: Sequence[str], infos: Sequence[str]) -> str:

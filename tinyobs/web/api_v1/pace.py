@@ -8,6 +8,7 @@ time counts only for a question of nearly the same cost: `question_key` holds wh
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -38,20 +39,24 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._quick: OrderedDict[int, bool] = OrderedDict()
+        self._seconds: OrderedDict[int, float] = OrderedDict()
 
     def is_quick(self, key: int | None) -> bool:
         """Tell whether the query was quick the last time; one without a key never is."""
-        return key is not None and self._quick.get(key, False)
+        return key is not None and self._seconds.get(key, math.inf) <= QUICK_SECONDS_MAX
+
+    def expected(self, key: int | None) -> float | None:
+        """Return the seconds that the query took the last time, None when that is not known."""
+        return None if key is None else self._seconds.get(key)
 
     def note(self, key: int | None, seconds: float) -> None:
         """Remember how long the query took."""
         if key is None:
             return
-        self._quick.pop(key, None)
-        self._quick[key] = seconds <= QUICK_SECONDS_MAX
-        if len(self._quick) > REMEMBERED_MAX:
-            self._quick.popitem(last=False)
+        self._seconds.pop(key, None)
+        self._seconds[key] = seconds
+        if len(self._seconds) > REMEMBERED_MAX:
+            self._seconds.popitem(last=False)
 
 
 def question_key(texts: Iterable[str], span: tuple[int, ...], *more: object) -> int | None:

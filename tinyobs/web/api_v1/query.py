@@ -1,8 +1,8 @@
 """`/query` and `/query_range`: PromQL over HTTP.
 
-A query runs in a worker thread under a limiter of its own, unless it is known to be quick (`pace.py`).  It stops when
-its time is up or its client has gone: the engine calls `check` between pieces of work.  The answer's text is made
-where the query runs.
+Where a query runs, and when, is the business of the desk (`web/queries/`).  It stops when its time is up, its client
+has gone or somebody has stopped it: the engine calls `check` between pieces of work.  The answer's text is made where
+the query runs.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ from typing import Any, Final
 
 import attrs
 import numpy as np
-import trio
+from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import QueryCanceled, QueryError, QueryTimeout, StorageError
+from ...errors import QueryError, StorageError
 from ...exposition import json
 from ...model.columns import SeriesColumns
 from ...promql.nodes import ValueType
 from ...promql.result import QueryStatistics, Result
 from ..form import Form, read_form
-from ..options import WebOptions
 from ..problem import ApiError
+from ..queries.active import Question
+from ..queries.desk import Place, QueryDesk, client_of
+from ..queries.slots import overloaded
 from ..services import ApiServices
 from . import parameters
-from .envelope import TRUNCATED, stream
-from .pace import Pace, TooSlowInline, inline_check, question_key, span_key
+from .envelope import TRUNCATED, Bounds, stream
+from .pace import TooSlowInline, question_key, span_key
 
 POINTS_MAX: Final = 11_000
 """Steps of a range query, as in Prometheus: enough for a week by minutes or a year by hours."""
@@ -37,134 +39,111 @@ POINTS_MAX: Final = 11_000
 LOOKBACK_MS: Final = 300_000
 """How far back an instant query looks by default, in milliseconds; here only to tell quick queries apart."""
 
-Evaluate = Callable[[Callable[[], None]], Result]
+Evaluate = Callable[[Place], Result]
 
 
 class QueryApi:
     """The handlers of `/query` and `/query_range`."""
 
-    def __init__(self, services: ApiServices, options: WebOptions) -> None:
+    def __init__(self, services: ApiServices, desk: QueryDesk) -> None:
         self._services = services
-        self._seconds_max = options.query_seconds
-        self._limiter = trio.CapacityLimiter(options.queries_max)
-        self._pace = Pace()
+        self._desk = desk
 
     async def instant(self, request: Request) -> Response:
         """Answer `/query`."""
         form = await read_form(request)
-        limit = parameters.limit(form)
+        wanted = _Wanted(parameters.limit(form), bool(form.get("stats")))
         time_ms = parameters.time_or(form, "time", self._services.clock.now_ms())
         seconds = self._timeout(form)
         lookback_ms, resolution_ms = parameters.lookback(form), parameters.resolution(form)
-        text, services = form.get("query"), self._services
+        question = _question(request, "instant", form.get("query"), time_ms, time_ms)
+        services = self._services
 
-        def evaluate(check: Callable[[], None]) -> Result:
-            given: dict[str, Any] = {"lookback_ms": lookback_ms, "resolution_ms": resolution_ms, "check": check}
-            return services.promql.instant(services.queryable, text, time_ms, **given)
+        def evaluate(place: Place) -> Result:
+            given = _given(lookback_ms, resolution_ms, place)
+            return services.promql.instant(services.queryable, question.text, time_ms, **given)
 
-        key = self._key("instant", text, time_ms, time_ms, 1, (lookback_ms, resolution_ms))
-        return await self._run(key, evaluate, limit, seconds, bool(form.get("stats")))
+        key = self._key(question, 1, (lookback_ms, resolution_ms))
+        return await self._desk.run(question, key, seconds, partial(_answer, evaluate, wanted, self._bounds()))
 
     async def range(self, request: Request) -> Response:
         """Answer `/query_range`."""
         form = await read_form(request)
-        limit = parameters.limit(form)
+        wanted = _Wanted(parameters.limit(form), bool(form.get("stats")))
         start_ms, end_ms = parameters.time(form, "start"), parameters.time(form, "end")
         if end_ms < start_ms:
             raise parameters.invalid("end", "end timestamp must not be before start time")
         step_ms = _step(form, end_ms - start_ms)
         seconds = self._timeout(form)
         lookback_ms, resolution_ms = parameters.lookback(form), parameters.resolution(form)
-        text, services = form.get("query"), self._services
+        question = _question(request, "range", form.get("query"), start_ms, end_ms, step_ms)
+        services = self._services
 
-        def evaluate(check: Callable[[], None]) -> Result:
-            given: dict[str, Any] = {"lookback_ms": lookback_ms, "resolution_ms": resolution_ms, "check": check}
-            return services.promql.range(services.queryable, text, start_ms, end_ms, step_ms, **given)
+        def evaluate(place: Place) -> Result:
+            given = _given(lookback_ms, resolution_ms, place)
+            return services.promql.range(services.queryable, question.text, start_ms, end_ms, step_ms, **given)
 
-        key = self._key("range", text, start_ms, end_ms, step_ms, (lookback_ms, resolution_ms))
-        return await self._run(key, evaluate, limit, seconds, bool(form.get("stats")))
+        key = self._key(question, step_ms, (lookback_ms, resolution_ms))
+        return await self._desk.run(question, key, seconds, partial(_answer, evaluate, wanted, self._bounds()))
 
-    def _key(
-        self, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int, given: tuple[int | None, int | None]
-    ) -> int | None:
+    def _key(self, asked: Question, step_ms: int, given: tuple[int | None, int | None]) -> int | None:
         """Return the key to remember the pace of a query by; `given` are lookback and resolution."""
         back_ms = LOOKBACK_MS if given[0] is None else given[0]
-        span = span_key(start_ms - back_ms, end_ms, self._services.clock.now_ms())
+        span = span_key(asked.start_ms - back_ms, asked.end_ms, self._services.clock.now_ms())
         stored = self._services.series_count().bit_length()
-        return question_key((kind, text), span, (end_ms - start_ms) // step_ms, given, stored)
+        return question_key((asked.kind, asked.text), span, (asked.end_ms - asked.start_ms) // step_ms, given, stored)
+
+    def _bounds(self) -> Bounds:
+        """Return what an answer may cost."""
+        options = self._desk.options
+        return Bounds(options.answer_bytes_max, options.answer_seconds)
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
+        seconds_max = self._desk.options.query_seconds
         if not form.get("timeout"):
-            return self._seconds_max
-        return min(parameters.duration(form, "timeout") / 1000.0, self._seconds_max)
-
-    async def _run(
-        self, key: int | None, evaluate: Evaluate, limit: int, seconds: float, with_statistics: bool
-    ) -> Response:
-        """Evaluate where it is cheapest."""
-        queued = time.monotonic()
-        deadline = queued + seconds
-        answer = partial(_answer, evaluate, limit, with_statistics, queued)
-        if seconds > 0 and self._pace.is_quick(key):
-            try:
-                return self._timed(key, partial(answer, inline_check()))
-            except TooSlowInline:
-                queued = time.monotonic()
-        with trio.move_on_after(seconds) as waiting:
-            await self._limiter.acquire_on_behalf_of(waiting)
-        if waiting.cancelled_caught:
-            raise ApiError("timeout", "query timed out in query queue")
-        try:
-            # The limiter above has bounded the threads; this one only says so to trio.
-            free = trio.CapacityLimiter(1)
-            work = partial(self._timed, key, partial(answer, _thread_check(deadline)))
-            return await trio.to_thread.run_sync(work, limiter=free)
-        finally:
-            self._limiter.release_on_behalf_of(waiting)
-
-    def _timed(self, key: int | None, work: Callable[[], Response]) -> Response:
-        """Do the work, noting how long it took."""
-        started = time.monotonic()
-        try:
-            return work()
-        finally:
-            self._pace.note(key, time.monotonic() - started)
+            return seconds_max
+        return min(parameters.duration(form, "timeout") / 1000.0, seconds_max)
 
 
-def _thread_check(deadline: float) -> Callable[[], None]:
-    """Return the `check` of a query in a worker thread: has the client gone, is the time up?"""
+@frozen
+class _Wanted:
+    """What of the result the client wants: at most `limit` series (0: all), with statistics or without."""
 
-    def check() -> None:
-        try:
-            trio.from_thread.check_cancelled()
-        except trio.Cancelled:
-            # In a thread, where cancellation is no longer trio's business but the engine's.
-            raise QueryCanceled("query was canceled in expression evaluation") from None  # noqa: ASYNC104
-        if time.monotonic() > deadline:
-            raise QueryTimeout("query timed out in expression evaluation")
-
-    return check
+    limit: int
+    with_statistics: bool
 
 
-def _answer(
-    evaluate: Evaluate, limit: int, with_statistics: bool, queued: float, check: Callable[[], None]
-) -> Response:
-    """Evaluate and encode; both call `check`."""
+def _question(request: Request, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int = 0) -> Question:
+    scope = request.scope
+    return Question(kind, text, start_ms, end_ms, step_ms, *client_of(scope), scope["method"], scope["path"])
+
+
+def _given(lookback_ms: int | None, resolution_ms: int | None, place: Place) -> dict[str, Any]:
+    """Return the arguments for the engine."""
+    given: dict[str, Any] = {"lookback_ms": lookback_ms, "resolution_ms": resolution_ms, "check": place.check}
+    if place.watch is not None:
+        given["watch"] = place.watch
+    return given
+
+
+def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -> Response:
+    """Evaluate and encode; both call the place's `check`."""
     started = time.monotonic()
     try:
-        check()
-        result, cut = _truncate(evaluate(check), limit)
-        statistics = _statistics(result.statistics, started - queued, time.monotonic() - started)
+        place.check()
+        result, cut = _truncate(evaluate(place), wanted.limit)
+        statistics = None
+        if wanted.with_statistics:
+            statistics = _statistics(result.statistics, place.queued_seconds, time.monotonic() - started)
         warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
-        data = encode(result, statistics if with_statistics else None)
-        return stream(data, warnings, result.infos, check)
+        return stream(encode(result, statistics), warnings, result.infos, place.check, bounds)
     except TooSlowInline:
         raise
     except QueryError as e:
         if e.kind == "bad_data":
             raise parameters.invalid("query", e) from None
-        raise ApiError(e.kind, str(e)) from None
+        raise (overloaded(str(e)) if e.kind == "unavailable" else ApiError(e.kind, str(e))) from None
     except StorageError as e:
         raise ApiError("internal", str(e)) from None
 

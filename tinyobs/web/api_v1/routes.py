@@ -9,8 +9,10 @@ from starlette.responses import Response
 
 from ...abc import Route
 from ..options import WebOptions
+from ..queries.desk import QueryDesk
 from ..services import ApiServices
 from . import rules
+from .active_queries import ActiveQueriesApi
 from .admin import AdminApi
 from .cardinality import CardinalityApi
 from .envelope import allow
@@ -35,7 +37,8 @@ Table = list[tuple[str, Callable[[Request], Awaitable[Response]], tuple[str, ...
 
 def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
-    table = [*_of_data(services, options), *_of_server(services), *_of_storage(services)]
+    desk = services.desk or QueryDesk(options, services.clock.now_ms)
+    table = [*_of_data(services, desk), *_of_server(services), *_of_queries(services, desk), *_of_storage(services)]
     routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
     routes.append(Route(PREFIX + "/read", ReadApi(services, options).read, ("POST",)))
     # Browsers ask before they send a request across origins; the headers are the application's.
@@ -43,9 +46,9 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     return [*routes, *(Route(path, allow, ("OPTIONS",)) for path in paths)]
 
 
-def _of_data(services: ApiServices, options: WebOptions) -> Table:
+def _of_data(services: ApiServices, desk: QueryDesk) -> Table:
     """Return what answers questions about samples, series and targets."""
-    query, series = QueryApi(services, options), SeriesApi(services, options.queries_max)
+    query, series = QueryApi(services, desk), SeriesApi(services, desk.options.queries_max)
     expressions, targets = ExpressionsApi(services.parse, services.format), TargetsApi(services)
     metadata = MetadataApi(services)
     table: Table = [
@@ -82,6 +85,15 @@ def _of_server(services: ApiServices) -> Table:
         ("/features", status.features, _GET),
         ("/notifications", live.all, _GET),
         ("/notifications/live", live.live, _GET),
+    ]
+
+
+def _of_queries(services: ApiServices, desk: QueryDesk) -> Table:
+    """Return what tells of queries under way."""
+    active = ActiveQueriesApi(desk, may_cancel=services.admin is not None)
+    return [
+        ("/status/active_queries", active.list, _GET),
+        ("/status/active_queries/{id}", active.cancel, ("POST", "DELETE")),
     ]
 
 
