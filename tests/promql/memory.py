@@ -9,6 +9,7 @@ from attrs import Factory, define, frozen
 
 from tinyobs.abc import Querier, Selection
 from tinyobs.model.columns import SeriesColumns
+from tinyobs.model.histograms import Histogram, handles, histograms_of, renumbered
 from tinyobs.model.labels import Labels, get
 from tinyobs.model.matchers import Matcher
 from tinyobs.model.select_hints import SelectHints
@@ -16,9 +17,13 @@ from tinyobs.model.select_hints import SelectHints
 
 @define
 class MemoryStore:
-    """A queryable over `series`: label set -> (timestamps int64, values float64)."""
+    """A queryable over `series`: label set -> (timestamps int64, values float64).
+
+    natives: the histograms that handles among the values stand for.
+    """
 
     series: dict[Labels, tuple[np.ndarray, np.ndarray]]
+    natives: list[Histogram] = Factory(list)
     starts: dict[Labels, dict[int, int]] = Factory(dict)
     """Since when samples count, by their time, in ms."""
 
@@ -31,14 +36,20 @@ class MemoryStore:
             made[labels] = times, np.array([v for _, v in points], np.float64)
         return cls(made)
 
-    def add(self, labels: Labels, points: Sequence[tuple[int, float]]) -> None:
+    def add(self, labels: Labels, samples: Sequence[tuple[int, float | Histogram]]) -> None:
         """Add samples; of a repeated time the last one stands."""
+        points = [(t, self.handle(v) if isinstance(v, Histogram) else v) for t, v in samples]
         old = self.series.get(labels, (np.empty(0, np.int64), np.empty(0)))
         times = np.concatenate((old[0], np.array([t for t, _ in points], np.int64)))
         values = np.concatenate((old[1], np.array([v for _, v in points], np.float64)))
         last = {t: i for i, t in enumerate(times.tolist())}
         order = [last[t] for t in sorted(last)]
         self.series[labels] = times[order], values[order]
+
+    def handle(self, histogram: Histogram) -> float:
+        """Return what stands for a histogram among values."""
+        self.natives.append(histogram)
+        return float(handles(len(self.natives) - 1, len(self.natives))[0])
 
     def querier(self, mint_ms: int, maxt_ms: int) -> MemoryQuerier:
         """Return a view."""
@@ -96,10 +107,13 @@ class MemorySelection(Selection):
             known = [self.store.starts.get(labels, {}) for labels in self.labels[first:last]]
             pairs = zip(known, times[1:], strict=True)
             starts = np.array([k.get(t, 0) for k, stamps in pairs for t in stamps.tolist()], np.int64)
+        together, numbers = renumbered(np.concatenate(values))
+        histograms = histograms_of([self.store.natives[i] for i in numbers.tolist()]) if len(numbers) else None
         return SeriesColumns(
             self.labels[first:last],
             np.array(offsets, np.int64),
             np.concatenate(times),
-            np.concatenate(values),
-            starts_ms=starts,
+            together,
+            histograms,
+            starts,
         )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
-import numpy as np
 from attrs import define
 
 from tinyobs.errors import QueryError
+from tinyobs.model.columns import SeriesColumns
+from tinyobs.model.histograms import Histogram, numbers_of
+from tinyobs.model.labels import Labels, from_mapping
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.limits import EngineOptions
 from tinyobs.promql.nodes import ValueType
 from tinyobs.promql.result import Result
 
+from .histogram_values import of_classic, same
 from .memory import MemoryStore
-from .script import HISTOGRAM, Eval, Histogram, Load, Sample, almost_equal, parse_script
+from .numbers import almost_equal
+from .script import Eval, Load, Sample, parse_script
 
 FEATURES = frozenset(
     (
@@ -34,54 +39,61 @@ class Outcome:
     line: int
     query: str
     why: str
-    unsupported: bool = False
 
 
 def run_script(text: str, engine: PromqlEngine | None = None) -> list[Outcome]:
     """Run a script and return the outcome of each eval."""
     engine = engine or PromqlEngine(OPTIONS)
     store = MemoryStore({})
-    natives: set[str] = set()
     out = []
     for command in parse_script(text):
         if command is None:
-            store, natives = MemoryStore({}), set()
+            store = MemoryStore({})
         elif isinstance(command, Load):
-            load(store, command, natives)
+            load(store, command)
         else:
-            why = run_eval(engine, store, command)
-            needs = bool(why) and needs_histograms(command, natives)
-            out.append(Outcome(command.line, command.query, why, needs))
+            out.append(Outcome(command.line, command.query, run_eval(engine, store, command)))
     return out
 
 
-def load(store: MemoryStore, command: Load, natives: set[str]) -> None:
-    """Load floats; note the names of series that have histograms."""
+def load(store: MemoryStore, command: Load) -> None:
+    """Load series; classic histograms once more as native ones where that is asked for."""
     for labels, samples in command.series.items():
-        name = dict(labels).get("__name__", "")
-        points = []
-        for i, value in enumerate(samples):
-            if isinstance(value, Histogram):
-                natives.add(name)
-            elif value is not None:
-                points.append((i * command.gap_ms, value))
-        if command.native and (found := re.fullmatch(r"(.*)_(bucket|sum|count)", name)):
-            natives.add(found[1])
+        points = [(i * command.gap_ms, value) for i, value in enumerate(samples) if value is not None]
         if points:
             store.add(labels, points)
+    if command.native:
+        for labels, found in natives_of(command).items():
+            store.add(labels, found)
     for labels, starts in command.starts.items():
         stamps = ((i * command.gap_ms, start) for i, start in enumerate(starts))
         store.starts.setdefault(labels, {}).update((t, t + start) for t, start in stamps if start is not None)
 
 
-def needs_histograms(command: Eval, natives: set[str]) -> bool:
-    """Tell whether an eval touches native histograms, by name, by pattern, or by what it expects."""
-    if any(value is HISTOGRAM for values in command.expected.values() for value in values):
-        return True
-    if any("histogram" in text for how in command.notes.values() for _, text in how):
-        return True
-    words = set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", command.query))
-    return bool(words & natives) or bool(natives and "{" in command.query)
+Classic = dict[int, dict[str, Any]]
+
+
+def natives_of(command: Load) -> dict[Labels, list[tuple[int, Histogram]]]:
+    """Return the classic histograms of a load as native ones with custom buckets."""
+    groups: dict[Labels, Classic] = {}
+    for labels, samples in command.series.items():
+        pairs = dict(labels)
+        found = re.fullmatch(r"(.*)_(bucket|sum|count)", pairs.get("__name__", ""))
+        if not found:
+            continue
+        bound = pairs.pop("le", None)
+        group = groups.setdefault(from_mapping({**pairs, "__name__": found[1]}), {})
+        for i, value in enumerate(samples):
+            if isinstance(value, float):
+                at = group.setdefault(i * command.gap_ms, {"bucket": {}, "count": None, "sum": 0.0})
+                if bound is None:
+                    at[found[2]] = value
+                else:
+                    at["bucket"][float(bound)] = value
+    return {
+        labels: [(t, of_classic(g["bucket"], g["count"], g["sum"])) for t, g in sorted(group.items())]
+        for labels, group in groups.items()
+    }
 
 
 def run_eval(engine: PromqlEngine, store: MemoryStore, command: Eval) -> str:
@@ -124,10 +136,10 @@ def recheck(engine: PromqlEngine, store: MemoryStore, command: Eval) -> str:
         return f"as a range query: {error}"
     got = {}
     for i in range(len(result.columns)):
-        labels, times, values = result.columns.one(i)
-        here = values[times == at]
-        if len(here):
-            got[labels] = here.tolist()
+        labels, times, _ = result.columns.one(i)
+        here = [v for t, v in zip(times.tolist(), samples_of(result.columns, i), strict=True) if t == at]
+        if here:
+            got[labels] = here
     why = compare_points(command.expected, got)
     return f"as a range query: {why}" if why else ""
 
@@ -145,8 +157,8 @@ def compare(command: Eval, result: Result) -> str:
     expected = {k: expand(command, v) for k, v in command.expected.items()}
     got = {}
     for i in range(len(columns)):
-        labels, times, values = columns.one(i)
-        got[labels] = aligned(command, times, values)
+        labels, times, _ = columns.one(i)
+        got[labels] = aligned(command, times.tolist(), samples_of(columns, i))
     if len(got) != len(columns):
         return "a series occurs twice"
     if command.ordered and list(got) != list(expected):
@@ -165,12 +177,19 @@ def expand(command: Eval, values: list[Sample]) -> list[Sample]:
     return (values + [None] * steps)[: max(steps, len(values))]
 
 
-def aligned(command: Eval, times: np.ndarray, values: np.ndarray) -> list[Sample]:
+def samples_of(columns: SeriesColumns, i: int) -> list[Sample]:
+    """Return the samples of series `i`, floats and histograms."""
+    _, _, values = columns.one(i)
+    table, numbers = columns.histograms, numbers_of(values).tolist()
+    return [v if n < 0 or table is None else table.one(n) for v, n in zip(values.tolist(), numbers, strict=True)]
+
+
+def aligned(command: Eval, times: list[int], values: list[Sample]) -> list[Sample]:
     """Return the samples of a result at every step of a range."""
     if command.instant and command.matrix is None:
-        return list(values.tolist())
+        return values
     start, end, step = command.matrix or (command.start_ms, command.end_ms, command.step_ms)
-    found = dict(zip(times.tolist(), values.tolist(), strict=True))
+    found = dict(zip(times, values, strict=True))
     out: list[Sample] = [found.pop(t, None) for t in range(start, end + 1, step)]
     return out + list(found.values())
 
@@ -188,10 +207,16 @@ def compare_points(expected: dict, got: dict) -> str:
         if len(values) != len(got[labels]):
             return f"{labels}: {got[labels]} instead of {values}"
         for want, have in zip(values, got[labels], strict=True):
-            same = want is have or (isinstance(want, float) and isinstance(have, float) and almost_equal(want, have))
-            if not same:
+            if not equal(want, have):
                 return f"{labels}: {got[labels]} instead of {values}"
     return ""
+
+
+def equal(want: Sample, have: Sample) -> bool:
+    """Tell whether two samples are nearly equal."""
+    if isinstance(want, Histogram) or isinstance(have, Histogram):
+        return isinstance(want, Histogram) and isinstance(have, Histogram) and same(want, have)
+    return want is have or (want is not None and have is not None and almost_equal(want, have))
 
 
 def compare_notes(command: Eval, result: Result) -> str:

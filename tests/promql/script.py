@@ -3,29 +3,25 @@
 A script loads series and evaluates queries.  Commands: `load <gap>` with indented `series values...`, `clear`,
 `eval [fail|warn|info|ordered] instant at <time> <query>`, `eval range from <time> to <time> step <time> <query>`, each
 with expected series, values and `expect ...` lines.  The language is described in prometheus
-promql/promqltest/README.md.  Histogram values and start timestamps are read as such, and mark what needs them.
+promql/promqltest/README.md.  Start timestamps are read as such, and mark what needs them.
 """
 
 from __future__ import annotations
 
-import math
 import re
-import struct
 from collections.abc import Iterator
 
 from attrs import Factory, define
 
+from tinyobs.model.histograms import Histogram
 from tinyobs.model.labels import Labels, from_mapping
 from tinyobs.model.staleness import STALE_NAN
-from tinyobs.promql.numerals import duration_ms, number_value
+from tinyobs.promql.numerals import duration_ms
 from tinyobs.promql.strings import unquote
 
+from .histogram_values import parse_sequence
+from .numbers import parse_number
 
-class Histogram:
-    """In place of a native histogram sample."""
-
-
-HISTOGRAM = Histogram()
 Sample = float | None | Histogram
 DEFAULT_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.]*")
@@ -117,7 +113,7 @@ def parse_values(text: str) -> list[Sample]:
         if found := re.search(r"x(\d+)$", item):
             body, times = item[: found.start()], int(found[1])
         if body.startswith("{{"):
-            out += [HISTOGRAM] * (times + 1)
+            out += parse_sequence(item)
             continue
         if body == "_":
             out += [None] * max(times, 1)
@@ -147,12 +143,6 @@ def parse_starts(text: str) -> list[int | None]:
         value, step = parse_time(found[1].lstrip("+")), parse_time(found[2].lstrip("+")) if found[2] else 0
         out += [value + i * step for i in range(count + 1)]
     return out
-
-
-def parse_number(text: str) -> float:
-    """Return a signed number."""
-    sign = -1.0 if text.startswith("-") else 1.0
-    return sign * number_value(text.lstrip("+-"))
 
 
 def parse_script(text: str) -> Iterator[Load | Eval | None]:
@@ -240,22 +230,3 @@ def parse_expectation(ev: Eval, row: str) -> None:
     else:
         labels, values = parse_series(row)
         ev.expected[labels] = parse_values(values)
-
-
-def almost_equal(a: float, b: float) -> bool:
-    """Tell whether two floats are equal within a relative error of 1e-6; NaN equals NaN."""
-    if a != a or b != b:
-        return a != a and b != b and is_stale(a) == is_stale(b)
-    if a == b:
-        return True
-    if math.isinf(a) or math.isinf(b):
-        return False
-    total, difference = abs(a) + abs(b), abs(a - b)
-    if a == 0 or b == 0 or total < 2.3e-308:
-        return difference < 1e-6 * 2.3e-308
-    return difference / min(total, 1.7e308) < 1e-6
-
-
-def is_stale(value: float) -> bool:
-    """Tell whether a float is the staleness marker."""
-    return struct.pack("<d", value) == struct.pack("<d", STALE_NAN)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import define, field
+from attrs import define, evolve, field
 
 from . import nodes
 from .aggregate_picks import counted_values, picked, quantiled
 from .blocks import Floats, Indexes, Mask, Value, Vector, nothing, vector_of
 from .grouping import flags_of_groups, grouped
+from .native.folding import HistogramFold
 from .sums import OVERFLOW_SCALE, finished, sums_of_groups, two_sum
 
 if TYPE_CHECKING:
@@ -39,22 +40,32 @@ def aggregated(evaluation: Evaluation, node: AggregateNode) -> Value:
         return nothing(node.steps)
     evaluation.budget.hold(len(labels) * node.steps)
     fold = FOLDS[expr.op](len(labels), node.steps)
-    _fill(fold, evaluation, vector, groups)
+    histograms = HistogramFold(evaluation, expr, vector.labels, len(labels), node.steps)
+    _fill(fold, evaluation, vector, groups, histograms)
     values = fold.finish()
     if isinstance(fold, Sum) and (over := fold.overflown()).any():
         scaled = type(fold)(len(labels), node.steps, scale=OVERFLOW_SCALE)
-        _fill(scaled, evaluation, vector, groups)
+        _fill(scaled, evaluation, vector, groups, evolve(histograms, scale=OVERFLOW_SCALE))
         with np.errstate(over="ignore"):
             values = np.where(over, scaled.finish() / OVERFLOW_SCALE, values)
-    return vector_of(labels, values, fold.count > 0, flags_of_groups(vector, groups, len(labels)))
+    present, table = fold.count > 0, None
+    if histograms.found:
+        small = None
+        if histograms.overflown():
+            small = evolve(histograms, scale=OVERFLOW_SCALE)
+            _fill(type(fold)(len(labels), node.steps), evaluation, vector, groups, small)
+        values, present, table = histograms.finish(values, present, small)
+    return vector_of(labels, values, present, flags_of_groups(vector, groups, len(labels)), table)
 
 
-def _fill(fold: Fold, evaluation: Evaluation, vector: Vector, groups: Indexes) -> None:
+def _fill(fold: Fold, evaluation: Evaluation, vector: Vector, groups: Indexes, histograms: HistogramFold) -> None:
     for block in vector.blocks():
         evaluation.budget.poll()
         if not len(block):
             continue
         mine = groups[block.first : block.first + len(block)]
+        if block.histograms is not None:
+            block = histograms.take(block, mine)
         values, present = block.values, block.present
         if (mine[1:] < mine[:-1]).any():
             order = np.argsort(mine, kind="stable")

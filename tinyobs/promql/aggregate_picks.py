@@ -17,6 +17,8 @@ from . import nodes
 from .blocks import Block, Floats, Indexes, Mask, Vector, compact, nothing, vector_of
 from .grouping import flags_of_groups, grouped, rows_of_groups
 from .heap import ordered, survivors
+from .native.folding import left_out
+from .native.text import distinct_values
 from .numbers_text import format_g
 from .numerals import format_number
 from .quantiles import quantiles_of_rows
@@ -32,9 +34,10 @@ _SIZE_MAX: Final = 2.0**63 - 1024
 
 
 def _held(evaluation: Evaluation, node: AggregateNode) -> tuple[Vector, Block]:
+    assert isinstance(node.expr, nodes.Aggregate)
     vector, block = compact(evaluation.vector(node.inner))
     evaluation.budget.hold(block.values.size)
-    return vector, block
+    return vector, left_out(evaluation, node.expr, block)
 
 
 def quantiled(evaluation: Evaluation, node: AggregateNode) -> Vector:
@@ -75,11 +78,12 @@ def counted_values(evaluation: Evaluation, node: AggregateNode) -> Vector:
     names = frozenset(expr.grouping) | ({NAME} if expr.without else {name})
     counts: dict[Labels, Floats] = {}
     # Values are told apart by their bits: -0 is not 0 here, and all NaN are one.
-    bits = np.where(np.isnan(block.values), np.nan, block.values).view(np.int64)
+    bits, texts = distinct_values(block)
     for row, labels in enumerate(vector.labels):
         present = block.present[row]
         for value in np.unique(bits[row, present]):
-            full = from_pairs((*labels, (name, format_number(float(value.view(np.float64))))))
+            text = texts.get(int(value)) or format_number(float(value.view(np.float64)))
+            full = from_pairs((*labels, (name, text)))
             key = drop(full, names) if expr.without else keep(full, names)
             same = present & (bits[row] == value)
             old = counts.get(key)
@@ -121,7 +125,8 @@ def picked(evaluation: Evaluation, node: AggregateNode) -> Vector:
     if node.steps > 1:
         order = np.flatnonzero(chosen.any(axis=1)).tolist()
     index = np.array(order, np.int64)
-    return vector_of([vector.labels[i] for i in order], block.values[index], chosen[index], vector.dropped(index))
+    names, drop_flags = [vector.labels[i] for i in order], vector.dropped(index)
+    return vector_of(names, block.values[index], chosen[index], drop_flags, block.histograms)
 
 
 def _instant_order(op: str, rows: Indexes, values: Floats) -> list[int]:

@@ -98,9 +98,59 @@ class Annotations:
         """An operator that does not take samples of these kinds."""
         self.info(f"incompatible sample types encountered for binary operator {quote(op)}: {left} {op} {right}", node)
 
-    def histograms_ignored(self, node: Expr) -> None:
-        """A selector met native histograms."""
-        self.info("native histograms are stored but not evaluated; they were left out", node)
+    def mixed_range(self, metric: str, node: Expr) -> None:
+        """A range with floats and histograms."""
+        self.warn(f"encountered a mix of histograms and floats for metric name {quote(metric)}", node)
+
+    def mixed_aggregation(self, node: Expr) -> None:
+        """A group with floats and histograms."""
+        self.warn("encountered a mix of histograms and floats for aggregation", node)
+
+    def mixed_classic(self, metric: str, node: Expr) -> None:
+        """A classic and a native histogram of the same labels."""
+        self.warn(f"vector contains a mix of classic and native histograms{_named(metric)}", node)
+
+    def mixed_schemas(self, metric: str, node: Expr) -> None:
+        """Exponential histograms that meet those with custom buckets."""
+        self.warn(
+            "vector contains a mix of histograms with exponential and custom buckets schemas "
+            f"for metric name {quote(metric)}",
+            node,
+        )
+
+    def not_a_counter_histogram(self, metric: str, node: Expr) -> None:
+        """A rate of histograms that are gauges."""
+        self.warn(f"this native histogram metric is not a counter: {quote(metric)}", node)
+
+    def not_a_gauge_histogram(self, metric: str, node: Expr) -> None:
+        """A difference of histograms that are counters."""
+        self.warn(f"this native histogram metric is not a gauge: {quote(metric)}", node)
+
+    def incompatible_layouts(self, op: str, node: Expr) -> None:
+        """An operator between an exponential histogram and one with custom buckets."""
+        self.warn(f"incompatible bucket layout encountered for binary operator {op}", node)
+
+    def collision(self, operation: str, node: Expr) -> None:
+        """Histograms that follow a counter reset with others that surely do not."""
+        self.warn(f"conflicting counter resets during histogram {operation}", node)
+
+    def reconciled(self, operation: str, node: Expr) -> None:
+        """Custom buckets that had to be merged."""
+        self.info(f"mismatched custom buckets were reconciled during {operation}", node)
+
+    def ignored_in_range(self, metric: str, node: Expr) -> None:
+        """Histograms beside floats under a function of floats."""
+        self.info(
+            f"ignored histograms in a range containing both floats and histograms for metric name {quote(metric)}", node
+        )
+
+    def ignored_in_aggregation(self, op: str, node: Expr) -> None:
+        """Histograms under an aggregation of floats."""
+        self.info(f"ignored histogram in {op} aggregation", node)
+
+    def nan_observations(self, what: str, metric: str, node: Expr) -> None:
+        """Observations that are not a number; `what` tells the function and what they do to its result."""
+        self.info(f"input to {what}{_named(metric)}", node)
 
     def tier_used(self, width_ms: int, function: str, node: Expr) -> None:
         """Samples of a downsampling tier, perhaps under a function that needs all samples."""

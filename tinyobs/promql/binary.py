@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import nodes
-from .blocks import Block, Floats, Mask, Scalar, Value, Vector, compact, mapped, nothing, unified, vector_of
+from .blocks import Block, Floats, Mask, Scalar, Value, Vector, compact, mapped, unified, vector_of
 from .keys import signatures
 from .matching import matched
+from .native.binary import Operand, combined
+from .native.table import merged
 from .operators import COMPARISONS, SETS, TRIMS, arithmetic, comparison
 
 if TYPE_CHECKING:
@@ -48,12 +50,14 @@ def _scalars(op: str, left: Floats, right: Floats) -> Scalar:
 
 def _with_scalar(evaluation: Evaluation, expr: nodes.Binary, vector: Vector, scalar: Floats, *, swapped: bool) -> Value:
     op = expr.op
-    if op in TRIMS:
-        return _trimmed(evaluation, expr, vector)
     flag = expr.bool_modifier
 
     def change(block: Block) -> Block:
         left, right = (scalar, block.values) if swapped else (block.values, scalar)
+        if block.histograms is not None or op in TRIMS:
+            operands = Operand(block.values, block.histograms), Operand(scalar)
+            here = operands[::-1] if swapped else operands
+            return combined(evaluation, expr, block.first, *here, block.present, operands[0])
         if op not in COMPARISONS:
             return Block(block.first, arithmetic(op, left, right), block.present)
         holds = comparison(op, left, right)
@@ -62,14 +66,7 @@ def _with_scalar(evaluation: Evaluation, expr: nodes.Binary, vector: Vector, sca
         return Block(block.first, block.values, block.present & holds)
 
     found = mapped(vector, vector.labels, change, vector.drop)
-    return found if op in COMPARISONS and not flag else evaluation.dropped(found)
-
-
-def _trimmed(evaluation: Evaluation, expr: nodes.Binary, vector: Vector) -> Vector:
-    """Return nothing: histograms alone can be trimmed."""
-    if any(block.present.any() for block in vector.blocks()):
-        evaluation.annotations.incompatible_types("float", expr.op, "float", expr)
-    return nothing(vector.steps)
+    return found if op in TRIMS or (op in COMPARISONS and not flag) else evaluation.dropped(found)
 
 
 def _set_operation(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vector) -> Vector:
@@ -85,7 +82,7 @@ def _set_operation(evaluation: Evaluation, expr: nodes.Binary, left: Vector, rig
 
     def change(block: Block) -> Block:
         wanted = seen[keys_left[block.first : block.first + len(block)]]
-        return Block(block.first, block.values, block.present & wanted)
+        return Block(block.first, block.values, block.present & wanted, block.histograms)
 
     return mapped(left, left.labels, change, left.drop)
 
@@ -97,9 +94,9 @@ def _union(evaluation: Evaluation, matching: nodes.Matching, left: Vector, right
     keys_a, keys_b, count = signatures(a.labels, b.labels, matching)
     seen = _any_of(block_a.present, keys_a, count)
     added = block_b.present & ~seen[keys_b]
-    values = np.concatenate((block_a.values, block_b.values))
+    values, table = merged([(x.values, x.histograms) for x in (block_a, block_b)])
     present = np.concatenate((block_a.present, added))
-    return unified(vector_of([*a.labels, *b.labels], values, present, _joined(a, b)))
+    return unified(vector_of([*a.labels, *b.labels], np.concatenate(values), present, _joined(a, b), table))
 
 
 def _any_of(present: Mask, keys: np.ndarray, count: int) -> Mask:

@@ -2,8 +2,8 @@
 
 A `Vector` knows the labels of all its series at once and yields its numbers in blocks, so that temporaries stay in
 the cache and an aggregation never holds the full matrix.  Absence is the mask `present`; NaN is a value.  Where native
-histograms come, a block gets a third, parallel column of objects; nothing else changes.  `blocks()` may be called
-more than once: it evaluates again, unless the vector was made from arrays.
+histograms come, values hold handles (`model.histograms`), and a table beside them says what these stand for; blocks of
+floats have none.  `blocks()` may be called more than once: it evaluates again, unless the vector was made from arrays.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from attrs import define, evolve, frozen
-from numpy.typing import NDArray
 
 from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns
+from ..model.histograms import is_handle
 from ..model.labels import NAME, Labels
-
-Floats: TypeAlias = NDArray[np.float64]
-Mask: TypeAlias = NDArray[np.bool_]
-Indexes: TypeAlias = NDArray[np.int64]
+from .arrays import Floats as Floats
+from .arrays import Indexes as Indexes
+from .arrays import Mask as Mask
+from .native.table import Table, merged
 
 SAME_LABELS: Final = "vector cannot contain metrics with the same labelset"
 RESERVED: Final = frozenset((NAME, "__type__", "__unit__"))
@@ -30,11 +30,15 @@ RESERVED: Final = frozenset((NAME, "__type__", "__unit__"))
 
 @frozen(eq=False)
 class Block:
-    """Rows `first` .. of a vector: values float64[s, T] and present bool[s, T]; where absent, values mean nothing."""
+    """Rows `first` .. of a vector: values float64[s, T] and present bool[s, T]; where absent, values mean nothing.
+
+    histograms: what handles among the values stand for; None where all values are floats.
+    """
 
     first: int
     values: Floats
     present: Mask
+    histograms: Table | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -67,7 +71,8 @@ class Vector:
             return parts[0]
         if not parts:
             return Block(0, np.empty((0, self.steps)), np.empty((0, self.steps), np.bool_))
-        return Block(0, np.concatenate([p.values for p in parts]), np.concatenate([p.present for p in parts]))
+        values, table = merged([(p.values, p.histograms) for p in parts])
+        return Block(0, np.concatenate(values), np.concatenate([p.present for p in parts]), table)
 
     def dropped(self, rows: Indexes | slice = slice(None)) -> Mask | None:
         """Return the drop flags of some rows."""
@@ -98,10 +103,28 @@ class Ranges:
 Value: TypeAlias = Vector | Scalar | Text | Ranges
 
 
-def vector_of(labels: Sequence[Labels], values: Floats, present: Mask, drop: Mask | None = None) -> Vector:
+def vector_of(
+    labels: Sequence[Labels],
+    values: Floats,
+    present: Mask,
+    drop: Mask | None = None,
+    histograms: Table | None = None,
+) -> Vector:
     """Return a vector made from arrays: values float64[S, T], present bool[S, T]."""
-    block = Block(0, values, present)
+    block = Block(0, values, present, histograms)
     return Vector(labels, values.shape[1], lambda: iter((block,)), drop)
+
+
+def floats_of(block: Block) -> Block:
+    """Return a block without its histograms."""
+    if block.histograms is None:
+        return block
+    return Block(block.first, block.values, block.present & ~is_handle(block.values))
+
+
+def floats_in(vector: Vector) -> Vector:
+    """Return a vector without its histograms."""
+    return evolve(vector, stream=lambda: map(floats_of, vector.blocks()))
 
 
 def nothing(steps: int) -> Vector:
@@ -119,11 +142,11 @@ def compact(vector: Vector) -> tuple[Vector, Block]:
     block = vector.whole()
     some = block.present.any(axis=1)
     if some.all():
-        return vector_of(vector.labels, block.values, block.present, vector.drop), block
+        return vector_of(vector.labels, block.values, block.present, vector.drop, block.histograms), block
     rows = np.flatnonzero(some)
-    block = Block(0, block.values[rows], block.present[rows])
+    block = Block(0, block.values[rows], block.present[rows], block.histograms)
     labels = [vector.labels[i] for i in rows.tolist()]
-    return vector_of(labels, block.values, block.present, vector.dropped(rows)), block
+    return vector_of(labels, block.values, block.present, vector.dropped(rows), block.histograms), block
 
 
 def without_name(labels: Sequence[Labels]) -> list[Labels]:
@@ -163,7 +186,7 @@ def unified(vector: Vector, *, merge: bool = True) -> Vector:
     if vector.drop is not None:
         drop = np.zeros(len(index), np.bool_)
         drop[rows[::-1]] = vector.drop[::-1]
-    return vector_of(list(index), values, count > 0, drop)
+    return vector_of(list(index), values, count > 0, drop, block.histograms)
 
 
 def name_dropped(vector: Vector, *, delayed: bool, merge: bool = True) -> Vector:

@@ -21,9 +21,24 @@ from .annotations import Annotations
 from .blocks import Block, Ranges, Scalar, Text, Value, Vector, cleaned
 from .durations import TimeRange
 from .evaluate import Evaluation
-from .functions import absence, clock, conversion, histograms, info, maths, over_time, rates, relabel, sorting, trends
+from .functions import (
+    absence,
+    clock,
+    conversion,
+    histograms,
+    info,
+    maths,
+    native,
+    over_time,
+    rates,
+    relabel,
+    sorting,
+    trends,
+)
 from .grid import Grid, between, instant
 from .limits import PARSED_QUERIES_MAX, Budget, EngineOptions, MemoryPool
+from .native.codec import encoded
+from .native.table import Table, merged, narrowed
 from .nodes import Expr, ValueType
 from .parser import parse
 from .plan import Node, Plan, make_plan
@@ -34,7 +49,7 @@ from .signatures import FUNCTIONS, Signature
 Check = Callable[[], None]
 
 FUNCTION_FAMILIES = (
-    absence, clock, conversion, histograms, info, maths, over_time, rates, relabel, sorting, trends,
+    absence, clock, conversion, histograms, info, maths, native, over_time, rates, relabel, sorting, trends,
 )  # fmt: skip
 """The modules whose import registers the functions of the language."""
 
@@ -241,6 +256,7 @@ def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
     times = run.plan.grid.times()
     counts = np.zeros(len(vector), np.int64)
     stamps, values = [], []
+    tables: list[Table | None] = []
     for block in vector.blocks():
         run.budget.poll()
         here = block.present.sum(axis=1)
@@ -249,11 +265,13 @@ def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
         run.budget.hold(len(found))
         values.append(found)
         stamps.append(moments)
+        tables.append(block.histograms)
     run.budget.give(int(counts.sum()))
     offsets = np.zeros(len(vector) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     if not values:
         return empty()
+    values, table = merged(list(zip(values, tables, strict=True)))
     all_values, all_stamps = np.concatenate(values), np.concatenate(stamps)
     rows = np.flatnonzero(counts).tolist()
     if in_order:
@@ -265,7 +283,11 @@ def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
             all_values, all_stamps, rows = all_values[index], all_stamps[index], ordered
     final = np.zeros(len(rows) + 1, np.int64)
     np.cumsum(counts[rows], out=final[1:])
-    return SeriesColumns([vector.labels[i] for i in rows], final, all_stamps, all_values)
+    labels = [vector.labels[i] for i in rows]
+    if table is None:
+        return SeriesColumns(labels, final, all_stamps, all_values)
+    all_values, table = narrowed(all_values, np.ones(len(all_values), np.bool_), table)
+    return SeriesColumns(labels, final, all_stamps, all_values, None if table is None else encoded(table))
 
 
 def _points(block: Block, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,13 +18,17 @@ from ..model.columns import SeriesColumns
 from . import aggregate, binary
 from . import plan as p
 from .annotations import Annotations
-from .blocks import Block, Floats, Indexes, Mask, Scalar, Text, Value, Vector, mapped, name_dropped, nothing
+from .blocks import Block, Floats, Indexes, Mask, Scalar, Text, Value, Vector, floats_in, mapped, name_dropped, nothing
 from .durations import TimeRange
 from .functions.registry import Kind, extended_names
 from .instants import newest
 from .limits import Budget, EngineOptions
+from .native.codec import encoded
+from .native.instants import instants, negated
+from .native.samples import extra_samples, hinted, pieces
+from .native.windows import computed
 from .nodes import ValueType
-from .windows import Windows, without_histograms, without_stale
+from .windows import Windows, without_stale
 
 _BLOCK_SAMPLES: Final = 1 << 17
 """Samples or points in one block: a megabyte a column, which stays in the second-level cache."""
@@ -70,6 +74,10 @@ class Evaluation:
         value = self.evaluate(node)
         assert isinstance(value, Vector)
         return value
+
+    def floats(self, node: p.Node) -> Vector:
+        """Return the value of a node that yields a vector, without histograms."""
+        return floats_in(self.vector(node))
 
     def scalar(self, node: p.Node) -> Floats:
         """Return the value of a node that yields a scalar, float64[T]."""
@@ -120,11 +128,14 @@ class Evaluation:
             if columns.starts_ms is not None and not self.options.use_start_timestamps:
                 columns = evolve(columns, starts_ms=None)
             self.budget.read(columns.samples)
-            if columns.histograms is not None:
-                columns = without_histograms(columns)
-                self.annotations.histograms_ignored(wanted.expr)
             for a in range(0, len(columns), rows):
-                yield first + a, columns.rows(a, min(a + rows, len(columns)))
+                part = columns.rows(a, min(a + rows, len(columns)))
+                if part.histograms is None:
+                    yield first + a, part
+                    continue
+                for b, piece in pieces(part):
+                    self.budget.read(0 if piece.histograms is None else extra_samples(piece.histograms))
+                    yield first + a + b, piece
 
     def lookback(self, node: p.Instant) -> Indexes | int:
         """Return how far back an instant selector looks: over a bucket at least where coarser samples are left only."""
@@ -144,6 +155,8 @@ class Evaluation:
             def of_samples() -> Iterator[tuple[int, Windows]]:
                 for first, columns in self.read(source, len(moments)):
                     kept = without_stale(columns)
+                    if node.statistics and kept.histograms is not None:
+                        kept = hinted(kept)
                     yield first, Windows(kept, reference, range_ms, moments, modifier, lookback_ms, rounding)
 
             return Vector(self.selection(source).labels, node.steps, lambda: iter(())), of_samples
@@ -163,7 +176,10 @@ class Evaluation:
         np.cumsum(block.present.sum(axis=1), out=offsets[1:])
         self.budget.read(len(rows))
         labels = vector.labels[block.first : block.first + len(block)]
-        return SeriesColumns(labels, offsets, times[steps], block.values[rows, steps])
+        values, histograms = block.values[rows, steps], None
+        if block.histograms is not None:
+            histograms = encoded(block.histograms)
+        return SeriesColumns(labels, offsets, times[steps], values, histograms)
 
     def windowed(self, node: p.CallNode, compute: WindowFunction) -> Vector:
         """Return `compute` over the windows of a call's range argument, with the names of the series unchanged."""
@@ -173,7 +189,9 @@ class Evaluation:
 
         def stream() -> Iterator[Block]:
             for first, windows in make():
-                if len(windows.values):
+                if windows.columns.histograms is not None:
+                    yield computed(self, node, series.labels, first, windows, compute)
+                elif len(windows.values):
                     yield Block(first, *compute(windows))
                 else:
                     shape = (len(windows.columns), node.steps)
@@ -207,6 +225,9 @@ def _instant(evaluation: Evaluation, node: p.Instant) -> Value:
 
     def stream() -> Iterator[Block]:
         for first, columns in evaluation.read(node.source, node.steps):
+            if columns.histograms is not None:
+                yield repeated(instants(evaluation, node, first, columns, lookback_ms), node.steps)
+                continue
             values, _, present = newest(columns, node.reference, lookback_ms, smoothed=node.smoothed)
             yield repeated(Block(first, values, present), node.steps)
 
@@ -226,7 +247,8 @@ def repeated(block: Block, steps: int) -> Block:
     if block.values.shape[1] == steps:
         return block
     shape = (len(block), steps)
-    return Block(block.first, np.broadcast_to(block.values, shape), np.broadcast_to(block.present, shape))
+    present = np.broadcast_to(block.present, shape)
+    return Block(block.first, np.broadcast_to(block.values, shape), present, block.histograms)
 
 
 def _negate(evaluation: Evaluation, node: p.Negate) -> Value:
@@ -234,8 +256,7 @@ def _negate(evaluation: Evaluation, node: p.Negate) -> Value:
     if isinstance(value, Scalar):
         return Scalar(-value.values)
     assert isinstance(value, Vector)
-    negative = mapped(value, value.labels, lambda b: Block(b.first, -b.values, b.present), value.drop)
-    return evaluation.dropped(negative)
+    return evaluation.dropped(mapped(value, value.labels, negated, value.drop))
 
 
 def _call(evaluation: Evaluation, node: p.CallNode) -> Value:
@@ -247,7 +268,7 @@ def _call(evaluation: Evaluation, node: p.CallNode) -> Value:
     if function.kind is Kind.WINDOW:
         found = evaluation.windowed(node, lambda windows: function.call(windows, *scalars))
         return found if function.keeps_name else evaluation.dropped(found, merge=False)
-    vector = evaluation.vector(next(a for a in node.arguments if a.type is ValueType.VECTOR))
+    vector = evaluation.floats(next(a for a in node.arguments if a.type is ValueType.VECTOR))
 
     def change(block: Block) -> Block:
         with np.errstate(all="ignore"):

@@ -19,6 +19,7 @@ from . import nodes
 from .blocks import RESERVED, Block, Floats, Indexes, Mask, Vector, compact, nothing, unified, vector_of
 from .grouping import rows_of_groups
 from .keys import key_function, numbered, signatures
+from .native.binary import Operand, combined
 from .nodes import Cardinality, Matching
 from .operators import COMPARISONS, TRIMS, arithmetic, comparison
 from .strings import quote
@@ -68,7 +69,7 @@ class _Pairs:
 def matched(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vector) -> Vector:
     """Return `left op right`, series matched by labels."""
     matching = expr.matching or Matching()
-    if expr.op not in TRIMS and (found := _streamed(evaluation, expr, matching, left, right)) is not None:
+    if (found := _streamed(evaluation, expr, matching, left, right)) is not None:
         return found
     a, block_a = compact(left)
     b, block_b = compact(right)
@@ -88,7 +89,8 @@ def matched(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vec
     labels = _result_labels(expr, matching, many.vector.labels, one.vector.labels, rows_many, rows_one)
     keys = _keys_of(many, one, rows_many, rows_one)
     _check_matches(matching, keys, present, [_bare(x) for x in labels] if expr.bool_modifier else labels)
-    values_many, values_one = many.values(rows_many, left.steps), one.values(rows_one, left.steps)
+    values_many = Operand(many.values(rows_many, left.steps), many.block.histograms)
+    values_one = Operand(one.values(rows_one, left.steps), one.block.histograms)
     operands = (values_one, values_many) if swapped else (values_many, values_one)
     return _computed(evaluation, expr, labels, operands, present)
 
@@ -122,9 +124,10 @@ def _streamed(
     def change(first: int, block: Block) -> Block:
         end = block.first + len(block)
         rows = rows_many[np.searchsorted(rows_many, block.first) : np.searchsorted(rows_many, end)]
-        values, partners = block.values[rows - block.first], whole.values[rows_one[rows]]
+        values = Operand(block.values[rows - block.first], block.histograms)
+        partners = Operand(whole.values[rows_one[rows]], whole.histograms)
         present = block.present[rows - block.first] & whole.present[rows_one[rows]]
-        return _combined(expr, first, (partners, values) if swapped else (values, partners), present)
+        return _combined(evaluation, expr, first, (partners, values) if swapped else (values, partners), present)
 
     def stream() -> Iterator[Block]:
         first = 0
@@ -137,24 +140,26 @@ def _streamed(
     return evaluation.dropped(found) if expr.bool_modifier else found
 
 
-def _combined(expr: nodes.Binary, first: int, operands: tuple[Floats, Floats], present: Mask) -> Block:
+def _combined(
+    evaluation: Evaluation, expr: nodes.Binary, first: int, operands: tuple[Operand, Operand], present: Mask
+) -> Block:
     """Return the block of `left op right`."""
+    left, right = operands
+    if left.histograms is not None or right.histograms is not None or expr.op in TRIMS:
+        return combined(evaluation, expr, first, left, right, present, left)
     if expr.op not in COMPARISONS:
-        return Block(first, arithmetic(expr.op, *operands), present)
-    holds = comparison(expr.op, *operands)
+        return Block(first, arithmetic(expr.op, left.values, right.values), present)
+    holds = comparison(expr.op, left.values, right.values)
     if expr.bool_modifier:
         return Block(first, holds.astype(np.float64), present)
-    return Block(first, operands[0], present & holds)
+    return Block(first, left.values, present & holds)
 
 
 def _computed(
-    evaluation: Evaluation, expr: nodes.Binary, labels: list[Labels], operands: tuple[Floats, Floats], present: Mask
+    evaluation: Evaluation, expr: nodes.Binary, labels: list[Labels], operands: tuple[Operand, Operand], present: Mask
 ) -> Vector:
-    if expr.op in TRIMS:
-        evaluation.annotations.incompatible_types("float", expr.op, "float", expr)
-        return nothing(operands[0].shape[1])
-    block = _combined(expr, 0, operands, present)
-    found = vector_of(labels, block.values, block.present)
+    block = _combined(evaluation, expr, 0, operands, present)
+    found = vector_of(labels, block.values, block.present, histograms=block.histograms)
     return evaluation.dropped(found) if expr.bool_modifier else unified(found)
 
 

@@ -8,6 +8,7 @@ same at every step, so that it is evaluated once.  It reads nothing; `evaluate.p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import Factory, define, field, frozen
 
@@ -21,6 +22,12 @@ from .grid import Grid, instant, subquery
 from .nodes import At, AtKind, Duration, Expr, ValueType
 from .operators import scalar_operation
 from .signatures import FUNCTIONS, Signature
+
+_OF_STATISTICS: Final = {
+    **dict.fromkeys(("histogram_avg", "histogram_count", "histogram_sum"), True),
+    **dict.fromkeys(("histogram_fraction", "histogram_quantile", "histogram_quantiles"), False),
+}
+"""Functions whose arguments are wanted for counts and sums of histograms alone, or not."""
 
 
 @frozen
@@ -69,24 +76,30 @@ class Literal(Node):
 class Instant(Node):
     """The newest sample at most `lookback_ms` old at each moment of `reference`.
 
-    reference: the grid with offset and `@` applied; a single moment stands for all steps.
+    reference: the grid with offset and `@` applied; a single moment stands for all steps.  statistics: of histograms, no
+    more than counts and sums are wanted.
     """
 
     source: int
     reference: Grid
     lookback_ms: int
     smoothed: bool
+    statistics: bool = False
 
 
 @frozen(eq=False)
 class Samples(Node):
-    """The samples in a range before each moment of `reference`; modifier is "", "anchored" or "smoothed"."""
+    """The samples in a range before each moment of `reference`; modifier is "", "anchored" or "smoothed".
+
+    statistics: as in `Instant`.
+    """
 
     source: int
     reference: Grid
     range_ms: int
     lookback_ms: int
     modifier: str
+    statistics: bool = False
 
 
 @frozen(eq=False)
@@ -195,6 +208,8 @@ class Planner:
     sources: dict[Source, int] = Factory(dict)
     _function: str = "[]"
     """The function whose arguments are being planned."""
+    _statistics: bool = False
+    """Whether histograms are selected for their counts and sums alone."""
 
     def plan(self, expr: Expr, grid: Grid) -> Node:
         """Return the plan of an expression on a grid; what does not change from step to step is planned for one."""
@@ -234,9 +249,12 @@ class Planner:
         """Plan an instant selector."""
         reference = self.reference(grid, expr.offset, expr.at)
         ahead = self.lookback_ms if expr.smoothed else 0
-        span = reference.start_ms - self.lookback_ms + 1, reference.end_ms + ahead
+        before = self.lookback_ms + self.before_first()
+        span = reference.start_ms - before + 1, reference.end_ms + ahead
         source = self.source(expr, span, self.hints("", reference, self.lookback_ms))
-        return Instant(expr, ValueType.VECTOR, grid, source, reference, self.lookback_ms, expr.smoothed)
+        return Instant(
+            expr, ValueType.VECTOR, grid, source, reference, self.lookback_ms, expr.smoothed, self._statistics
+        )
 
     def samples(self, expr: nodes.MatrixSelector, grid: Grid) -> Node:
         """Plan a range selector."""
@@ -244,18 +262,21 @@ class Planner:
         range_ms = resolved_ms(expr.range, self.times, positive=True)
         reference = self.reference(grid, selector.offset, selector.at)
         modifier = "anchored" if selector.anchored else "smoothed" if selector.smoothed else ""
-        before = range_ms + (self.lookback_ms if modifier else 0)
+        before = range_ms + (self.lookback_ms if modifier else self.before_first())
         after = self.lookback_ms if modifier == "smoothed" else 0
         span = reference.start_ms - before + 1, reference.end_ms + after
         source = self.source(selector, span, self.hints(self._function, reference, range_ms))
-        return Samples(expr, ValueType.MATRIX, grid, source, reference, range_ms, self.lookback_ms, modifier)
+        lookback_ms, statistics = self.lookback_ms, self._statistics
+        return Samples(expr, ValueType.MATRIX, grid, source, reference, range_ms, lookback_ms, modifier, statistics)
 
     def subquery(self, expr: nodes.Subquery, grid: Grid) -> Node:
         """Plan a subquery."""
         range_ms = resolved_ms(expr.range, self.times, positive=True)
         step_ms = self.subquery_step_ms if expr.step is None else resolved_ms(expr.step, self.times, positive=True)
         reference = self.reference(grid, expr.offset, expr.at)
+        outer, self._statistics = self._statistics, False
         inner = self.plan(expr.expr, subquery(reference, range_ms, step_ms or self.subquery_step_ms))
+        self._statistics = outer
         return Inner(expr, ValueType.MATRIX, grid, inner, reference, range_ms)
 
     def call(self, expr: nodes.Call, grid: Grid) -> Node:
@@ -265,11 +286,12 @@ class Planner:
             raise AssertionError(f"function {expr.name} is declared but not implemented")
         arguments: tuple[Node, ...]
         outer, self._function = self._function, expr.name
+        wanted, self._statistics = self._statistics, _OF_STATISTICS.get(expr.name, self._statistics)
         if expr.name == "info":
             arguments = (self.plan(expr.args[0], grid), self.info_selector(expr, grid))
         else:
             arguments = tuple([self.plan(a, grid) for a in expr.args])
-        self._function = outer
+        self._function, self._statistics = outer, wanted
         return CallNode(expr, self.functions[expr.name].returns, grid, found, arguments)
 
     def info_selector(self, expr: nodes.Call, grid: Grid) -> Node:
@@ -292,7 +314,9 @@ class Planner:
 
     def binary(self, expr: nodes.Binary, grid: Grid) -> Node:
         """Plan a binary operation."""
+        outer, self._statistics = self._statistics, False
         left, right = self.plan(expr.left, grid), self.plan(expr.right, grid)
+        self._statistics = outer
         if isinstance(left, Constant) and isinstance(right, Constant):
             return Constant(expr, ValueType.SCALAR, grid, scalar_operation(expr.op, left.value, right.value))
         scalar = left.type is ValueType.SCALAR and right.type is ValueType.SCALAR
@@ -314,6 +338,10 @@ class Planner:
             return grid.shifted(offset_ms)
         moment = {AtKind.TIME: at.timestamp_ms, AtKind.START: self.times.start_ms, AtKind.END: self.times.end_ms}
         return instant(moment[at.kind] - offset_ms)
+
+    def before_first(self) -> int:
+        """Return how far to read ahead of the samples that are needed: where counter resets are told of each (ms)."""
+        return self.lookback_ms if self._statistics else 0
 
     def hints(self, function: str, reference: Grid, range_ms: int) -> SelectHints:
         """Return what a selector that looks back over a range at some moments is for."""

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns, concatenate
+from ..model.histograms import renumbered
 from .blocks import SAME_LABELS, Floats, Indexes, Ranges, Vector, without_name
 from .functions.extended import edges
 from .windows import Windows
@@ -68,4 +69,8 @@ def _of_block(windows: Windows) -> SeriesColumns:
     offsets = np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64)
     if not labels:
         return SeriesColumns((), offsets, np.empty(0, np.int64), np.empty(0))
-    return SeriesColumns(labels, offsets, np.concatenate(times), np.concatenate(values))
+    together, numbers = renumbered(np.concatenate(values))
+    histograms = windows.columns.histograms
+    if histograms is not None:
+        histograms = histograms.take(numbers) if len(numbers) else None
+    return SeriesColumns(labels, offsets, np.concatenate(times), together, histograms)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from .blocks import Floats, Indexes
+from .arrays import Floats, Indexes
 
 OVERFLOW_SCALE: Final = 2.0**-64
 """Samples are multiplied by this, and sums divided again, where partial sums overflow."""

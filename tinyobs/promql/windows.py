@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from attrs import define, field
+from attrs import define, evolve, field
 from numpy.typing import NDArray
 
 from ..model.columns import SeriesColumns
@@ -59,8 +59,8 @@ def without_stale(columns: SeriesColumns) -> SeriesColumns:
 
 
 def without_histograms(columns: SeriesColumns) -> SeriesColumns:
-    """Return the samples that are floats: no expression knows native histograms."""
-    return _where(columns, ~is_handle(columns.values))
+    """Return the samples that are floats."""
+    return evolve(_where(columns, ~is_handle(columns.values)), histograms=None)
 
 
 def _where(columns: SeriesColumns, keep: Mask) -> SeriesColumns:

@@ -100,7 +100,7 @@ def _date_part(name: str, part: Callable[[Indexes], Indexes]) -> None:
         if not call.arguments:
             seconds = call.grid.times() // 1000
             return vector_of([()], part(seconds)[None, :].astype(np.float64), np.ones((1, call.steps), np.bool_))
-        vector = evaluation.vector(call.arguments[0])
+        vector = evaluation.floats(call.arguments[0])
 
         def change(block: Block) -> Block:
             return Block(block.first, _of_seconds(block.values, part), block.present)

@@ -20,7 +20,7 @@ def scalar(evaluation: Evaluation, call: CallNode) -> Value:
     """The only value of a vector; NaN where it has none or several."""
     count = np.zeros(call.steps, np.int64)
     value = np.full(call.steps, np.nan)
-    for block in evaluation.vector(call.arguments[0]).blocks():
+    for block in evaluation.floats(call.arguments[0]).blocks():
         if not len(block):
             continue
         here = block.present.sum(axis=0)

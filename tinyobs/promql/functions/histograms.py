@@ -1,8 +1,9 @@
-"""Functions of histograms.  On classic ones (`le` buckets as float series): quantile and fraction, as upstream.
+"""Quantiles and fractions of histograms, native ones and classic ones (`le` buckets as float series).
 
-Histograms with equal bounds are worked on together, all steps at once; only where buckets come and go is the work
-split by which of them are there.  Source of the formulas: prometheus promql/quantile.go (BucketQuantile,
-BucketFraction, 3.14).  Functions of native histograms yield nothing for floats.
+Classic histograms with equal bounds are worked on together, all steps at once; only where buckets come and go is the
+work split by which of them are there.  Source of the formulas: prometheus promql/quantile.go (BucketQuantile,
+BucketFraction, 3.14).  Native histograms are measured in `native/measures.py`; where one meets a classic one of the same
+labels, neither is evaluated.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
+from ...model.histograms import is_handle, numbers_of
 from ...model.labels import Labels, drop, get, metric_name
-from ..blocks import Floats, Indexes, Mask, Value, Vector, compact, nothing, vector_of
+from ..blocks import Block, Floats, Indexes, Mask, Value, Vector, compact, floats_of, nothing, unified, vector_of
 from ..buckets import Repairs, fractions, quantiles
+from ..native import measures
+from ..native.table import Table
 from ..numbers_text import format_openmetrics
 from ..plan import Node
 from .registry import Kind, function
@@ -26,14 +30,6 @@ if TYPE_CHECKING:
     from ..plan import CallNode
 
 _LE = frozenset(("le",))
-
-
-def _native_only(evaluation: Evaluation, call: CallNode) -> Value:
-    return nothing(call.steps)
-
-
-for _name in ("avg", "count", "sum", "stddev", "stdvar"):
-    function(f"histogram_{_name}", Kind.GENERAL)(_native_only)
 
 
 @frozen(eq=False)
@@ -52,12 +48,64 @@ class _Classic:
     present: Mask
 
 
-def _classic(evaluation: Evaluation, vector: Vector, at: Node) -> list[_Classic]:
-    """Return the histograms in a vector, those of equal bounds together; warns of series without a usable bound."""
+@frozen(eq=False)
+class _Native:
+    """Native histograms: G label sets with their names for annotations, the table, which cells bool[G, T] they are at.
+
+    numbers: int64[cells], in the order of the cells.
+    """
+
+    labels: list[Labels]
+    names: list[str]
+    present: Mask
+    numbers: Indexes
+    table: Table
+
+    def part(self, found: Floats) -> tuple[list[Labels], Floats, Mask]:
+        """Return one number for each histogram as a part of the result."""
+        values = np.zeros(self.present.shape)
+        values[self.present] = found
+        return self.labels, values, self.present
+
+    def spread(self, by_step: Floats) -> Floats:
+        """Return a number of each step for each histogram."""
+        return by_step[np.nonzero(self.present)[1]]
+
+    def named(self, which: Mask) -> set[str]:
+        """Return the names of the metrics that any of some histograms belongs to."""
+        rows = np.nonzero(self.present)[0][which]
+        return {self.names[row] for row in np.unique(rows).tolist()}
+
+
+def _histograms(evaluation: Evaluation, vector: Vector, at: Node) -> tuple[list[_Classic], _Native | None]:
+    """Return the histograms in a vector, native ones apart; warns where one collides with a classic one."""
     vector, block = compact(vector)
     evaluation.budget.hold(block.values.size)
+    classic = _classic(evaluation, vector, floats_of(block), at)
+    if block.histograms is None:
+        return classic, None
+    at_cells = block.present & is_handle(block.values)
+    rows = np.flatnonzero(at_cells.any(axis=1))
+    labels, present = [vector.labels[i] for i in rows.tolist()], at_cells[rows]
+    names = [metric_name(x) if evaluation.delayed else "" for x in labels]
+    number = {x: i for i, x in enumerate(labels)}
+    for group in classic:
+        for h, key in enumerate(group.labels):
+            i = number.get(key)
+            if i is not None and (both := present[i] & group.present[h].any(axis=0)).any():
+                evaluation.annotations.mixed_classic(names[i], at.expr)
+                present[i] &= ~both
+                group.present[h] &= ~both
+    numbers = numbers_of(block.values[rows][present])
+    return classic, _Native(labels, names, present, numbers, block.histograms.take(numbers))
+
+
+def _classic(evaluation: Evaluation, vector: Vector, block: Block, at: Node) -> list[_Classic]:
+    """Return the classic histograms, those of equal bounds together; warns of series without a usable bound."""
     found: dict[Labels, list[tuple[float, int]]] = {}
     for row, labels in enumerate(vector.labels):
+        if not block.present[row].any():
+            continue
         text = get(labels, "le")
         bound = _bound(text)
         if bound is None:
@@ -125,9 +173,8 @@ def _result(evaluation: Evaluation, parts: list[tuple[list[Labels], Floats, Mask
     if not parts:
         return nothing(steps)
     labels = [x for part in parts for x in part[0]]
-    return evaluation.dropped(
-        vector_of(labels, np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts]))
-    )
+    found = vector_of(labels, np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts]))
+    return evaluation.dropped(unified(found))
 
 
 def _quantile_of(evaluation: Evaluation, call: CallNode, quantile: Floats, at: Node) -> Compute:
@@ -168,10 +215,22 @@ def histogram_quantile(evaluation: Evaluation, call: CallNode) -> Value:
     quantile = evaluation.scalar(call.arguments[0])
     _check_quantile(evaluation, quantile, call.arguments[0])
     compute = _quantile_of(evaluation, call, quantile, call.arguments[1])
-    parts = []
-    for classic in _classic(evaluation, evaluation.vector(call.arguments[1]), call.arguments[1]):
-        parts.append((classic.labels, *_of_each(classic, compute)))
+    classics, native = _histograms(evaluation, evaluation.vector(call.arguments[1]), call.arguments[1])
+    parts = [(classic.labels, *_of_each(classic, compute)) for classic in classics]
+    if native is not None:
+        parts.append(_native_quantile(evaluation, native, quantile, call.arguments[1]))
     return _result(evaluation, parts, call.steps)
+
+
+def _native_quantile(
+    evaluation: Evaluation, native: _Native, quantile: Floats, at: Node
+) -> tuple[list[Labels], Floats, Mask]:
+    found = measures.quantiles(native.table, native.spread(quantile))
+    for which, outcome in ((found.hidden, "is NaN"), (found.skewed, "is skewed higher")):
+        for name in native.named(which):
+            what = f"histogram_quantile has NaN observations, result {outcome}"
+            evaluation.annotations.nan_observations(what, name, at.expr)
+    return native.part(found.values)
 
 
 @function("histogram_quantiles", Kind.GENERAL)
@@ -182,13 +241,17 @@ def histogram_quantiles(evaluation: Evaluation, call: CallNode) -> Value:
     wanted = [(evaluation.scalar(a), a) for a in call.arguments[2:]]
     for quantile, argument in wanted:
         _check_quantile(evaluation, quantile, argument)
-    for classic in _classic(evaluation, evaluation.vector(call.arguments[0]), call.arguments[0]):
-        for quantile, _ in wanted:
-            values, present = _of_each(classic, _quantile_of(evaluation, call, quantile, call.arguments[1]))
+    classics, native = _histograms(evaluation, evaluation.vector(call.arguments[0]), call.arguments[0])
+    for quantile, _ in wanted:
+        compute = _quantile_of(evaluation, call, quantile, call.arguments[0])
+        found = [(classic.labels, *_of_each(classic, compute)) for classic in classics]
+        if native is not None:
+            found.append(_native_quantile(evaluation, native, quantile, call.arguments[0]))
+        for labels, values, present in found:
             for q in np.unique(quantile).tolist():
                 here = present & ((quantile == q) | (np.isnan(quantile) & (q != q)))
                 text = format_openmetrics(q)
-                parts.append(([with_label(x, label, text) for x in classic.labels], values, here))
+                parts.append(([with_label(x, label, text) for x in labels], values, here))
     return _result(evaluation, parts, call.steps)
 
 
@@ -200,7 +263,12 @@ def histogram_fraction(evaluation: Evaluation, call: CallNode) -> Value:
     def compute(_: _Classic, __: int, steps: Indexes, bounds: Floats, counts: Floats) -> Floats:
         return fractions(lower[steps], upper[steps], bounds, counts)
 
-    parts = []
-    for classic in _classic(evaluation, evaluation.vector(call.arguments[2]), call.arguments[2]):
-        parts.append((classic.labels, *_of_each(classic, compute)))
+    classics, native = _histograms(evaluation, evaluation.vector(call.arguments[2]), call.arguments[2])
+    parts = [(classic.labels, *_of_each(classic, compute)) for classic in classics]
+    if native is not None:
+        found, left_out = measures.fractions(native.table, native.spread(lower), native.spread(upper))
+        for name in native.named(left_out):
+            what = "histogram_fraction has NaN observations, which are excluded from all fractions"
+            evaluation.annotations.nan_observations(what, name, call.arguments[2].expr)
+        parts.append(native.part(found))
     return _result(evaluation, parts, call.steps)

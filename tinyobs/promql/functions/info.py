@@ -69,7 +69,7 @@ def info(evaluation: Evaluation, call: CallNode) -> Value:
     if not rows:
         return nothing(call.steps)
     index = np.array(rows, np.int64)
-    return unified(vector_of(labels, block.values[index], np.stack(masks), vector.dropped(index)))
+    return unified(vector_of(labels, block.values[index], np.stack(masks), vector.dropped(index), block.histograms))
 
 
 def _read(evaluation: Evaluation, call: CallNode, vector: Vector) -> _Infos:

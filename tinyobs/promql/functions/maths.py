@@ -85,7 +85,7 @@ def clamp_max(values: Floats, high: Floats) -> Floats:
 @function("clamp", Kind.GENERAL)
 def clamp(evaluation: Evaluation, call: CallNode) -> Value:
     """The value between two bounds; nothing at steps where the upper bound is below the lower."""
-    vector = evaluation.vector(call.arguments[0])
+    vector = evaluation.floats(call.arguments[0])
     low, high = evaluation.scalar(call.arguments[1]), evaluation.scalar(call.arguments[2])
     sound: Mask = ~(high < low)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...model.labels import NAME, get, metric_name
-from ..blocks import Block, Floats, Indexes, Mask, Value, Vector
+from ..blocks import Block, Floats, Indexes, Mask, Value, Vector, floats_of
 from ..windows import Windows, reduce_between
 from .even_rates import even_change
 from .extended import edges, first_sample
@@ -63,7 +63,7 @@ def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) ->
 
     def watch(block: Block) -> Block:
         here = names[(names >= block.first) & (names < block.first + len(block))]
-        seen = here[block.present[here - block.first].any(axis=1)].tolist()
+        seen = here[floats_of(block).present[here - block.first].any(axis=1)].tolist()
         for metric, kind in {doubtful[row] for row in seen}:
             if by_type:
                 evaluation.annotations.not_a_counter_by_type(metric, kind, node)
@@ -227,17 +227,18 @@ def resets(windows: Windows) -> tuple[Floats, Mask]:
     """The number of times that a value was lower than the one before."""
     fallen = windows.values[1:] < windows.values[:-1]
     anew = None if windows.modifier else started_anew(windows.columns)
-    return _count_steps(windows, fallen if anew is None else fallen | anew)
+    return count_steps(windows, fallen if anew is None else fallen | anew)
 
 
 @function("changes", Kind.WINDOW, extended=_ANCHORED)
 def changes(windows: Windows) -> tuple[Floats, Mask]:
     """The number of times that a value differed from the one before; NaN does not differ from NaN."""
     a, b = windows.values[:-1], windows.values[1:]
-    return _count_steps(windows, (a != b) & ~(np.isnan(a) & np.isnan(b)))
+    return count_steps(windows, (a != b) & ~(np.isnan(a) & np.isnan(b)))
 
 
-def _count_steps(w: Windows, different: Mask) -> tuple[Floats, Mask]:
+def count_steps(w: Windows, different: Mask) -> tuple[Floats, Mask]:
+    """Return how many samples of each window differ from the one before, by bool[N - 1]."""
     number = np.zeros(len(w.values), np.int64)
     np.cumsum(different, out=number[1:])
     first = first_sample(w) if w.modifier else w.first()

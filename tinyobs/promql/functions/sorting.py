@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...model.labels import get
-from ..blocks import Indexes, Value, Vector, compact, vector_of
+from ..blocks import Indexes, Value, Vector, compact, floats_in, vector_of
 from .registry import Kind, function
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ def _unsorted(evaluation: Evaluation, call: CallNode) -> Vector | None:
 def _by_value(evaluation: Evaluation, call: CallNode, sign: float) -> Value:
     found = _unsorted(evaluation, call)
     if found is not None or call.steps != 1:
-        return found or evaluation.vector(call.arguments[0])
-    vector, block = compact(evaluation.vector(call.arguments[0]))
+        return floats_in(found or evaluation.vector(call.arguments[0]))
+    vector, block = compact(evaluation.floats(call.arguments[0]))
     return _in_order(vector, np.argsort(block.values[:, 0] * sign, kind="stable"))
 
 
 def _in_order(vector: Vector, order: Indexes) -> Vector:
     block = vector.whole()
     labels = [vector.labels[i] for i in order.tolist()]
-    return vector_of(labels, block.values[order], block.present[order], vector.dropped(order))
+    return vector_of(labels, block.values[order], block.present[order], vector.dropped(order), block.histograms)
 
 
 @function("sort", Kind.GENERAL)

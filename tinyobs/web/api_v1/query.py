@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import QueryError, StorageError
-from ...exposition import json
+from ...exposition import histogram_json, json
 from ...model.columns import SeriesColumns
 from ...promql.nodes import ValueType
 from ...promql.result import QueryStatistics, Result
@@ -155,10 +155,9 @@ def encode(result: Result, statistics: Any = None) -> Iterator[str]:
         yield json.string(result.time_ms, result.text)
     elif result.type is ValueType.SCALAR:
         yield json.scalar(int(result.columns.timestamps_ms[0]), float(result.columns.values[0]))
-    elif result.type is ValueType.VECTOR:
-        yield from json.vector(result.columns)
     else:
-        yield from json.matrix(result.columns)
+        writer = json if result.columns.histograms is None else histogram_json
+        yield from (writer.vector if result.type is ValueType.VECTOR else writer.matrix)(result.columns)
     yield "}" if statistics is None else f',"stats":{json.dump(statistics)}}}'
 
 
