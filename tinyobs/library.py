@@ -247,8 +247,7 @@ def open_database(path: str | os.PathLike[str], *, features: Sequence[str] = ())
     if not (folder / MANIFEST).is_file():
         raise StorageError(f"there is no data directory {folder}; `tinyobs run` creates one")
     engine = open_directory(folder, SeriesRegistry(), _now_ms, EngineOptions(retention_ms=YEARS_1000_MS))
-    delayed = "promql-delayed-name-removal" in features
-    return Database(engine, QueryOptions(features=frozenset(features), delayed_name_removal=delayed))
+    return Database(engine, QueryOptions().with_features(features))
 
 
 def _blocks(

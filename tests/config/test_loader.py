@@ -264,7 +264,7 @@ def test_faults_in_all_files_are_found_together(tmp_path: Path) -> None:
         raise QueryParseError("unexpected end of input", 3, 3, text)
 
     with pytest.raises(ConfigError) as e:
-        load(main, check_expression=check)
+        load(main, check_expression=lambda text, _: check(text))
     assert [str(p).replace(str(tmp_path), "") for p in e.value.problems] == [
         "/main.yml:3:32: unknown key 'x' (at .scrape_configs[0])",
         '/more/x.yml:1:29: found multiple scrape configs with job name "a", first found in main config file'

@@ -8,30 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-KNOWN_FEATURES: Final = frozenset(
-    {
-        "promql-experimental-functions",
-        "promql-duration-expr",
-        "promql-extended-range-selectors",
-        "promql-binop-fill-modifiers",
-        "promql-delayed-name-removal",
-    }
-)
-"""Feature flags that have an effect."""
-
-ALWAYS_ON: Final = frozenset(
-    {
-        "promql-at-modifier",
-        "promql-negative-offset",
-        "expand-external-labels",
-        "utf8-names",
-        "no-default-scrape-port",
-        "new-service-discovery-manager",
-        "remote-write-receiver",
-    }
-)
-"""Feature flags of earlier releases whose feature is always on or has a flag of its own; accepted."""
-
 LATER: Final = {
     "--agent": "agent mode",
     "--web.enable-otlp-receiver": "the OTLP receiver",

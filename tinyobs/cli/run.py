@@ -15,6 +15,7 @@ import structlog
 import trio
 
 from .. import __version__
+from ..config import feature_flags
 from ..errors import UsageError
 from ..model.durations import parse_duration
 from ..model.sizes import parse_size
@@ -23,7 +24,7 @@ from ..runtime.config_source import warn
 from ..runtime.settings import AgentSettings
 from ..web.listener import parse_address
 from . import logs
-from .flags import ALWAYS_ON, KNOWN_FEATURES, refusal
+from .flags import refusal
 
 DEFAULT_FILE: Final = Path("prometheus.yml")
 """Read when it exists and no --config.file is given."""
@@ -233,9 +234,9 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
 
 def _features(values: Sequence[str]) -> frozenset[str]:
     names = {n.strip() for v in values for n in v.split(",") if n.strip()}
-    for name in sorted(names - KNOWN_FEATURES - ALWAYS_ON):
-        known = ", ".join(sorted(KNOWN_FEATURES))
-        raise UsageError(f"--enable-feature={name} is not supported by this version; supported: {known}")
+    for name in sorted(names):
+        if reason := feature_flags.refusal(name):
+            raise UsageError(f"--enable-feature: {reason}")
     return frozenset(names)
 
 

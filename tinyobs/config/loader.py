@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -32,6 +32,8 @@ FILES_MAX: Final = 10_000
 """Most files that the globs of a configuration may name."""
 
 _GLOB: Final = re.compile(r"[^*]*(?:\*[^/]*)?\Z")
+CheckExpressionWith: TypeAlias = Callable[[str, frozenset[str]], object]
+"""Checks an expression, given the features that are switched on."""
 Discoverers: TypeAlias = Mapping[str, DiscovererKind] | Iterable[DiscovererKind] | None
 """Kinds of discovery, listed or by key."""
 
@@ -42,13 +44,14 @@ def parse(
     sections: Sequence[ConfigSection] = (),
     discoverers: Discoverers = None,
     environment: Mapping[str, str] | None = None,
+    features: frozenset[str] = frozenset(),
 ) -> Config:
     """Return the configuration in a text; raises `ConfigError` with all its problems.
 
     sections: those of plugins.  discoverers: the kinds of discovery that there are; None means those that are built
-    in.  environment: variables, by default those of the process.
+    in.  environment: variables, by default those of the process.  features: what is switched on besides.
     """
-    reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
+    reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment, features)
     config = reading.main(text)
     if config is None or reading.problems:
         raise ConfigError(in_order(reading.problems))
@@ -60,21 +63,24 @@ def load(
     sections: Sequence[ConfigSection] = (),
     discoverers: Discoverers = None,
     environment: Mapping[str, str] | None = None,
-    check_expression: CheckExpression | None = None,
+    check_expression: CheckExpressionWith | None = None,
+    features: frozenset[str] = frozenset(),
 ) -> Config:
     """Return the configuration in a file and in the files that it names; raises `ConfigError`.
 
-    check_expression: called with each expression of the rule files; raises `QueryParseError` for a bad one.
+    check_expression: called with each expression of the rule files, and with the features that the configuration
+    switches on; raises `QueryParseError` for a bad one.
     """
     filename = os.fspath(path)
     try:
         text = read_file(filename)
     except OSError as e:
         raise ConfigError([unreadable(filename, e)]) from None
-    reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment)
+    reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment, features)
     config = reading.main(text)
     included = reading.included_scrape_configs()
-    rules = reading.rule_files(check_expression)
+    opened = features if config is None else config.features
+    rules = reading.rule_files(None if check_expression is None else lambda text: check_expression(text, opened))
     if config is None or reading.problems:
         raise ConfigError(in_order(reading.problems))
     return attrs.evolve(config, included_scrape_configs=included, rules=rules, warnings=tuple(reading.warnings))
@@ -89,10 +95,12 @@ class _Reading:
         sections: Sequence[ConfigSection],
         discoverers: Discoverers,
         environment: Mapping[str, str],
+        features: frozenset[str],
     ) -> None:
         self.filename = filename
         self.folder = os.path.dirname(filename)
         self.environment = environment
+        self.features = features
         self.sections = {s.name: s.schema for s in sections}
         taken = set(known_keys(Settings, {})) & set(self.sections)
         if taken or len(self.sections) < len(sections):
@@ -134,7 +142,10 @@ class _Reading:
         complete = tuple((name, given[name] if name in given else schema()) for name, schema in self.sections.items())
         values["tinyobs"] = attrs.evolve(settings, sections=complete)
         own = ".tinyobs" in decoder.positions
-        config = Config(**values, file=self.filename, warnings=tuple(self.warnings), shows_own_section=own)
+        features = self.features | frozenset(settings.features)
+        config = Config(
+            **values, file=self.filename, features=features, warnings=tuple(self.warnings), shows_own_section=own
+        )
         return attrs.evolve(config, ineffective=tuple(without_effect(config, decoder.positions)))
 
     def _decoder(self, file: str, folder: str) -> Decoder:

@@ -60,6 +60,8 @@ class Config:
     file: str = _hidden("")
     included_scrape_configs: tuple[ScrapeConfig, ...] = _hidden(())
     rules: tuple[RuleFile, ...] = _hidden(())
+    features: frozenset[str] = _hidden(frozenset())
+    """What is switched on: `tinyobs.features`, and the flags of the daemon."""
     warnings: tuple[Problem, ...] = attrs.field(default=(), eq=False, metadata={"key": None})
     """What is not wrong but worth a look, e.g. an environment variable without a value."""
     ineffective: tuple[Problem, ...] = attrs.field(default=(), eq=False, metadata={"key": None})

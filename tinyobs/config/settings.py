@@ -16,6 +16,7 @@ from ..errors import QueryParseError
 from ..model.durations import DurationMs
 from ..model.sizes import SizeBytes
 from ..promql.parser import parse_selector
+from . import feature_flags
 from .fields import Fault, group, setting
 
 _SECOND: Final = 1000
@@ -185,6 +186,8 @@ class Settings:
 
     expand_env: bool = setting(default=False)
     """Whether `${NAME}` in values of this file stands for an environment variable; default false."""
+    features: tuple[str, ...] = setting(default=())
+    """Features to switch on, beside those of `--enable-feature`; default none."""
     storage: StorageSettings = setting(factory=StorageSettings)
     ingest: IngestSettings = setting(factory=IngestSettings)
     query: QuerySettings = setting(factory=QuerySettings)
@@ -193,6 +196,10 @@ class Settings:
     self_metrics: SelfMetricsSettings = setting(factory=SelfMetricsSettings)
     sections: tuple[tuple[str, Any], ...] = group("sections")
     """Sections of plugins, name and value; every registered one is there, with its defaults if need be."""
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with features."""
+        yield from (Fault(reason, "features") for name in self.features if (reason := feature_flags.refusal(name)))
 
     def section(self, name: str) -> Any:
         """Return a plugin's section; `KeyError` when no plugin registered it."""

@@ -7,11 +7,11 @@ of the HTTP layer (points per series, concurrency).  The wording of the errors i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from ..errors import LimitExceeded, QueryError, QueryExecutionError, QueryTimeout
 
@@ -51,6 +51,17 @@ class EngineOptions:
     delayed_name_removal: bool = False
     type_and_unit_labels: bool = False
     use_start_timestamps: bool = False
+
+    def with_features(self, features: Iterable[str]) -> EngineOptions:
+        """Return the options with features switched on, by the names of `--enable-feature`; others change nothing."""
+        names = frozenset(features)
+        return evolve(
+            self,
+            features=names,
+            delayed_name_removal="promql-delayed-name-removal" in names,
+            type_and_unit_labels="type-and-unit-labels" in names,
+            use_start_timestamps="use-start-timestamps" in names,
+        )
 
 
 class QueryLimitExceeded(QueryExecutionError, LimitExceeded):

@@ -16,7 +16,6 @@ from ..model.durations import format_duration
 from ..model.families import MetricFamily
 from ..model.matchers import Matcher
 from ..model.sizes import format_size
-from ..promql.parser import parse
 from ..promql.printer import pretty
 from ..web.services import ApiServices, BuildInfo, RuntimeInfo, StorageAdmin, TargetsView
 from .features import features_of
@@ -37,7 +36,7 @@ def api_services(agent: Agent) -> ApiServices:
         clock=agent.clock,
         queryable=agent,
         promql=agent.query_engine,
-        parse=lambda text: parse(text, features=settings.features),
+        parse=agent.query_engine.parse,
         metadata=agent.metadata,
         exemplars=lambda sets, mint_ms, maxt_ms: agent.open_storage().exemplars(sets, mint_ms, maxt_ms),
         targets=lambda: _targets(agent),

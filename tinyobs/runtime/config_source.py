@@ -18,7 +18,7 @@ import trio
 from attrs import field, frozen
 
 from ..abc import Clock, Component, ConfigSection, DiscovererKind
-from ..config import loader
+from ..config import feature_flags, loader
 from ..config.effect import waits_for_restart
 from ..config.schema import Config
 from ..errors import ConfigError, TinyObsError
@@ -66,10 +66,14 @@ class ConfigSource:
         if settings.config_file is None:
             sections = self._sections()
             text = settings.config_text or default_config(sections)
-            config = loader.parse(text, DEFAULT_CONFIG_NAME, sections, self._kinds())
+            config = loader.parse(text, DEFAULT_CONFIG_NAME, sections, self._kinds(), features=settings.features)
         else:
             config = loader.load(
-                settings.config_file, self._sections(), self._kinds(), check_expression=parse_expression
+                settings.config_file,
+                self._sections(),
+                self._kinds(),
+                check_expression=lambda text, features: parse_expression(text, features=features),
+                features=settings.features,
             )
         self._current = config
         self.successful, self.last_error, self.last_reload_ms = True, "", self._clock.now_ms()
@@ -103,6 +107,8 @@ def warn(config: Config) -> None:
         log.warning("worth a look in the configuration", problem=str(problem))
     for problem in config.not_yet_effective():
         log.warning("configured, but without effect in this version", problem=str(problem))
+    for name, reason in feature_flags.notes(config.features):
+        log.info("naming this feature changes nothing", feature=name, reason=reason)
 
 
 def default_config(sections: Sequence[ConfigSection]) -> str:

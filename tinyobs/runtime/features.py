@@ -24,8 +24,8 @@ _MATCHING: Final = ("!=", "=~", "!~", "@", "and", "or", "unless")
 
 
 def features_of(agent: Agent) -> Mapping[str, Mapping[str, bool]]:
-    """Return category -> feature -> whether the agent has it, as it was started."""
-    settings, flags = agent.settings, agent.settings.features
+    """Return category -> feature -> whether the agent has it, as it is configured."""
+    settings, flags = agent.settings, agent.config.features
     experimental = FEATURE_FUNCTIONS in flags
     found = {
         "api": _api(agent),

@@ -20,6 +20,7 @@ from ..model.labels import from_mapping
 from ..model.metadata import MetricType
 from ..promql.engine import PromqlEngine
 from ..promql.limits import EngineOptions, MemoryPool
+from ..promql.nodes import Expr
 from ..promql.result import QueryStatistics, Result
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class ConfiguredEngine:
     def range(self, queryable: Queryable, text: str, start_ms: int, end_ms: int, step_ms: int, **given: Any) -> Result:
         """Evaluate over a range; see `PromqlEngine.range`."""
         return self._counted(lambda engine: engine.range(queryable, text, start_ms, end_ms, step_ms, **given))
+
+    def parse(self, text: str) -> Expr:
+        """Return the checked tree of a query; `QueryParseError` when it is none."""
+        return self._current().parse(text)
 
     def statistics(self, queue: tuple[int, float] = (0, 0.0)) -> QueryEngineStatistics:
         """Return the counters; queue: how many queries wait now, and the seconds that queries have waited."""
@@ -137,6 +142,4 @@ def engine_options(settings: AgentSettings, config: Config) -> EngineOptions:
         series_max=config.tinyobs.query.series_max,
         points_max=config.tinyobs.query.points_max,
         memory_max=config.tinyobs.query.memory_max_bytes,
-        features=settings.features,
-        delayed_name_removal="promql-delayed-name-removal" in settings.features,
-    )
+    ).with_features(config.features)

@@ -246,7 +246,7 @@ class ScrapeLoop:
         return self._failed(error, limit, scraped, len(body))
 
     def _samples(self, parsed: Parsed, at_ms: int, size: int) -> _Outcome:
-        found = self._series.refs(parsed.series, parsed.new)
+        found = self._series.refs(parsed.series, parsed.new, parsed.metadata)
         keep = found != DROPPED
         kept = int(np.count_nonzero(keep))
         if self._rules.sample_limit and kept > self._rules.sample_limit:

@@ -41,6 +41,7 @@ class ScrapeManager(Source):
         self._seed = socket.gethostname()
         self._nursery: trio.Nursery | None = None
         self._pools: dict[str, ScrapePool] = {}
+        self._features: frozenset[str] = frozenset()
         self._failure_log = FailureLog()
         self._reconfiguring = trio.Lock()
 
@@ -71,6 +72,7 @@ class ScrapeManager(Source):
     async def _apply(self, nursery: trio.Nursery, config: Any) -> None:
         wanted = {c.job_name: c for c in config.all_scrape_configs}
         now = self._services.clock.now_ms()
+        switched, self._features = config.features != self._features, config.features
         self._failure_log.reopen()
         for name in [n for n in self._pools if n not in wanted]:
             for loop in (await self._stop(self._pools.pop(name))).values():
@@ -78,7 +80,7 @@ class ScrapeManager(Source):
             log.info("scrape pool removed", job=name)
         for name, scrape_config in wanted.items():
             running = self._pools.get(name)
-            if running is not None and running.config == scrape_config:
+            if running is not None and running.config == scrape_config and not switched:
                 continue
             inherited = await self._stop(running) if running is not None else {}
             self._pools[name] = pool = self._make(scrape_config, inherited)
@@ -152,7 +154,7 @@ class ScrapeManager(Source):
         return ScrapePool(
             config,
             defaults,
-            loop_rules(config),
+            loop_rules(config, self._features),
             self._services,
             self._counters,
             self._seed,
@@ -161,8 +163,8 @@ class ScrapeManager(Source):
         )
 
 
-def loop_rules(config: Any) -> LoopRules:
-    """Return how the targets of a scrape config are scraped."""
+def loop_rules(config: Any, features: frozenset[str] = frozenset()) -> LoopRules:
+    """Return how the targets of a scrape config are scraped, with features switched on."""
     rules: tuple[Rule, ...] = tuple(config.metric_relabel_configs)
     series = SeriesRules(
         config.honor_labels,
@@ -171,6 +173,7 @@ def loop_rules(config: Any) -> LoopRules:
         config.label_name_length_limit,
         config.label_value_length_limit,
         config.metric_name_validation_scheme is ValidationScheme.LEGACY,
+        "type-and-unit-labels" in features,
     )
     protocols = [Format(p.value) for p in config.scrape_protocols]
     escaping = Escaping(config.metric_name_escaping_scheme.value or Escaping.ALLOW_UTF8)
@@ -187,5 +190,5 @@ def loop_rules(config: Any) -> LoopRules:
         config.track_timestamps_staleness,
         config.sample_limit,
         config.body_size_limit_bytes,
-        bool(config.extra_scrape_metrics),
+        bool(config.extra_scrape_metrics) or "extra-scrape-metrics" in features,
     )

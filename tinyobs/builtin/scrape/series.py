@@ -7,6 +7,7 @@ Also remembers which refs the last scrape had, so that those that vanish get a s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 from ...errors import LimitExceeded
 from ...model import labels as lb
 from ...model.labels import Labels
+from ...model.metadata import MetricMetadata
 from ...model.registry import SeriesRegistry
 from ...relabel import Rule, apply
 from .fetch import ScrapeError
+from .type_labels import TypeLabels
 
 DROPPED: Final = -1
 _NONE: Final[NDArray[np.uint32]] = np.empty(0, np.uint32)
@@ -35,6 +38,8 @@ class SeriesRules:
     label_value_length_limit: int = 0
     legacy_names: bool = False
     """Whether names beyond `[a-zA-Z_:][a-zA-Z0-9_:]*` fail the scrape (`metric_name_validation_scheme: legacy`)."""
+    type_and_unit: bool = False
+    """Whether series get `__type__` and `__unit__`, before relabelling."""
 
 
 @frozen
@@ -60,6 +65,7 @@ class TargetSeries:
         self._registry = registry
         self._target = dict(target)
         self._rules = rules
+        self._types = TypeLabels() if rules.type_and_unit else None
         self._refs = np.full(256, DROPPED, np.int64)
         self._undecided: dict[int, Labels] = {}
         self._last = Change(_NONE, _NONE, _NONE, 0)
@@ -69,12 +75,20 @@ class TargetSeries:
         """Refs of the last scrape that a marker is due for when they vanish, sorted."""
         return self._last.current
 
-    def refs(self, numbers: NDArray[np.int32], new: Mapping[int, Labels]) -> NDArray[np.int64]:
+    def refs(
+        self,
+        numbers: NDArray[np.int32],
+        new: Mapping[int, Labels],
+        metadata: Mapping[str, MetricMetadata] = MappingProxyType({}),
+    ) -> NDArray[np.int64]:
         """Return the ref of each series number, `DROPPED` for those that relabelling drops.
 
-        new: labels of the numbers that mean another series than before.  Raises `LimitExceeded` when a label limit is
+        new: labels of the numbers that mean another series than before.  metadata: families of the body, where it
+        differs from the body before.  Raises `LimitExceeded` when a label limit is
         exceeded, and `ScrapeError` for names that may not be; nothing of the scrape may then be stored, and the series is judged again when it comes again.
         """
+        if self._types is not None and (new or metadata):
+            new = self._types.typed(new, metadata)
         if new:
             highest = max(new)
             if highest >= len(self._refs):
@@ -93,6 +107,8 @@ class TargetSeries:
     def forget(self) -> None:
         """Decide all series anew: the parser has started to number afresh."""
         self._undecided.clear()
+        if self._types is not None:
+            self._types = TypeLabels()
 
     def compare(self, tracked: NDArray[np.uint32]) -> Change:
         """Return how the refs of a scrape (any order) differ from those of the last one; changes nothing.
