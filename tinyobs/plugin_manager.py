@@ -40,6 +40,7 @@ BUILTIN: Final = (
     "remote_write_receiver",
     "memory_storage",
     "event_log",
+    "query_log",
     "backup",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""

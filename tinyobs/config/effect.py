@@ -45,7 +45,6 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
         ".remote_read": bool(config.remote_read),
         ".otlp": config.otlp != OtlpConfig(),
         ".tracing": config.tracing is not None,
-        ".global.query_log_file": bool(config.global_config.query_log_file),
         ".global.rule_query_offset": bool(config.global_config.rule_query_offset_ms),
     }
     yield from ((path, LATER) for path, given in sections.items() if given)

@@ -22,7 +22,7 @@ from ...errors import QueryError, StorageError
 from ...exposition import histogram_json, json
 from ...model.columns import SeriesColumns
 from ...promql.nodes import ValueType
-from ...promql.result import QueryStatistics, Result
+from ...promql.result import Result
 from ..form import Form, read_form
 from ..problem import ApiError
 from ..queries.active import Question
@@ -32,6 +32,7 @@ from ..services import ApiServices
 from . import parameters
 from .envelope import TRUNCATED, Bounds, stream
 from .pace import TooSlowInline, question_key, span_key
+from .query_statistics import shown_statistics
 
 POINTS_MAX: Final = 11_000
 """Steps of a range query, as in Prometheus: enough for a week by minutes or a year by hours."""
@@ -133,9 +134,10 @@ def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -
     try:
         place.check()
         result, cut = _truncate(evaluate(place), wanted.limit)
+        place.statistics = result.statistics
         statistics = None
         if wanted.with_statistics:
-            statistics = _statistics(result.statistics, place.queued_seconds, time.monotonic() - started)
+            statistics = shown_statistics(result.statistics, place.queued_seconds, time.monotonic() - started)
         warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
         return stream(encode(result, statistics), warnings, result.infos, place.check, bounds)
     except TooSlowInline:
@@ -188,21 +190,3 @@ def _truncate(result: Result, limit: int) -> tuple[Result, bool]:
         columns.values[:end],
     )
     return attrs.evolve(result, columns=kept), True
-
-
-def _statistics(found: QueryStatistics, queued_seconds: float, total_seconds: float) -> dict[str, Any]:
-    return {
-        "timings": {
-            "evalTotalTime": total_seconds,
-            "resultSortTime": 0,
-            "queryPreparationTime": found.prepare_seconds,
-            "innerEvalTime": found.evaluate_seconds,
-            "execQueueTime": queued_seconds,
-            "execTotalTime": queued_seconds + total_seconds,
-        },
-        "samples": {
-            "totalQueryableSamples": found.samples_read,
-            "peakSamples": found.samples_peak,
-            "samplesRead": found.samples_read,
-        },
-    }

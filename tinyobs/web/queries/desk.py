@@ -11,21 +11,24 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 from attrs import define, field, frozen
 
 from ...errors import QueryCanceled, QueryTimeout
+from ...promql.result import QueryStatistics
 from ..api_v1.pace import Pace, TooSlowInline, inline_check
 from ..options import WebOptions
 from ..problem import ApiError
 from .active import ActiveQueries, ActiveQuery, Meter, Question
+from .finished import CrashFile, FinishedQuery, QueryLog
 from .slots import QuerySlots
 from .turns import Turns
 
 T = TypeVar("T")
 Check = Callable[[], None]
+NO_STATISTICS: Final = QueryStatistics()
 
 
 @frozen
@@ -53,12 +56,14 @@ class Place:
     """What a query gets to run in.
 
     check: raises when the query has to stop; called between pieces of work.  queued_seconds: how long it has waited.
-    watch: takes the meter of the evaluation; None where nobody can look at it.
+    watch: takes the meter of the evaluation; None where nobody can look at it.  statistics: what it has cost, put there
+    by the work.
     """
 
     check: Check
     queued_seconds: float = 0.0
     watch: Callable[[Meter], None] | None = None
+    statistics: QueryStatistics = NO_STATISTICS
 
 
 class QueryDesk:
@@ -72,6 +77,8 @@ class QueryDesk:
         self._inline = self._canceled = 0
         self.active = ActiveQueries()
         self.options = options
+        self.log: QueryLog | None = None
+        self.crash_file: CrashFile | None = None
 
     def reconfigure(self, options: WebOptions) -> None:
         """Take other limits for the queries that come from now on."""
@@ -108,24 +115,41 @@ class QueryDesk:
 
         key: what its pace is remembered by.
         """
-        queued = time.monotonic()
+        begun = time.monotonic()
         if seconds > 0 and self._pace.is_quick(key):
+            place = Place(inline_check())
             try:
-                found = work(Place(inline_check()))
+                found = work(place)
                 self._inline += 1
+                self._note(question, place, begun)
                 return found
             except TooSlowInline:
                 pass
+            except Exception as e:
+                self._note(question, place, begun, e)
+                raise
             finally:
-                self._pace.note(key, time.monotonic() - queued)
+                self._pace.note(key, time.monotonic() - begun)
         query = self.active.add(question, self._now_ms())
+        place = Place(_thread_check(query, begun + seconds), watch=query.watch)
         try:
-            return await self._run_in_thread(query, key, queued, seconds, work)
+            found = await self._run_in_thread(query, place, key, begun, seconds, work)
+        except Exception as e:
+            self._note(question, place, begun, e)
+            raise
         finally:
             self.active.remove(query)
+        self._note(question, place, begun)
+        return found
 
     async def _run_in_thread(
-        self, query: ActiveQuery, key: int | None, queued: float, seconds: float, work: Callable[[Place], T]
+        self,
+        query: ActiveQuery,
+        place: Place,
+        key: int | None,
+        begun: float,
+        seconds: float,
+        work: Callable[[Place], T],
     ) -> T:
         client = query.question.client
         queue_seconds = self.options.query_queue_seconds
@@ -134,30 +158,43 @@ class QueryDesk:
             await self._slots.take(client, self._pace.expected(key), patience)
         if query.waiting.cancelled_caught:
             raise ApiError("canceled", "query was canceled in query queue")
+        crash_file = self.crash_file
+        at = 0 if crash_file is None else crash_file.enter(query.question.text)
         try:
             query.running = True
-            deadline = queued + seconds
             # The slots have bounded the threads; this limiter only says so to trio.
-            job = partial(self._in_thread, query, key, queued, deadline, work)
+            job = partial(self._in_thread, client, place, key, begun, work)
             return await trio.to_thread.run_sync(job, limiter=trio.CapacityLimiter(1))
         finally:
             self._slots.leave(client)
+            if crash_file is not None:
+                crash_file.leave(at)
 
-    def _in_thread(
-        self, query: ActiveQuery, key: int | None, queued: float, deadline: float, work: Callable[[Place], T]
-    ) -> T:
+    def _in_thread(self, client: str, place: Place, key: int | None, begun: float, work: Callable[[Place], T]) -> T:
         """Do the work in turns."""
-        unwanted = _thread_check(query, deadline)
-        turn = self._turns.begin(query.question.client, unwanted)
+        unwanted = place.check
+        turn = self._turns.begin(client, unwanted)
+        place.queued_seconds = time.monotonic() - begun
 
         def check() -> None:
             unwanted()
             self._turns.rest(turn, unwanted)
 
+        place.check = check
         try:
-            return work(Place(check, time.monotonic() - queued, query.watch))
+            return work(place)
         finally:
             self._pace.note(key, self._turns.end(turn))
+
+    def _note(self, question: Question, place: Place, begun: float, error: Exception | None = None) -> None:
+        """Tell the log of a query that is over, unless its text made no sense."""
+        log = self.log
+        if log is None or (isinstance(error, ApiError) and error.kind == "bad_data"):
+            return
+        seconds = time.monotonic() - begun
+        if seconds >= log.threshold_seconds:
+            text = "" if error is None else str(error) or type(error).__name__
+            log.note(FinishedQuery(question, self._now_ms(), seconds, place.queued_seconds, place.statistics, text))
 
 
 def _thread_check(query: ActiveQuery, deadline: float) -> Check:
