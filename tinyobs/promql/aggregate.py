@@ -7,14 +7,14 @@ promql/engine.go (aggregation, 3.14): sums are compensated, a mean whose sum ove
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from attrs import define, evolve, field
 
 from . import nodes
 from .aggregate_picks import counted_values, picked, quantiled
-from .blocks import Floats, Indexes, Mask, Value, Vector, nothing, vector_of
+from .blocks import Block, Floats, Indexes, Mask, Value, Vector, nothing, vector_of
 from .grouping import flags_of_groups, grouped
 from .native.folding import HistogramFold
 from .sums import OVERFLOW_SCALE, finished, sums_of_groups, two_sum
@@ -22,6 +22,10 @@ from .sums import OVERFLOW_SCALE, finished, sums_of_groups, two_sum
 if TYPE_CHECKING:
     from .evaluate import Evaluation
     from .plan import AggregateNode
+
+
+Parts: TypeAlias = tuple[Any, ...]
+"""What a fold makes of the rows of one block: its counts int64[G, T] first."""
 
 
 def aggregated(evaluation: Evaluation, node: AggregateNode) -> Value:
@@ -59,20 +63,43 @@ def aggregated(evaluation: Evaluation, node: AggregateNode) -> Value:
 
 
 def _fill(fold: Fold, evaluation: Evaluation, vector: Vector, groups: Indexes, histograms: HistogramFold) -> None:
-    for block in vector.blocks():
+    """Fold all blocks of a vector in their order; what can be done for a block of floats alone is done beside others."""
+
+    def folded(block: Block) -> tuple[Indexes, Parts]:
+        return _folded(fold, block, groups[block.first : block.first + len(block)])
+
+    def work(block: Block) -> Block | tuple[Indexes, Parts] | None:
+        return None if not len(block) else block if block.histograms is not None else folded(block)
+
+    for done in evaluation.each_block(vector, work):
         evaluation.budget.poll()
-        if not len(block):
-            continue
-        mine = groups[block.first : block.first + len(block)]
-        if block.histograms is not None:
-            block = histograms.take(block, mine)
-        values, present = block.values, block.present
-        if (mine[1:] < mine[:-1]).any():
-            order = np.argsort(mine, kind="stable")
-            mine, values, present = mine[order], values[order], present[order]
-        starts = np.concatenate(([0], np.flatnonzero(mine[1:] != mine[:-1]) + 1))
-        with np.errstate(all="ignore"):
-            fold.add(mine[starts], starts, values, present)
+        if isinstance(done, Block):
+            done = folded(histograms.take(done, groups[done.first : done.first + len(done)]))
+        if done is not None:
+            with np.errstate(all="ignore"):
+                fold.merge(*done)
+
+
+def _folded(fold: Fold, block: Block, mine: Indexes) -> tuple[Indexes, Parts]:
+    """Return (groups that a block has rows of, what the fold makes of them); mine: the group of each row."""
+    values, present = block.values, block.present
+    if (mine[1:] < mine[:-1]).any():
+        order = np.argsort(mine, kind="stable")
+        mine, values = mine[order], values[order]
+        present = present[order] if present.strides[0] else present  # one row stands for all
+    starts = np.concatenate(([0], np.flatnonzero(mine[1:] != mine[:-1]) + 1))
+    with np.errstate(all="ignore"):
+        return mine[starts], fold.reduce(starts, values, present)
+
+
+def _count(starts: Indexes, present: Mask) -> Indexes:
+    """Return int64[G, T]: how many rows of each group are present."""
+    if not present.strides[0]:
+        lengths = np.diff(starts, append=len(present))
+        even: Indexes = lengths[:, None] * present[0]
+        return even
+    counts: Indexes = np.add.reduceat(present, starts, axis=0, dtype=np.int64)
+    return counts
 
 
 @define(eq=False)
@@ -91,13 +118,24 @@ class Fold:
     def prepare(self) -> None:
         """Make the arrays of the operator."""
 
-    def add(self, groups: Indexes, starts: Indexes, values: Floats, present: Mask) -> None:
-        """Take in rows: those of `groups[i]` are `starts[i]` .. `starts[i+1] - 1`; a block names a group once."""
-        self.count[groups] += np.add.reduceat(present, starts, axis=0, dtype=np.int64)
+    def reduce(self, starts: Indexes, values: Floats, present: Mask) -> Parts:
+        """Return what `merge` needs of the rows of a block, those of a group being `starts[i]` .. `starts[i+1] - 1`.
+
+        Changes nothing: blocks are reduced side by side, in several threads.
+        """
+        return (_count(starts, present),)
+
+    def merge(self, groups: Indexes, parts: Parts) -> None:
+        """Take in what `reduce` made of the rows of some groups; a block names a group once."""
+        self.count[groups] += parts[0]
 
     def finish(self) -> Floats:
         """Return float64[G, T]; where `count` is 0 it means nothing."""
         return self.count.astype(np.float64)
+
+
+def _all_present(present: Mask) -> bool:
+    return bool((present if present.strides[0] else present[:1]).all())
 
 
 class Count(Fold):
@@ -126,19 +164,26 @@ class Sum(Fold):
         self.rest = np.zeros((self.groups, self.steps))
         self.largest = np.zeros((self.groups, self.steps))
 
-    def add(self, groups: Indexes, starts: Indexes, values: Floats, present: Mask) -> None:
-        """Add the present values; once a sum is not finite, see how large they get."""
-        Fold.add(self, groups, starts, values, present)
-        used = values if present.all() else np.where(present, values, 0.0)
+    def reduce(self, starts: Indexes, values: Floats, present: Mask) -> Parts:
+        """Add the present values; where a sum is not finite, see how large they get."""
+        used = values if _all_present(present) else np.where(present, values, 0.0)
         if self.scale != 1.0:
             used = used * self.scale
         added, lost = sums_of_groups(used, starts)
+        largest = None
+        if not np.isfinite(added).all():
+            largest = np.maximum.reduceat(np.where(present, np.abs(values), 0.0), starts, axis=0)
+        return _count(starts, present), added, lost, largest
+
+    def merge(self, groups: Indexes, parts: Parts) -> None:
+        """Add the sums of a block, keeping what rounding takes."""
+        count, added, lost, largest = parts
+        self.count[groups] += count
         total, error = two_sum(self.total[groups], added)
         rest = self.rest[groups] + lost + error
         rest[np.isinf(total)] = 0.0
         self.total[groups], self.rest[groups] = total, rest
-        if not np.isfinite(total).all():
-            largest = np.maximum.reduceat(np.where(present, np.abs(values), 0.0), starts, axis=0)
+        if largest is not None:
             self.largest[groups] = np.maximum(self.largest[groups], largest)
 
     def overflown(self) -> Mask:
@@ -174,12 +219,15 @@ class Extreme(Fold):
         """Start from NaN, which every number replaces."""
         self.best = np.full((self.groups, self.steps), np.nan)
 
-    def add(self, groups: Indexes, starts: Indexes, values: Floats, present: Mask) -> None:
+    def reduce(self, starts: Indexes, values: Floats, present: Mask) -> Parts:
+        """Return the best of each group."""
+        used = values if _all_present(present) else np.where(present, values, np.nan)
+        return _count(starts, present), self.ufunc().reduceat(used, starts, axis=0)
+
+    def merge(self, groups: Indexes, parts: Parts) -> None:
         """Take the better of what is there and what comes."""
-        Fold.add(self, groups, starts, values, present)
-        ufunc = self.ufunc()
-        found = ufunc.reduceat(np.where(present, values, np.nan), starts, axis=0)
-        self.best[groups] = ufunc(self.best[groups], found)
+        self.count[groups] += parts[0]
+        self.best[groups] = self.ufunc()(self.best[groups], parts[1])
 
     def finish(self) -> Floats:
         """Return the best."""
@@ -206,12 +254,9 @@ class Variance(Fold):
         self.mean = np.zeros((self.groups, self.steps))
         self.squares = np.zeros((self.groups, self.steps))
 
-    def add(self, groups: Indexes, starts: Indexes, values: Floats, present: Mask) -> None:
-        """Combine what is there with the block's own mean and squares."""
-        before = self.count[groups]
-        Fold.add(self, groups, starts, values, present)
-        after = self.count[groups]
-        here = after - before
+    def reduce(self, starts: Indexes, values: Floats, present: Mask) -> Parts:
+        """Return mean and squares of the block's own groups."""
+        here = _count(starts, present)
         lengths = np.diff(starts, append=len(values))
         # Relative to one of them, equal values have a variance of exactly 0.
         origin = np.fmin.reduceat(np.where(present, values, np.nan), starts, axis=0)
@@ -219,7 +264,14 @@ class Variance(Fold):
         middle = finished(*sums_of_groups(moved, starts)) / np.maximum(here, 1)
         mean = origin + middle
         distance = np.where(present, moved - np.repeat(middle, lengths, axis=0), 0.0)
-        squares = np.add.reduceat(distance * distance, starts, axis=0)
+        return here, mean, np.add.reduceat(distance * distance, starts, axis=0)
+
+    def merge(self, groups: Indexes, parts: Parts) -> None:
+        """Combine what is there with a block's own mean and squares."""
+        here, mean, squares = parts
+        before = self.count[groups]
+        self.count[groups] += here
+        after = self.count[groups]
         gap = np.where(before > 0, mean - self.mean[groups], 0.0)
         old, share = self.mean[groups], here / np.maximum(after, 1)
         some = here > 0

@@ -9,6 +9,7 @@ floats have none.  `blocks()` may be called more than once: it evaluates again, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -44,18 +45,23 @@ class Block:
         return len(self.values)
 
 
+Stream: TypeAlias = Callable[[], Iterator[Block]]
+
+
 @define(eq=False)
 class Vector:
     """An instant vector over a grid of `steps` moments.
 
     labels: S label sets.  drop: bool[S], series whose name is to be dropped at the end (delayed name removal), or None
     where no series has that flag.  stream: makes the iterator of blocks, in ascending order, which cover all S rows.
+    parts: the same in several pieces, one after the other, that may be evaluated side by side; () where they may not.
     """
 
     labels: Sequence[Labels]
     steps: int
-    stream: Callable[[], Iterator[Block]]
+    stream: Stream
     drop: Mask | None = None
+    parts: tuple[Stream, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -132,9 +138,19 @@ def nothing(steps: int) -> Vector:
     return Vector((), steps, lambda: iter(()))
 
 
+def in_parts(labels: Sequence[Labels], steps: int, parts: tuple[Stream, ...], drop: Mask | None = None) -> Vector:
+    """Return a vector whose blocks come in parts, which may be evaluated side by side."""
+    return Vector(labels, steps, lambda: chain.from_iterable(part() for part in parts), drop, parts)
+
+
 def mapped(vector: Vector, labels: Sequence[Labels], change: Callable[[Block], Block], drop: Mask | None) -> Vector:
     """Return a vector with other labels and numbers, row for row."""
-    return Vector(labels, vector.steps, lambda: map(change, vector.blocks()), drop)
+    parts = tuple([_mapped(part, change) for part in vector.parts])
+    return Vector(labels, vector.steps, lambda: map(change, vector.blocks()), drop, parts)
+
+
+def _mapped(stream: Stream, change: Callable[[Block], Block]) -> Stream:
+    return lambda: map(change, stream())
 
 
 def compact(vector: Vector) -> tuple[Vector, Block]:

@@ -19,6 +19,7 @@ from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns, empty
 from .annotations import Annotations
 from .blocks import Block, Ranges, Scalar, Text, Value, Vector, cleaned
+from .crew import Crew, each_block
 from .durations import TimeRange
 from .evaluate import Evaluation
 from .functions import (
@@ -66,6 +67,7 @@ class Run:
     started: float
     budget: Budget
     annotations: Annotations
+    crew: Crew
     observe: Callable[[Node, Value], Value] | None = None
     prepared: float = 0.0
 
@@ -92,6 +94,7 @@ class PromqlEngine:
     options: EngineOptions = Factory(EngineOptions)
     functions: Mapping[str, Signature] = FUNCTIONS
     memory: MemoryPool | None = None
+    crew: Crew = Factory(Crew)
     _parsed: dict[str, Expr] = Factory(dict)
     _lock: Lock = Factory(Lock)
 
@@ -187,7 +190,8 @@ class PromqlEngine:
             functions=self.functions,
             resolution_ms=resolution_ms,
         )
-        return Run(text, expr, plan, times, options, started, budget, Annotations(text), observe, time.perf_counter())
+        annotations, prepared = Annotations(text), time.perf_counter()
+        return Run(text, expr, plan, times, options, started, budget, annotations, self.crew, observe, prepared)
 
     def finish(self, queryable: Queryable, run: Run) -> Result:
         """Evaluate a planned query."""
@@ -214,7 +218,9 @@ class PromqlEngine:
 
 def _evaluated(run: Run, querier: Querier) -> tuple[SeriesColumns, str]:
     """Return the columns of the result and its text."""
-    evaluation = Evaluation(run.plan, querier, run.options, run.budget, run.annotations, run.times, run.observe)
+    evaluation = Evaluation(
+        run.plan, querier, run.options, run.budget, run.annotations, run.times, run.crew, run.observe
+    )
     root = run.plan.root
     return _columns(run, raw_ranges(evaluation, root) if root.type is ValueType.MATRIX else evaluation.evaluate(root))
 
@@ -257,11 +263,13 @@ def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
     counts = np.zeros(len(vector), np.int64)
     stamps, values = [], []
     tables: list[Table | None] = []
-    for block in vector.blocks():
+
+    def work(block: Block) -> tuple[Block, np.ndarray, np.ndarray]:
+        return block, *_points(block, times)
+
+    for block, found, moments in each_block(vector, work, run.crew, run.budget.poll):
         run.budget.poll()
-        here = block.present.sum(axis=1)
-        counts[block.first : block.first + len(block)] = here
-        found, moments = _points(block, times)
+        counts[block.first : block.first + len(block)] = block.present.sum(axis=1)
         run.budget.hold(len(found))
         values.append(found)
         stamps.append(moments)

@@ -7,7 +7,9 @@ function, an aggregation or an operator does lives in its own module; here is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from functools import partial
+from itertools import chain
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 from attrs import Factory, define, evolve
@@ -18,7 +20,22 @@ from ..model.columns import SeriesColumns
 from . import aggregate, binary
 from . import plan as p
 from .annotations import Annotations
-from .blocks import Block, Floats, Indexes, Mask, Scalar, Text, Value, Vector, floats_in, mapped, name_dropped, nothing
+from .blocks import (
+    Block,
+    Floats,
+    Indexes,
+    Mask,
+    Scalar,
+    Text,
+    Value,
+    Vector,
+    floats_in,
+    in_parts,
+    mapped,
+    name_dropped,
+    nothing,
+)
+from .crew import Crew, each_block
 from .durations import TimeRange
 from .functions.registry import Kind, extended_names
 from .instants import newest
@@ -39,6 +56,15 @@ _BLOCK_ROWS_MAX: Final = 4096
 _SCRAPE_INTERVAL_MS: Final = 15_000
 """A guess at the distance of samples, to size blocks before anything is read."""
 
+_PARTS_LEAST: Final = 4
+"""Parts of a source that has enough samples for so many, so that several threads have something to do."""
+_PART_SAMPLES_MIN: Final = 1 << 16
+"""Samples for which handing them to another thread is worth while."""
+
+T = TypeVar("T")
+Samples: TypeAlias = tuple[int, SeriesColumns]
+Reading: TypeAlias = Callable[[], Iterator[Samples]]
+WindowMaker: TypeAlias = Callable[[], Iterator[tuple[int, Windows]]]
 WindowFunction = Callable[[Windows], tuple[Floats, Mask]]
 
 
@@ -55,6 +81,7 @@ class Evaluation:
     budget: Budget
     annotations: Annotations
     times: TimeRange
+    crew: Crew
     observe: Callable[[p.Node, Value], Value] | None = None
     _selections: dict[int, Selection] = Factory(dict)
 
@@ -114,28 +141,43 @@ class Evaluation:
         others = (self.plan.sources[i] for i in self._selections if i != source)
         return any((o.matchers, o.mint_ms, o.maxt_ms) == (this.matchers, this.mint_ms, this.maxt_ms) for o in others)
 
-    def read(self, source: int, steps: int) -> Iterator[tuple[int, SeriesColumns]]:
+    def read(self, source: int, steps: int) -> Iterator[Samples]:
         """Yield (first row, samples) of a source, in blocks that fit the cache."""
+        return chain.from_iterable(reading() for reading in self.readings(source, steps))
+
+    def readings(self, source: int, steps: int) -> tuple[Reading, ...]:
+        """Return what reads a source: each yields (first row, samples) of successive series, in blocks that fit the cache.
+
+        They stand in order, and may be used side by side.
+        """
         selection = self.selection(source)
         wanted = self.plan.sources[source]
         expected = max((wanted.maxt_ms - wanted.mint_ms) // _SCRAPE_INTERVAL_MS, steps, 1)
         rows = min(max(_BLOCK_ROWS_MIN, _BLOCK_SAMPLES // expected), _BLOCK_ROWS_MAX)
         count = len(selection.labels)
-        gulp = max(_GULP_SAMPLES // (expected * rows), 1) * rows
-        for first in range(0, count, gulp):
-            self.budget.poll()
-            columns = selection.read(first, min(first + gulp, count))
-            if columns.starts_ms is not None and not self.options.use_start_timestamps:
-                columns = evolve(columns, starts_ms=None)
-            self.budget.read(columns.samples)
-            for a in range(0, len(columns), rows):
-                part = columns.rows(a, min(a + rows, len(columns)))
-                if part.histograms is None:
-                    yield first + a, part
-                    continue
-                for b, piece in pieces(part):
-                    self.budget.read(0 if piece.histograms is None else extra_samples(piece.histograms))
-                    yield first + a + b, piece
+        gulp = min(
+            max(_GULP_SAMPLES // expected, rows), max(-(-count // _PARTS_LEAST), _PART_SAMPLES_MIN // expected, 1)
+        )
+        return tuple([partial(self._gulp, selection, a, min(a + gulp, count), rows) for a in range(0, count, gulp)])
+
+    def _gulp(self, selection: Selection, first: int, last: int, rows: int) -> Iterator[Samples]:
+        self.budget.poll()
+        columns = selection.read(first, last)
+        if columns.starts_ms is not None and not self.options.use_start_timestamps:
+            columns = evolve(columns, starts_ms=None)
+        self.budget.read(columns.samples)
+        for a in range(0, len(columns), rows):
+            part = columns.rows(a, min(a + rows, len(columns)))
+            if part.histograms is None:
+                yield first + a, part
+                continue
+            for b, piece in pieces(part):
+                self.budget.read(0 if piece.histograms is None else extra_samples(piece.histograms))
+                yield first + a + b, piece
+
+    def each_block(self, vector: Vector, work: Callable[[Block], T]) -> Iterator[T]:
+        """Yield the result of some work on each block of a vector, in order; it may be done in several threads."""
+        return each_block(vector, work, self.crew, self.budget.poll)
 
     def lookback(self, node: p.Instant) -> Indexes | int:
         """Return how far back an instant selector looks: over a bucket at least where coarser samples are left only."""
@@ -144,22 +186,28 @@ class Evaluation:
             return node.lookback_ms
         return np.maximum(node.lookback_ms, rounding.width(node.reference.times()))
 
-    def windows(self, node: p.Node) -> tuple[Vector, Callable[[], Iterator[tuple[int, Windows]]]]:
-        """Return the series of a range argument (no numbers), and what makes its windows: (first row, windows)."""
+    def windows(self, node: p.Node) -> tuple[Vector, Iterator[tuple[int, Windows]]]:
+        """Return the series of a range argument (no numbers), and its windows: (first row, windows)."""
+        vector, makers = self.window_parts(node)
+        return vector, chain.from_iterable(make() for make in makers)
+
+    def window_parts(self, node: p.Node) -> tuple[Vector, tuple[WindowMaker, ...]]:
+        """Return the series of a range argument (no numbers), and what makes its windows, as `readings` does."""
         moments = node.grid.times()
         if isinstance(node, p.Samples):
             source, reference, range_ms = node.source, node.reference, node.range_ms
             modifier, lookback_ms = node.modifier, node.lookback_ms
             rounding = self.selection(source).rounding
 
-            def of_samples() -> Iterator[tuple[int, Windows]]:
-                for first, columns in self.read(source, len(moments)):
+            def of_samples(reading: Reading) -> Iterator[tuple[int, Windows]]:
+                for first, columns in reading():
                     kept = without_stale(columns)
                     if node.statistics and kept.histograms is not None:
                         kept = hinted(kept)
                     yield first, Windows(kept, reference, range_ms, moments, modifier, lookback_ms, rounding)
 
-            return Vector(self.selection(source).labels, node.steps, lambda: iter(())), of_samples
+            makers = tuple([partial(of_samples, reading) for reading in self.readings(source, len(moments))])
+            return Vector(self.selection(source).labels, node.steps, lambda: iter(())), makers
         assert isinstance(node, p.Inner)
         inner, times = self.vector(node.inner), node.inner.grid.times()
         reference, range_ms = node.reference, node.range_ms
@@ -168,7 +216,7 @@ class Evaluation:
             for block in inner.blocks():
                 yield block.first, Windows(self._points(inner, block, times), reference, range_ms, moments)
 
-        return Vector(inner.labels, node.steps, lambda: iter(()), inner.drop), of_points
+        return Vector(inner.labels, node.steps, lambda: iter(()), inner.drop), (of_points,)
 
     def _points(self, vector: Vector, block: Block, times: np.ndarray) -> SeriesColumns:
         rows, steps = np.nonzero(block.present)
@@ -185,9 +233,9 @@ class Evaluation:
         """Return `compute` over the windows of a call's range argument, with the names of the series unchanged."""
         argument = next(a for a in node.arguments if a.type is ValueType.MATRIX)
         self._check_modifier(node, argument)
-        series, make = self.windows(argument)
+        series, makers = self.window_parts(argument)
 
-        def stream() -> Iterator[Block]:
+        def stream(make: WindowMaker) -> Iterator[Block]:
             for first, windows in make():
                 if windows.columns.histograms is not None:
                     yield computed(self, node, series.labels, first, windows, compute)
@@ -197,7 +245,7 @@ class Evaluation:
                     shape = (len(windows.columns), node.steps)
                     yield Block(first, np.zeros(shape), np.zeros(shape, np.bool_))
 
-        return Vector(series.labels, node.steps, stream, series.drop)
+        return in_parts(series.labels, node.steps, tuple([partial(stream, make) for make in makers]), series.drop)
 
     def _check_modifier(self, node: p.CallNode, argument: p.Node) -> None:
         modifier = argument.modifier if isinstance(argument, p.Samples) else ""
@@ -223,15 +271,16 @@ def _literal(_: Evaluation, node: p.Literal) -> Value:
 def _instant(evaluation: Evaluation, node: p.Instant) -> Value:
     lookback_ms = evaluation.lookback(node)
 
-    def stream() -> Iterator[Block]:
-        for first, columns in evaluation.read(node.source, node.steps):
+    def stream(reading: Reading) -> Iterator[Block]:
+        for first, columns in reading():
             if columns.histograms is not None:
                 yield repeated(instants(evaluation, node, first, columns, lookback_ms), node.steps)
                 continue
             values, _, present = newest(columns, node.reference, lookback_ms, smoothed=node.smoothed)
             yield repeated(Block(first, values, present), node.steps)
 
-    return Vector(evaluation.selection(node.source).labels, node.steps, stream)
+    parts = tuple([partial(stream, reading) for reading in evaluation.readings(node.source, node.steps)])
+    return in_parts(evaluation.selection(node.source).labels, node.steps, parts)
 
 
 def _repeat(evaluation: Evaluation, node: p.Repeat) -> Value:

@@ -63,7 +63,7 @@ class Tracer:
         if not isinstance(value, Vector):
             return value
         seen = self._seen[id(node)] = _Seen(len(value))
-        return evolve(value, stream=lambda: _counted(value, seen))
+        return evolve(value, stream=lambda: _counted(value, seen), parts=())
 
     def explanation(self, plan: Plan) -> Step:
         """Return the plan with what was seen."""

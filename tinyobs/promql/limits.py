@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Final
 
-from attrs import define, evolve, frozen
+from attrs import Factory, define, evolve, frozen
 
 from ..errors import LimitExceeded, QueryError, QueryExecutionError, QueryTimeout
 
@@ -120,26 +120,33 @@ class Budget:
     peak: int = 0
     _pooled: int = 0
     _noted: int = POOL_STEP_BYTES
+    _owner: int = Factory(get_ident)
+    _lock: Lock = Factory(Lock)
 
     def __attrs_post_init__(self) -> None:
         self._noted = min(POOL_STEP_BYTES, self.options.memory_max or POOL_STEP_BYTES)
 
     def poll(self) -> None:
-        """Raise when the query is cancelled or late; called once per block."""
-        if self.check is not None:
+        """Raise when the query is cancelled or late; called once per block.
+
+        `check` is called in the thread that began the query only: it may not know others.
+        """
+        if self.check is not None and get_ident() == self._owner:
             self.check()
         if self.deadline and time.monotonic() > self.deadline:
             raise QueryTimeout("query timed out in expression evaluation")
 
     def read(self, samples: int) -> None:
         """Count samples that were just loaded and are held until the block is done."""
-        self.samples_read += samples
-        self._see(self.held + samples)
+        with self._lock:
+            self.samples_read += samples
+            self._see(self.held + samples)
 
     def hold(self, points: int) -> None:
         """Count points that stay in memory until the query ends."""
-        self.held += points
-        self._see(self.held)
+        with self._lock:
+            self.held += points
+            self._see(self.held)
 
     def touch(self, series: int) -> None:
         """Count selected series."""

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def raw_ranges(evaluation: Evaluation, node: Node) -> Ranges:
     """Return the samples in the one window of each series; series without any are left out."""
     parts = []
-    series, make = evaluation.windows(node)
-    for _, windows in make():
+    series, found_windows = evaluation.windows(node)
+    for _, windows in found_windows:
         if len(windows.values):
             part = _of_block(windows)
             evaluation.budget.hold(part.samples)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..blocks import Block, Floats, Mask, Value, Vector
+from ..blocks import Block, Floats, Mask, Value, mapped
 from ..operators import greater, lesser
 from .registry import Kind, function
 
@@ -92,4 +92,4 @@ def clamp(evaluation: Evaluation, call: CallNode) -> Value:
     def change(block: Block) -> Block:
         return Block(block.first, greater(low, lesser(high, block.values)), block.present & sound)
 
-    return evaluation.dropped(Vector(vector.labels, vector.steps, lambda: map(change, vector.blocks()), vector.drop))
+    return evaluation.dropped(mapped(vector, vector.labels, change, vector.drop))

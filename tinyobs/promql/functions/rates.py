@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...model.labels import NAME, get, metric_name
-from ..blocks import Block, Floats, Indexes, Mask, Value, Vector, floats_of
+from ..blocks import Block, Floats, Indexes, Mask, Value, Vector, floats_of, mapped
 from ..windows import Windows, reduce_between
 from .even_rates import even_change
 from .extended import edges, first_sample
@@ -71,8 +71,7 @@ def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) ->
                 evaluation.annotations.not_a_counter(metric, node)
         return block
 
-    watched = Vector(found.labels, found.steps, lambda: map(watch, found.blocks()), found.drop)
-    return evaluation.dropped(watched, merge=False)
+    return evaluation.dropped(mapped(found, found.labels, watch, found.drop), merge=False)
 
 
 def _check_starts(evaluation: Evaluation, windows: Windows, node: Expr) -> None:
