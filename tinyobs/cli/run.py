@@ -28,6 +28,8 @@ from .flags import refusal
 
 DEFAULT_FILE: Final = Path("prometheus.yml")
 """Read when it exists and no --config.file is given."""
+SWITCH_SECONDS: Final = 0.001
+"""How long a thread may keep the interpreter while others want it; Python's 5 ms make storing wait for large queries."""
 
 
 class _RunCommand(click.Command):
@@ -187,6 +189,7 @@ def run_daemon(ctx: click.Context, /, **given: Any) -> None:
     logs.configure(given["log_level"], given["log_format"])
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by default it would end the daemon while it starts or stops
+    sys.setswitchinterval(SWITCH_SECONDS)
     settings = settings_of(given, _shown(ctx))
     agent = Agent(settings)
     trio.run(_main, agent)

@@ -135,7 +135,7 @@ class QuerySettings:
     queue_timeout_ms: DurationMs = _duration(0, name="queue_timeout", high=24 * _HOUR)
     """How long a query may wait; default 0s, as long as the query may take."""
     threads: int = setting(default=0, low=0, high=1000)
-    """Queries that compute at one time, in turns; default 0, as many as there are processors."""
+    """Queries that compute at one time, in turns; default 0, one less than there are processors."""
     slow_ms: DurationMs = _duration(10 * _SECOND, name="slow", high=24 * _HOUR)
     """A query that takes longer is logged as a warning; default 10s, 0s logs none."""
 

@@ -22,8 +22,8 @@ from .blocks import Block, Stream, Vector
 
 T = TypeVar("T")
 
-LOOK_SECONDS: Final = 0.05
-"""How often a query that waits for its parts looks whether it is cancelled."""
+LOOK_SECONDS: Final = 0.01
+"""How often a query that waits for its parts looks whether it is cancelled, or another has its turn."""
 
 
 @define(eq=False)

@@ -86,7 +86,7 @@ class WebOptions:
     query_queue_seconds: float = 0.0
     """How long a query may wait for others; 0: as long as it may take."""
     query_threads: int = 0
-    """Queries that compute at one time, in turns; 0: as many as there are processors."""
+    """Queries that compute at one time, in turns; 0: as many as there are processors less one."""
     answer_bytes_max: int = 0
     """Size of a query's answer, in bytes before compression; 0: no limit."""
     answer_seconds: float = 300.0

@@ -214,8 +214,8 @@ def _thread_check(query: ActiveQuery, deadline: float) -> Check:
 
 
 def _threads(options: WebOptions) -> int:
-    """Return how many queries compute at one time."""
-    return options.query_threads or os.cpu_count() or 1
+    """Return how many queries compute at one time: one processor is left for the event loop and the writers."""
+    return options.query_threads or max(1, (os.cpu_count() or 1) - 1)
 
 
 def client_of(scope: Any) -> tuple[str, str]:

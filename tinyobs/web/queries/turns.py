@@ -1,4 +1,4 @@
-"""Which of the running queries compute: as many as there are processors, those that have computed least first.
+"""Which of the running queries compute: a few, those that have computed least first.
 
 More threads than processors only slow one another, and all of them the event loop and the writers.  So a query computes
 while it has its turn, and its `check` hands the turn to a query that waits, once a slice of time is over.  A new query
