@@ -36,7 +36,7 @@ _SIZE_MAX: Final = 2.0**63 - 1024
 def _held(evaluation: Evaluation, node: AggregateNode) -> tuple[Vector, Block]:
     assert isinstance(node.expr, nodes.Aggregate)
     vector, block = compact(evaluation.vector(node.inner))
-    evaluation.budget.hold(block.values.size)
+    evaluation.budget.hold(block.size)
     return vector, left_out(evaluation, node.expr, block)
 
 

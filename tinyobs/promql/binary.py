@@ -90,7 +90,7 @@ def _set_operation(evaluation: Evaluation, expr: nodes.Binary, left: Vector, rig
 def _union(evaluation: Evaluation, matching: nodes.Matching, left: Vector, right: Vector) -> Vector:
     a, block_a = compact(left)
     b, block_b = compact(right)
-    evaluation.budget.hold(block_a.values.size + block_b.values.size)
+    evaluation.budget.hold(block_a.size + block_b.size)
     keys_a, keys_b, count = signatures(a.labels, b.labels, matching)
     seen = _any_of(block_a.present, keys_a, count)
     added = block_b.present & ~seen[keys_b]

@@ -44,6 +44,11 @@ class Block:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def size(self) -> int:
+        """The numbers it holds: points, and those that make up histograms."""
+        return self.values.size if self.histograms is None else self.values.size + self.histograms.size
+
 
 Stream: TypeAlias = Callable[[], Iterator[Block]]
 

@@ -270,7 +270,7 @@ def _of_vector(run: Run, vector: Vector, *, in_order: bool) -> SeriesColumns:
     for block, found, moments in each_block(vector, work, run.crew, run.budget.poll):
         run.budget.poll()
         counts[block.first : block.first + len(block)] = block.present.sum(axis=1)
-        run.budget.hold(len(found))
+        run.budget.hold(len(found) + (0 if block.histograms is None else block.histograms.size))
         values.append(found)
         stamps.append(moments)
         tables.append(block.histograms)

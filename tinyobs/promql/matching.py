@@ -73,7 +73,7 @@ def matched(evaluation: Evaluation, expr: nodes.Binary, left: Vector, right: Vec
         return found
     a, block_a = compact(left)
     b, block_b = compact(right)
-    evaluation.budget.hold(block_a.values.size + block_b.values.size)
+    evaluation.budget.hold(block_a.size + block_b.size)
     keys_a, keys_b, count = signatures(a.labels, b.labels, matching)
     swapped = matching.cardinality is Cardinality.ONE_TO_MANY
     many = _Side(a, block_a, keys_a, matching.fill_left)
@@ -119,7 +119,7 @@ def _streamed(
     if len({_bare(x) for x in labels} if expr.bool_modifier else set(labels)) < len(labels):
         return None
     whole = one.whole()
-    evaluation.budget.hold(whole.values.size)
+    evaluation.budget.hold(whole.size)
 
     def change(first: int, block: Block) -> Block:
         end = block.first + len(block)

@@ -15,6 +15,7 @@ from ..model.columns import SeriesColumns, concatenate
 from ..model.histograms import renumbered
 from .blocks import SAME_LABELS, Floats, Indexes, Ranges, Vector, without_name
 from .functions.extended import edges
+from .native.raw import bordered_samples
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def raw_ranges(evaluation: Evaluation, node: Node) -> Ranges:
     series, found_windows = evaluation.windows(node)
     for _, windows in found_windows:
         if len(windows.values):
-            part = _of_block(windows)
+            native = windows.modifier and windows.columns.histograms is not None
+            part = bordered_samples(evaluation, node, windows) if native else _of_block(windows)
             evaluation.budget.hold(part.samples)
             parts.append(part)
     found = concatenate([p for p in parts if len(p)])

@@ -80,7 +80,7 @@ class _Native:
 def _histograms(evaluation: Evaluation, vector: Vector, at: Node) -> tuple[list[_Classic], _Native | None]:
     """Return the histograms in a vector, native ones apart; warns where one collides with a classic one."""
     vector, block = compact(vector)
-    evaluation.budget.hold(block.values.size)
+    evaluation.budget.hold(block.size)
     classic = _classic(evaluation, vector, floats_of(block), at)
     if block.histograms is None:
         return classic, None

@@ -43,7 +43,7 @@ class _Infos:
 def info(evaluation: Evaluation, call: CallNode) -> Value:
     """Return the vector with labels of info series added."""
     vector, block = compact(evaluation.vector(call.arguments[0]))
-    evaluation.budget.hold(block.values.size)
+    evaluation.budget.hold(block.size)
     if not len(vector):
         return nothing(call.steps)
     selector = call.arguments[1].expr

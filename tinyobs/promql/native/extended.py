@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 
 from ...model.columns import SeriesColumns
 from ...model.histograms import ResetHint, handles, numbers_of
@@ -33,6 +34,22 @@ if TYPE_CHECKING:
 Note = Callable[[str], None]
 
 
+@frozen(eq=False)
+class _Edges:
+    """Of some windows: the first sample that they see, the samples at or around their borders, the borders (ms)."""
+
+    low: Indexes
+    first: Indexes
+    last: Indexes
+    starts: Indexes
+    ends: Indexes
+
+    def take(self, which: Mask) -> _Edges:
+        """Return those of some windows."""
+        parts = (self.low, self.first, self.last, self.starts, self.ends)
+        return _Edges(*(x[which] for x in parts))
+
+
 def between(first: Table, second: Table, share: Floats, starts_over: Mask, note: Note) -> tuple[Table, Mask]:
     """Return (histograms at a share of the way from the first to the second ones, where these do not go together).
 
@@ -53,15 +70,23 @@ def between(first: Table, second: Table, share: Floats, starts_over: Mask, note:
 
 def extended_change(native: NativeWindows, compute: Compute, *, counter: bool, per_second: bool) -> Found:
     """Return the change over anchored or smoothed windows."""
-    w, notes = native.windows, native.evaluation.annotations
+    cells, edges, natives = _edges(native)
+    found = of_floats(native, compute)
+    found.present = found.present & (natives == 0)
+    if len(cells):
+        _put(native, found, cells, edges, counter=counter, per_second=per_second)
+    return found
+
+
+def _edges(native: NativeWindows) -> tuple[Indexes, _Edges, Indexes]:
+    """Return (windows of histograms alone, their edges, int64[S, T] how many histograms extended windows see)."""
+    w = native.windows
     smoothed = w.modifier == "smoothed"
     low, high = _reach(native, smoothed=smoothed)
     kind = np.concatenate(([0], np.cumsum(native.numbers >= 0)))
     natives = kind[high] - kind[low]
     mixed = (natives > 0) & (natives < high - low)
-    native.note(notes.mixed_range, mixed)
-    found = of_floats(native, compute)
-    found.present = found.present & (natives == 0)
+    native.note(native.evaluation.annotations.mixed_range, mixed)
     starts, ends = (np.broadcast_to(x, low.shape) for x in (w.starts, w.ends))
     first = np.maximum(np.minimum(w.low - 1, high - 2), low)
     last = high - 1
@@ -72,10 +97,7 @@ def extended_change(native: NativeWindows, compute: Compute, *, counter: bool, p
     if smoothed:
         usable &= _stamped(native, first) <= ends
     cells = np.flatnonzero(usable)
-    if len(cells):
-        edges = (x.flat[cells] for x in (low, first, last, starts, ends))
-        _put(native, found, cells, *edges, counter=counter, per_second=per_second)
-    return found
+    return cells, _Edges(*(x.flat[cells] for x in (low, first, last, starts, ends))), natives
 
 
 def _reach(native: NativeWindows, *, smoothed: bool) -> tuple[Indexes, Indexes]:
@@ -96,41 +118,40 @@ def _stamped(native: NativeWindows, samples: Indexes) -> Indexes:
 
 
 def _put(
-    native: NativeWindows,
-    found: Found,
-    cells: Indexes,
-    low: Indexes,
-    first: Indexes,
-    last: Indexes,
-    starts: Indexes,
-    ends: Indexes,
-    *,
-    counter: bool,
-    per_second: bool,
+    native: NativeWindows, found: Found, cells: Indexes, edges: _Edges, *, counter: bool, per_second: bool
 ) -> None:
-    notes, kinds, times = native.evaluation.annotations, kinds_of(native), native.windows.times
-    fits = kinds.switches[last + 1] == kinds.switches[first + 1]
-    native.note_cells(notes.mixed_schemas, cells[~fits])
-    if counter:
-        gauges = kinds.gauges[last + 1] > kinds.gauges[first]
-        native.note_cells(notes.not_a_counter_histogram, cells[fits & gauges])
-    cells, low, first, last, starts, ends = (x[fits] for x in (cells, low, first, last, starts, ends))
+    notes = native.evaluation.annotations
+    cells, edges, left, right = _borders(native, cells, edges, counter=counter)
     if not len(cells):
         return
-    smoothed = native.windows.modifier == "smoothed"
-    from_before = smoothed & (times[first] < starts)
-    to_behind = smoothed & (last > low) & (times[last] > ends)
-    left = _border(native, first, first + 1, starts, from_before, first, counter=counter)
-    right = _border(native, last - 1, last, ends, to_behind, last, counter=counter)
     if not counter:
         gauge = (left.hints() == int(ResetHint.GAUGE)) & (right.hints() == int(ResetHint.GAUGE))
         native.note_cells(notes.not_a_gauge_histogram, cells[~gauge])
     table = less(native, right, np.arange(len(cells)), left)
     if counter:
-        table = _corrected(native, table, left, right, from_before, first, last)
+        table = _corrected(native, table, left, right, edges)
     if per_second:
         table = divided(table, np.full(len(cells), native.windows.range_ms / 1000))
     found.put(cells, compacted(with_hints(table, ResetHint.GAUGE)))
+
+
+def _borders(
+    native: NativeWindows, cells: Indexes, edges: _Edges, *, counter: bool
+) -> tuple[Indexes, _Edges, Table, Table]:
+    """Return (windows whose histograms go together, their edges, the histograms at both borders)."""
+    notes, kinds, times = native.evaluation.annotations, kinds_of(native), native.windows.times
+    fits = kinds.switches[edges.last + 1] == kinds.switches[edges.first + 1]
+    native.note_cells(notes.mixed_schemas, cells[~fits])
+    if counter:
+        gauges = kinds.gauges[edges.last + 1] > kinds.gauges[edges.first]
+        native.note_cells(notes.not_a_counter_histogram, cells[fits & gauges])
+    cells, e = cells[fits], edges.take(fits)
+    smoothed = native.windows.modifier == "smoothed"
+    from_before = smoothed & (times[e.first] < e.starts)
+    to_behind = smoothed & (e.last > e.low) & (times[e.last] > e.ends)
+    left = _border(native, e.first, e.first + 1, e.starts, from_before, e.first, counter=counter)
+    right = _border(native, e.last - 1, e.last, e.ends, to_behind, e.last, counter=counter)
+    return cells, e, left, right
 
 
 def _border(
@@ -152,11 +173,10 @@ def _border(
     return replaced(table, which, made)
 
 
-def _corrected(
-    native: NativeWindows, table: Table, left: Table, right: Table, from_before: Mask, first: Indexes, last: Indexes
-) -> Table:
+def _corrected(native: NativeWindows, table: Table, left: Table, right: Table, edges: _Edges) -> Table:
     """Return changes plus what counters lost in resets between the borders."""
-    resets = native.resets()
+    resets, first, last = native.resets(), edges.first, edges.last
+    from_before = (native.windows.modifier == "smoothed") & (native.windows.times[first] < edges.starts)
     # A border that was interpolated across a reset has it in already.
     skip = from_before & resets[np.minimum(first + 1, len(resets) - 1)]
     previous = replaced(left, np.flatnonzero(skip), native.of(first[skip] + 1))
@@ -169,6 +189,13 @@ def _corrected(
     some = np.flatnonzero(begin <= end + 1)
     fell = some[are_resets(right.take(some), previous.take(some))]
     return plus(native, table, fell, previous.take(fell))
+
+
+def bordered(native: NativeWindows) -> tuple[Indexes, Table, Table]:
+    """Return (series with histograms alone in their one window, the histograms at its start and end)."""
+    cells, edges, _ = _edges(native)
+    cells, _, left, right = _borders(native, cells, edges, counter=False)
+    return cells, left, right
 
 
 def smoothed_instants(

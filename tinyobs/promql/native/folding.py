@@ -58,7 +58,7 @@ class HistogramFold:
     broken: Mask = field(init=False)
     resets: Mask = field(init=False)
     keeps: Mask = field(init=False)
-    table: Table = EMPTY
+    table: Table = field(default=EMPTY, init=False)
 
     def __attrs_post_init__(self) -> None:
         shape = (self.groups, self.steps)
@@ -103,7 +103,9 @@ class HistogramFold:
         new = np.flatnonzero(held < 0)
         if len(new):
             self.cells.flat[cells[new]] = len(self.table) + np.arange(len(new))
+            before = self.table.size
             self.table = concatenated((self.table, made.table.take(new)))
+            self.evaluation.budget.hold(self.table.size - before)
         for row in np.unique(rows[culprits]).tolist():
             notes.mixed_schemas(metric_name(self.labels[row]), at)
         if reconciled:

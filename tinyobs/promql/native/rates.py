@@ -112,7 +112,12 @@ def _extrapolated(
         # One sample says nothing about the distance of samples: no extrapolation.
         to_end = np.where(native.natives.flat[cells] == 1, 0.0, to_end)
         factors = np.where(begun.flat[cells], (known + to_end) / known, factors)
-    return scaled(table, factors / (w.range_ms / 1000) if per_second else factors)
+    seconds = np.broadcast_to(w.seconds, w.ends.shape)[cells % w.low.shape[1]]
+    if per_second:
+        factors = factors / seconds
+    elif w.rounding is not None:
+        factors = factors * (w.range_ms / 1000 / seconds)
+    return scaled(table, factors)
 
 
 def _differences(native: NativeWindows, cells: Indexes, *, counter: bool) -> tuple[Indexes, Table]:
@@ -197,7 +202,7 @@ def _factors(native: NativeWindows, cells: Indexes, table: Table, *, counter: bo
     first, last = w.low.flat[cells], w.high.flat[cells] - 1
     with np.errstate(all="ignore"):
         sampled = (w.times[last] - w.times[first]) / 1000.0
-        between = sampled / (last - first)
+        between = sampled / (w.weights.flat[cells] - 1)
         to_start, to_end = (w.times[first] - w.starts[steps]) / 1000.0, (w.ends[steps] - w.times[last]) / 1000.0
         to_start = np.where(to_start >= between * 1.1, between / 2, to_start)
         if counter:

@@ -30,6 +30,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.row)
 
+    @property
+    def size(self) -> int:
+        """The numbers that make up the histograms of all batches."""
+        return sum(b.data.size for b in self.batches)
+
     def take(self, numbers: Indexes) -> Table:
         """Return the histograms with these numbers, in this order; the batches stay as they are."""
         return Table(self.batches, self.batch[numbers], self.row[numbers])

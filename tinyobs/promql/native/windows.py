@@ -40,12 +40,12 @@ _PIECE: Final = 1 << 15
 class NativeWindows:
     """The windows of a block of series among whose samples histograms are.
 
-    windows: of all samples.  floats: of floats alone.  table: the histograms; numbers: int64[N], which of them a sample
+    expr: at which upstream's annotations point.  windows: of all samples.  floats: of floats alone.  table: the histograms; numbers: int64[N], which of them a sample
     is, -1 for a float.  natives: int64[S, T], the number of histograms in each window.
     """
 
     evaluation: Evaluation
-    call: CallNode
+    expr: Expr
     labels: Sequence[Labels]
     windows: Windows
     floats: Windows = field(init=False)
@@ -61,12 +61,6 @@ class NativeWindows:
         self.table = decoded(columns.histograms)
         self.numbers = numbers_of(columns.values)
         self.natives = self.windows.counts - self.floats.counts
-
-    @property
-    def expr(self) -> Expr:
-        """The first argument, at which upstream's annotations point."""
-        assert isinstance(self.call.expr, Call)
-        return self.call.expr.args[0]
 
     def note(self, add: Callable[[str, Expr], None], where: Mask) -> None:
         """Add an annotation for each metric that has a window in `where` (bool[S, T])."""
@@ -133,7 +127,8 @@ def computed(
     evaluation: Evaluation, call: CallNode, labels: Sequence[Labels], first: int, windows: Windows, compute: Compute
 ) -> Block:
     """Return what a function yields for windows with histograms; `compute` is how it treats floats."""
-    native = NativeWindows(evaluation, call, labels[first : first + len(windows.columns)], windows)
+    assert isinstance(call.expr, Call)
+    native = NativeWindows(evaluation, call.expr.args[0], labels[first : first + len(windows.columns)], windows)
     own = OWN.get(call.function.name)
     return (own or _ignoring)(native, compute).block(first)
 
@@ -230,7 +225,7 @@ def _stepped(native: NativeWindows, among_floats: Mask, among_histograms: Mask) 
     return Found(*count_steps(native.windows, different), [], [])
 
 
-def _rate(name: str, *, counter: bool, per_second: bool) -> Own:
+def _rate(*, counter: bool, per_second: bool) -> Own:
     """Return how a function of change treats histograms."""
 
     def own(native: NativeWindows, compute: Compute) -> Found:
@@ -239,14 +234,18 @@ def _rate(name: str, *, counter: bool, per_second: bool) -> Own:
         by = extended.extended_change if native.windows.modifier else rates.change
         return by(native, compute, counter=counter, per_second=per_second)
 
-    own.__name__ = name
     return own
 
 
-def _last_step(native: NativeWindows, compute: Compute) -> Found:
-    from .rates import last_step
+def _last_step(*, counter: bool) -> Own:
+    """Return how `irate` or `idelta` treats histograms."""
 
-    return last_step(native, compute, counter=native.call.function.name == "irate")
+    def own(native: NativeWindows, compute: Compute) -> Found:
+        from .rates import last_step
+
+        return last_step(native, compute, counter=counter)
+
+    return own
 
 
 OWN: dict[str, Own] = {
@@ -261,10 +260,10 @@ OWN: dict[str, Own] = {
     "avg_over_time": _mean,
     "resets": _resets,
     "changes": _changes,
-    "rate": _rate("rate", counter=True, per_second=True),
-    "increase": _rate("increase", counter=True, per_second=False),
-    "delta": _rate("delta", counter=False, per_second=False),
-    "irate": _last_step,
-    "idelta": _last_step,
+    "rate": _rate(counter=True, per_second=True),
+    "increase": _rate(counter=True, per_second=False),
+    "delta": _rate(counter=False, per_second=False),
+    "irate": _last_step(counter=True),
+    "idelta": _last_step(counter=False),
 }
 """How functions treat histograms, where that is not leaving them out."""

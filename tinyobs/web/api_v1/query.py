@@ -13,14 +13,12 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
-import numpy as np
 from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import QueryError, StorageError
 from ...exposition import histogram_json, json
-from ...model.columns import SeriesColumns
 from ...promql.nodes import ValueType
 from ...promql.result import Result
 from ..form import Form, read_form
@@ -182,11 +180,4 @@ def _truncate(result: Result, limit: int) -> tuple[Result, bool]:
     columns = result.columns
     if not limit or len(columns) <= limit or result.type not in (ValueType.VECTOR, ValueType.MATRIX):
         return result, False
-    end = int(columns.offsets[limit])
-    kept = SeriesColumns(
-        columns.labels[:limit],
-        np.asarray(columns.offsets[: limit + 1]),
-        columns.timestamps_ms[:end],
-        columns.values[:end],
-    )
-    return attrs.evolve(result, columns=kept), True
+    return attrs.evolve(result, columns=columns.rows(0, limit)), True
