@@ -130,6 +130,7 @@ def _buckets(table: Histograms) -> _Buckets:
     rule = np.where(found.negative, _RIGHT_OPEN, _LEFT_OPEN)
     rule[custom & (found.indexes == 0)] = _CLOSED
     zero, wide = table.zero_counts(), table.zero_thresholds()
+    zero = np.where(zero > 0, zero, 0.0)
     order = np.where(found.negative, -found.indexes - (1 << 33), found.indexes + (1 << 33))
     everything = _Buckets(
         np.concatenate((owner, np.arange(len(table)))),

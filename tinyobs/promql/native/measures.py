@@ -30,7 +30,8 @@ class Ladder:
 def ladder(b: Batch) -> Ladder:
     """Return the buckets of a batch; the zero bucket ends at 0 where there are buckets on one side only."""
     n = len(b)
-    counts = np.concatenate((b.negatives()[:, ::-1], b.data[:, ZERO : ZERO + 1], b.positives()), axis=1)
+    zero_count = np.where(b.data[:, ZERO : ZERO + 1] > 0, b.data[:, ZERO : ZERO + 1], 0.0)
+    counts = np.concatenate((b.negatives()[:, ::-1], zero_count, b.positives()), axis=1)
     low, high = b.positive_limits()
     if b.custom:
         counts = b.positives()
