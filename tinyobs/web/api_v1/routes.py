@@ -20,6 +20,7 @@ from .exemplars import ExemplarsApi
 from .expressions import ExpressionsApi
 from .metadata import MetadataApi
 from .notifications import NotificationsApi
+from .openapi.handler import OpenApi
 from .query import QueryApi
 from .read import ReadApi
 from .series import SeriesApi
@@ -41,6 +42,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     table = [*_of_data(services, desk), *_of_server(services), *_of_queries(services, desk), *_of_storage(services)]
     routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
     routes.append(Route(PREFIX + "/read", ReadApi(services, options).read, ("POST",)))
+    routes.append(Route(PREFIX + "/openapi.yaml", OpenApi(options).document))
     # Browsers ask before they send a request across origins; the headers are the application's.
     paths = dict.fromkeys([*(r.path for r in routes), PREFIX + "/*"])
     return [*routes, *(Route(path, allow, ("OPTIONS",)) for path in paths)]

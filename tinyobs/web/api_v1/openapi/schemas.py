@@ -1,0 +1,195 @@
+"""The schemas that answers share, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from .values import (
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    Schema,
+    array,
+    mapping,
+    one_of,
+    pair,
+    record,
+    ref,
+)
+
+_TIMINGS: Final = (
+    *("evalTotalTime", "resultSortTime", "queryPreparationTime", "innerEvalTime", "execQueueTime", "execTotalTime"),
+)
+_BUCKET: Final[Schema] = {
+    "type": "array",
+    "prefixItems": [{"type": "integer", "enum": [0, 1, 2, 3]}, TEXT, TEXT, TEXT],
+    "minItems": 4,
+    "maxItems": 4,
+    "description": "Which ends are open (0 left, 1 right, 2 both, 3 none), left end, right end, count.",
+}
+_RANKING: Final = array(record(name=TEXT, value=INTEGER))
+_BLOCK_STATS: Final = record(numSamples=INTEGER, numSeries=INTEGER, numChunks=INTEGER)
+
+COMPONENTS: Final[Mapping[str, Schema]] = {
+    "Error": record(
+        status=one_of("error"),
+        errorType=one_of(
+            *("bad_data", "execution", "canceled", "timeout", "internal", "unavailable", "not_found", "not_acceptable")
+        ),
+        error=TEXT,
+    ),
+    "Labels": mapping(TEXT),
+    "Point": pair(NUMBER, TEXT),
+    "Histogram": record({"buckets": array(_BUCKET)}, count=TEXT, sum=TEXT),
+    "HistogramPoint": pair(NUMBER, ref("Histogram")),
+    "VectorSample": record({"value": ref("Point"), "histogram": ref("HistogramPoint")}, metric=ref("Labels")),
+    "MatrixSeries": record(
+        {"values": array(ref("Point")), "histograms": array(ref("HistogramPoint"))}, metric=ref("Labels")
+    ),
+    "QueryStats": record(
+        timings=record(**dict.fromkeys(_TIMINGS, NUMBER)),
+        samples=record(
+            {
+                "totalQueryableSamplesPerStep": array(pair(NUMBER, INTEGER)),
+                "samplesReadPerStep": array(pair(NUMBER, INTEGER)),
+            },
+            totalQueryableSamples=INTEGER,
+            peakSamples=INTEGER,
+            samplesRead=INTEGER,
+        ),
+    ),
+    "QueryData": {
+        "oneOf": [
+            record({"stats": ref("QueryStats")}, resultType=one_of(kind), result=result)
+            for kind, result in (
+                ("vector", array(ref("VectorSample"))),
+                ("matrix", array(ref("MatrixSeries"))),
+                ("scalar", ref("Point")),
+                ("string", ref("Point")),
+            )
+        ]
+    },
+    "RangeData": record({"stats": ref("QueryStats")}, resultType=one_of("matrix"), result=array(ref("MatrixSeries"))),
+    "ActiveQuery": record(
+        **dict.fromkeys(("id", "query", "client"), TEXT),
+        kind=one_of("instant", "range"),
+        state=one_of("queued", "running"),
+        started=DATE,
+        **dict.fromkeys(("start", "end", "step", "elapsedSeconds"), NUMBER),
+        samplesRead=INTEGER,
+    ),
+    "SeriesExemplars": record(
+        seriesLabels=ref("Labels"), exemplars=array(record(labels=ref("Labels"), value=TEXT, timestamp=NUMBER))
+    ),
+    "SyntaxTree": {
+        "type": "object",
+        "properties": {"type": TEXT},
+        "required": ["type"],
+        "description": "A node; what else it has depends on its type, as in Prometheus.",
+    },
+    "Metadata": record(type=ref("MetricType"), help=TEXT, unit=TEXT),
+    "MetricType": one_of(
+        *("counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown")
+    ),
+    "TargetMetadata": record({"metric": TEXT}, target=ref("Labels"), type=ref("MetricType"), help=TEXT, unit=TEXT),
+    "Target": record(
+        discoveredLabels=ref("Labels"),
+        labels=ref("Labels"),
+        scrapePool=TEXT,
+        scrapeUrl=TEXT,
+        globalUrl=TEXT,
+        lastError=TEXT,
+        lastScrape=DATE,
+        lastScrapeDuration=NUMBER,
+        health=one_of("up", "down", "unknown"),
+        scrapeInterval=TEXT,
+        scrapeTimeout=TEXT,
+    ),
+    "DroppedTarget": record(discoveredLabels=ref("Labels"), scrapePool=TEXT),
+    "Targets": record(
+        activeTargets=array(ref("Target")),
+        droppedTargets=array(ref("DroppedTarget")),
+        droppedTargetCounts={"type": ["object", "null"], "additionalProperties": INTEGER},
+    ),
+    "RuleGroup": record(
+        name=TEXT,
+        file=TEXT,
+        interval=NUMBER,
+        limit=INTEGER,
+        evaluationTime=NUMBER,
+        lastEvaluation=DATE,
+        rules=array({"type": "object"}),
+    ),
+    "Alert": record(
+        {"keepFiringSince": DATE},
+        labels=ref("Labels"),
+        annotations=ref("Labels"),
+        state=TEXT,
+        activeAt=DATE,
+        value=TEXT,
+    ),
+    "BuildInfo": record(version=TEXT, revision=TEXT, branch=TEXT, buildUser=TEXT, buildDate=TEXT, goVersion=TEXT),
+    "RuntimeInfo": record(
+        startTime=DATE,
+        CWD=TEXT,
+        hostname=TEXT,
+        serverTime=DATE,
+        reloadConfigSuccess=BOOLEAN,
+        lastConfigTime=DATE,
+        corruptionCount=INTEGER,
+        goroutineCount=INTEGER,
+        GOMAXPROCS=INTEGER,
+        GOMEMLIMIT=INTEGER,
+        GOGC=TEXT,
+        GODEBUG=TEXT,
+        storageRetention=TEXT,
+    ),
+    "StorageStatus": record(
+        {"seriesCountByFocusLabelValue": _RANKING},
+        headStats=record(
+            numSeries=INTEGER, numLabelPairs=INTEGER, chunkCount=INTEGER, minTime=INTEGER, maxTime=INTEGER
+        ),
+        seriesCountByMetricName=_RANKING,
+        labelValueCountByLabelName=_RANKING,
+        memoryInBytesByLabelName=_RANKING,
+        seriesCountByLabelValuePair=_RANKING,
+        totalSeries=INTEGER,
+        totalLabelValuePairs=INTEGER,
+        seriesCountByLabelName=_RANKING,
+    ),
+    "Cardinality": record(
+        **dict.fromkeys(("series", "metrics", "labelNames", "labelPairs", "labelBytes"), INTEGER),
+        **dict.fromkeys(("minTime", "maxTime"), INTEGER),
+        **dict.fromkeys(("seriesByMetric", "seriesByLabel", "valuesByLabel", "valueBytesByLabel"), _RANKING),
+        **dict.fromkeys(("seriesByPair", "seriesByFocus"), _RANKING),
+        metricSizes=array(record(name=TEXT, series=INTEGER, samples=INTEGER, bytes=INTEGER)),
+        churn=array(
+            record(start=INTEGER, created=INTEGER, gone=INTEGER, createdByMetric=_RANKING, goneByMetric=_RANKING)
+        ),
+    ),
+    "Block": record(
+        ulid=TEXT,
+        minTime=INTEGER,
+        maxTime=INTEGER,
+        stats=_BLOCK_STATS,
+        compaction=record({"hints": TEXTS}, level=INTEGER, sources=TEXTS),
+        version=INTEGER,
+    ),
+    "OwnMetricFamily": {
+        "type": "object",
+        "properties": {
+            "name": TEXT,
+            "help": TEXT,
+            "type": one_of("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM"),
+            "metric": array({"type": "object"}),
+            "unit": TEXT,
+        },
+        "required": ["name", "type"],
+        "description": "The JSON form of the protobuf message io.prometheus.client.MetricFamily.",
+    },
+    "Notification": record(text=TEXT, date=DATE, active=BOOLEAN),
+}
