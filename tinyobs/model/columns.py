@@ -31,6 +31,11 @@ class SharedTimes:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.of_row.nbytes + self.times_ms.nbytes + self.offsets.nbytes
+
     def spread(self) -> NDArray[np.int64]:
         """Return the timestamps of all rows, one row after the other."""
         if len(self) == 1:

@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from . import nodes
 from .aggregate_picks import counted_values, picked, quantiled
 from .blocks import Block, Floats, Indexes, Mask, Value, Vector, nothing, vector_of
-from .grouping import flags_of_groups, grouped
+from .grouping import flags_of_groups, groups_of
 from .native.folding import HistogramFold
 from .sums import OVERFLOW_SCALE, finished, sums_of_groups, two_sum
 
@@ -39,7 +39,7 @@ def aggregated(evaluation: Evaluation, node: AggregateNode) -> Value:
     if expr.op == "quantile":
         return quantiled(evaluation, node)
     vector = evaluation.vector(node.inner)
-    groups, labels = grouped(vector.labels, expr)
+    groups, labels = groups_of(evaluation, vector, expr)
     if not labels:
         return nothing(node.steps)
     evaluation.budget.hold(len(labels) * node.steps)

@@ -15,7 +15,7 @@ from ..errors import QueryExecutionError
 from ..model.labels import NAME, Labels, drop, from_pairs, keep
 from . import nodes
 from .blocks import Block, Floats, Indexes, Mask, Vector, compact, nothing, vector_of
-from .grouping import flags_of_groups, grouped, rows_of_groups
+from .grouping import flags_of_groups, groups_of, rows_of_groups
 from .heap import ordered, survivors
 from .native.folding import left_out
 from .native.text import distinct_values
@@ -52,7 +52,7 @@ def quantiled(evaluation: Evaluation, node: AggregateNode) -> Vector:
         if extreme > 1 or extreme < 0:
             evaluation.annotations.invalid_quantile(float(extreme), at)
     vector, block = _held(evaluation, node)
-    groups, labels = grouped(vector.labels, node.expr)
+    groups, labels = groups_of(evaluation, vector, node.expr)
     values = np.empty((len(labels), node.steps))
     present = np.zeros(values.shape, np.bool_)
     for g, rows in enumerate(rows_of_groups(groups, len(labels))):
@@ -107,7 +107,7 @@ def picked(evaluation: Evaluation, node: AggregateNode) -> Vector:
         parameter = _checked_ratio(evaluation, node, parameter)
     elif not _checked_size(parameter):
         return nothing(node.steps)
-    groups, labels = grouped(vector.labels, expr)
+    groups, labels = groups_of(evaluation, vector, expr)
     chosen = np.zeros(block.present.shape, np.bool_)
     order: list[int] = []
     for rows in rows_of_groups(groups, len(labels)):

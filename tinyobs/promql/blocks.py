@@ -211,15 +211,16 @@ def unified(vector: Vector, *, merge: bool = True) -> Vector:
 
 
 def name_dropped(vector: Vector, *, delayed: bool, merge: bool = True) -> Vector:
-    """Return the vector after an operation that changes the meaning of its series: names go, now or at the end."""
+    """Return the vector after an operation that changes the meaning of its series: names go, now or at the end.
+
+    Where all series have one name, `without_common_name` does the same with less work.
+    """
     if delayed:
         return evolve(vector, drop=np.ones(len(vector), np.bool_))
-    if (bare := _without_common_name(vector.labels)) is not None:
-        return evolve(vector, labels=bare)
     return unified(evolve(vector, labels=without_name(vector.labels)), merge=merge)
 
 
-def _without_common_name(labels: Sequence[Labels]) -> list[Labels] | None:
+def without_common_name(labels: Sequence[Labels]) -> list[Labels] | None:
     """Return the label sets without the name when it is the same everywhere, so that they stay distinct; else None."""
     if not labels or not labels[0] or labels[0][0][0] != NAME:
         return None

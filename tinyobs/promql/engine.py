@@ -37,6 +37,7 @@ from .functions import (
     trends,
 )
 from .grid import Grid, between, instant
+from .label_memory import LabelMemory
 from .limits import PARSED_QUERIES_MAX, Budget, EngineOptions, MemoryPool
 from .native.codec import encoded
 from .native.table import Table, merged, narrowed
@@ -68,6 +69,7 @@ class Run:
     budget: Budget
     annotations: Annotations
     crew: Crew
+    labels: LabelMemory
     observe: Callable[[Node, Value], Value] | None = None
     prepared: float = 0.0
 
@@ -95,6 +97,7 @@ class PromqlEngine:
     functions: Mapping[str, Signature] = FUNCTIONS
     memory: MemoryPool | None = None
     crew: Crew = Factory(Crew)
+    labels: LabelMemory = Factory(LabelMemory)
     _parsed: dict[str, Expr] = Factory(dict)
     _lock: Lock = Factory(Lock)
 
@@ -191,7 +194,8 @@ class PromqlEngine:
             resolution_ms=resolution_ms,
         )
         annotations, prepared = Annotations(text), time.perf_counter()
-        return Run(text, expr, plan, times, options, started, budget, annotations, self.crew, observe, prepared)
+        shared = self.crew, self.labels
+        return Run(text, expr, plan, times, options, started, budget, annotations, *shared, observe, prepared)
 
     def finish(self, queryable: Queryable, run: Run) -> Result:
         """Evaluate a planned query."""
@@ -219,7 +223,15 @@ class PromqlEngine:
 def _evaluated(run: Run, querier: Querier) -> tuple[SeriesColumns, str]:
     """Return the columns of the result and its text."""
     evaluation = Evaluation(
-        run.plan, querier, run.options, run.budget, run.annotations, run.times, run.crew, run.observe
+        run.plan,
+        querier,
+        run.options,
+        run.budget,
+        run.annotations,
+        run.times,
+        run.crew,
+        run.labels,
+        run.observe,
     )
     root = run.plan.root
     return _columns(run, raw_ranges(evaluation, root) if root.type is ValueType.MATRIX else evaluation.evaluate(root))

@@ -34,11 +34,13 @@ from .blocks import (
     mapped,
     name_dropped,
     nothing,
+    without_common_name,
 )
 from .crew import Crew, each_block
 from .durations import TimeRange
 from .functions.registry import Kind, extended_names
 from .instants import newest
+from .label_memory import LabelMemory
 from .limits import Budget, EngineOptions
 from .native.codec import encoded
 from .native.instants import instants, negated
@@ -82,6 +84,7 @@ class Evaluation:
     annotations: Annotations
     times: TimeRange
     crew: Crew
+    labels: LabelMemory
     observe: Callable[[p.Node, Value], Value] | None = None
     _selections: dict[int, Selection] = Factory(dict)
 
@@ -119,6 +122,10 @@ class Evaluation:
 
     def dropped(self, vector: Vector, *, merge: bool = True) -> Vector:
         """Return a vector whose names go."""
+        if not self.delayed:
+            bare = self.labels.get(vector.labels, "bare", without_common_name)
+            if bare is not None:
+                return evolve(vector, labels=bare)
         return name_dropped(vector, delayed=self.delayed, merge=merge)
 
     def selection(self, source: int) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,15 @@ from ..model.labels import NAME, Labels
 from . import nodes
 from .blocks import Indexes, Mask, Vector
 from .keys import dropped, kept, numbered
+
+if TYPE_CHECKING:
+    from .evaluate import Evaluation
+
+
+def groups_of(evaluation: Evaluation, vector: Vector, expr: nodes.Aggregate) -> tuple[Indexes, list[Labels]]:
+    """Return (the group of each series of a vector, the labels of each group); both are shared, not to be changed."""
+    what = ("groups", expr.grouping, expr.without)
+    return evaluation.labels.get(vector.labels, what, lambda labels: grouped(labels, expr))
 
 
 def grouped(series: Sequence[Labels], expr: nodes.Aggregate) -> tuple[Indexes, list[Labels]]:

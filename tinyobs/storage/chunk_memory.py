@@ -19,11 +19,12 @@ from ..codec.pages import TIME_MAX, TIME_MIN
 from .assemble import Part, assemble
 from .head_chunk import HeadChunk
 from .page_cache import PageCache
-from .runs import Runs
+from .runs import Runs, runs_of
 from .series_sets import ENTRY_BYTES, NamedSeries
+from .strips import Piece, combined, strip_of_runs
 
-KEPT_SAMPLES_MAX: Final = 1 << 17
-"""Samples of a selection up to which they stay decoded: two megabytes."""
+KEPT_SAMPLES_MAX: Final = 1 << 20
+"""Samples of a selection up to which they stay decoded: eight megabytes, as timestamps are shared."""
 
 
 @frozen(eq=False)
@@ -172,12 +173,37 @@ def _grown(
         memory = evolve(memory, first=first, last=first, runs=None)
     if _expected(chunks, memory, first, last) > KEPT_SAMPLES_MAX:
         return None
-    parts = _read(chunks, memory, first, memory.first, reading)
-    if memory.runs is not None:
-        parts.append((np.arange(len(series.numbers)), memory.runs))
-    parts += _read(chunks, memory, memory.last, last, reading)
-    runs = assemble(parts, len(series.numbers), TIME_MIN, TIME_MAX)
+    runs = _joined(series, chunks, memory, first, last, reading)
+    if runs is None:
+        parts = _read(chunks, memory, first, memory.first, reading)
+        if memory.runs is not None:
+            parts.append((np.arange(len(series.numbers)), memory.runs))
+        parts += _read(chunks, memory, memory.last, last, reading)
+        runs = assemble(parts, len(series.numbers), TIME_MIN, TIME_MAX)
     return evolve(memory, first=first, last=last, runs=runs), runs
+
+
+def _joined(
+    series: NamedSeries, chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, reading: Reading
+) -> Runs | None:
+    """Return the samples of some chunks and of what the memory holds, timestamps shared; None where that cannot be."""
+    pieces: list[Piece] = []
+    for i in range(first, last):
+        hits = memory.hits[i]
+        if i == memory.first and memory.runs is not None:
+            strip = strip_of_runs(memory.runs)
+            if strip is None:
+                return None
+            pieces.append((np.arange(len(series.numbers)), None, strip))
+        if hits is None or (memory.runs is not None and memory.first <= i < memory.last):
+            continue
+        reading.poll()
+        piece = chunks[i].piece(hits.rows, hits.places, reading.cache, keep=False)
+        if piece is None:
+            return None
+        pieces.append(piece)
+    found = combined(pieces, series.labels, TIME_MIN, TIME_MAX)
+    return None if found is None else runs_of(found)
 
 
 def _read(chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, reading: Reading) -> list[Part]:

@@ -22,6 +22,7 @@ from .deletes import Delete
 from .page_cache import PageCache
 from .runs import Runs, runs_of
 from .segment_reader import SegmentReader
+from .strips import Piece
 
 Numbers = NDArray[np.uint32]
 
@@ -81,6 +82,14 @@ class MaskedReader(SegmentReader):
     ) -> SeriesColumns:
         """Return the samples of series in a range that no delete takes away."""
         return self._kept(self.inner.read(numbers, mint_ms, maxt_ms, labels, check), numbers)
+
+    def pieces(
+        self, numbers: Numbers, mint_ms: int, maxt_ms: int, check: Callable[[], None] | None = None, *, keep: bool
+    ) -> list[Piece] | None:
+        """Return the pages of series that lose nothing; None where any of them may, as pages know nothing of deletes."""
+        if any(mask.chosen[numbers].any() for mask in self._masks()[0]):
+            return None
+        return self.inner.pieces(numbers, mint_ms, maxt_ms, check, keep=keep)
 
     def iterate(self, block: int = 256) -> Iterator[SeriesColumns]:
         """Yield the series that have samples left, in label order."""

@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from ..model.columns import SeriesColumns, starts_of
+from ..model.columns import SeriesColumns, SharedTimes, starts_of
 from ..model.histograms import Histograms, is_handle, joined, numbers_of, renumbered
 from ..model.labels import Labels
 from ..model.ragged import offsets_of
@@ -29,17 +29,27 @@ class Runs:
     """
 
     offsets: I64
-    times_ms: I64
+    _times_ms: I64 | SharedTimes
     values: NDArray[np.float64]
     histograms: Histograms | None = None
     starts_ms: I64 | None = None
+
+    @property
+    def times_ms(self) -> I64:
+        """Timestamps of all samples; spread anew for each call where rows share columns of them."""
+        return self._times_ms.spread() if isinstance(self._times_ms, SharedTimes) else self._times_ms
+
+    @property
+    def shared(self) -> SharedTimes | None:
+        """The columns of timestamps that rows share, where they are known."""
+        return self._times_ms if isinstance(self._times_ms, SharedTimes) else None
 
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
         more = 0 if self.histograms is None else self.histograms.nbytes
         more += 0 if self.starts_ms is None else self.starts_ms.nbytes
-        return int(self.offsets.nbytes + self.times_ms.nbytes + self.values.nbytes) + more
+        return int(self.offsets.nbytes + self._times_ms.nbytes + self.values.nbytes) + more
 
     def take(self, offsets: I64, at: I64 | NDArray[np.bool_] | slice) -> Runs:
         """Return the samples at some positions, in rows with other offsets."""
@@ -48,7 +58,7 @@ class Runs:
 
     def with_offsets(self, offsets: I64) -> Runs:
         """Return the same samples in other rows."""
-        return Runs(offsets, self.times_ms, self.values, self.histograms, self.starts_ms)
+        return Runs(offsets, self._times_ms, self.values, self.histograms, self.starts_ms)
 
     def rows(self, first: int, last: int) -> Runs:
         """Return the rows `first` .. `last - 1` (views, not copies)."""
@@ -64,7 +74,7 @@ class Runs:
         if np.array_equal(numbers, np.arange(len(self.histograms))):
             return self
         table = self.histograms.take(numbers) if len(numbers) else None
-        return Runs(self.offsets, self.times_ms, values, table, self.starts_ms)
+        return Runs(self.offsets, self._times_ms, values, table, self.starts_ms)
 
     def costs(self) -> I64:
         """Return like `offsets` the running sum over rows of what reading costs, counted in samples."""
@@ -82,11 +92,12 @@ class Runs:
 
     def columns(self, labels: Sequence[Labels]) -> SeriesColumns:
         """Return the rows as those of the series with these label sets."""
-        return SeriesColumns(labels, self.offsets, self.times_ms, self.values, self.histograms, self.starts_ms)
+        return SeriesColumns(labels, self.offsets, self._times_ms, self.values, self.histograms, self.starts_ms)
 
     def freeze(self) -> None:
         """Make the arrays read-only: many queries share them."""
-        self.times_ms.flags.writeable = False
+        if not isinstance(self._times_ms, SharedTimes):
+            self._times_ms.flags.writeable = False
         self.values.flags.writeable = False
         if self.starts_ms is not None:
             self.starts_ms.flags.writeable = False
@@ -99,7 +110,8 @@ def empty_runs(rows: int) -> Runs:
 
 def runs_of(columns: SeriesColumns) -> Runs:
     """Return the samples of columns, without their labels."""
-    return Runs(columns.offsets, columns.timestamps_ms, columns.values, columns.histograms, columns.starts_ms)
+    times = columns.timestamps_ms if columns.shared is None else columns.shared
+    return Runs(columns.offsets, times, columns.values, columns.histograms, columns.starts_ms)
 
 
 def concatenate_runs(parts: Sequence[Runs]) -> Runs:

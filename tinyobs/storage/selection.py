@@ -25,8 +25,8 @@ from .segment_reader import SegmentReader
 from .series_sets import ENTRY_BYTES, LABELS_BYTES, NamedSeries, is_kept
 from .strips import Piece, combined
 
-SEGMENT_SAMPLES_MAX: Final = 1 << 17
-"""Samples of a selection in a segment up to which they stay decoded: two megabytes."""
+SEGMENT_SAMPLES_MAX: Final = 1 << 20
+"""Samples of a selection in a segment up to which they stay decoded: eight megabytes, as timestamps are shared."""
 STRETCH_MS: Final = 3_600_000
 """Samples of segments are kept decoded by whole hours, so that a query which moves on finds them again."""
 
@@ -137,7 +137,11 @@ def segment_source(reader: SegmentReader, series: NamedSeries, mint_ms: int, max
     small = small and is_kept(len(series.numbers), reading.cache)
 
     def whole() -> tuple[KeptRuns, int]:
-        runs = runs_of(reader.read(series.numbers, low, high, series.labels, reading.check))
+        pieces = reader.pieces(series.numbers, low, high, reading.check, keep=False)
+        found = None if pieces is None else combined(pieces, series.labels, low, high)
+        if found is None:
+            found = reader.read(series.numbers, low, high, series.labels, reading.check)
+        runs = runs_of(found)
         return KeptRuns(runs), runs.nbytes + ENTRY_BYTES
 
     def read(first: int, last: int) -> list[Part]:

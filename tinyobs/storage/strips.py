@@ -43,7 +43,7 @@ class Strip:
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        return int(self.values.nbytes + self.offsets.nbytes + self.shared.of_row.nbytes + self.shared.times_ms.nbytes)
+        return int(self.values.nbytes + self.offsets.nbytes + self.shared.nbytes)
 
     @property
     def length(self) -> int:
@@ -67,6 +67,8 @@ def strip_of_runs(runs: Runs) -> Strip | None:
     """Return the same samples as a strip; None where they are more than floats, or rows out of order."""
     if runs.histograms is not None or runs.starts_ms is not None:
         return None
+    if runs.shared is not None:
+        return Strip(runs.shared, runs.offsets, runs.values)  # shared only where they ascend
     shared = SharedTimes(*share(runs.times_ms, runs.offsets))
     return Strip(shared, runs.offsets, runs.values) if _ascends(shared) else None
 

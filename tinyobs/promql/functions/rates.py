@@ -7,12 +7,13 @@ What start timestamps add is in `start_times.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...model.labels import NAME, get, metric_name
-from ..blocks import Block, Floats, Indexes, Mask, Value, Vector, floats_of, mapped
+from ...model.labels import NAME, Labels, get, metric_name
+from ..blocks import Block, Floats, Indexes, Mask, Value, floats_of, mapped
 from ..windows import Windows, reduce_between
 from .even_rates import even_change
 from .extended import edges, first_sample
@@ -56,7 +57,7 @@ def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) ->
 
     found = evaluation.windowed(call, compute)
     by_type = evaluation.options.type_and_unit_labels
-    doubtful = _doubtful(found, by_type)
+    doubtful = evaluation.labels.get(found.labels, ("doubtful", by_type), lambda labels: _doubtful(labels, by_type))
     if not doubtful:
         return evaluation.dropped(found, merge=False)
     names = np.fromiter(doubtful, np.int64, len(doubtful))
@@ -83,11 +84,11 @@ def _check_starts(evaluation: Evaluation, windows: Windows, node: Expr) -> None:
         evaluation.annotations.overlapping_start(metric_name(windows.columns.labels[row]), node)
 
 
-def _doubtful(vector: Vector, by_type: bool) -> dict[int, tuple[str, str]]:
+def _doubtful(labels: Sequence[Labels], by_type: bool) -> dict[int, tuple[str, str]]:
     """Return row -> (name, type) of the series that may be no counters."""
-    names = [x[0][1] if x and x[0][0] == NAME else metric_name(x) for x in vector.labels]
+    names = [x[0][1] if x and x[0][0] == NAME else metric_name(x) for x in labels]
     if by_type:
-        kinds = [get(x, "__type__") for x in vector.labels]
+        kinds = [get(x, "__type__") for x in labels]
         pairs = enumerate(zip(names, kinds, strict=True))
         return {row: pair for row, pair in pairs if pair[0] and pair[1] not in ("counter", "histogram")}
     bad = {name for name in set(names) if name and not name.endswith(_COUNTER_SUFFIXES)}
