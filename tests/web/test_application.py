@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -87,7 +88,7 @@ async def test_configured_headers_are_on_every_answer(make_client: Any) -> None:
         assert (await client.get(path)).headers["x-frame-options"] == "deny"
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "deflate"])
 async def test_large_answers_are_compressed_as_the_client_accepts(encoding: str) -> None:
     """The body unpacks to what the handler gave, and the length is that of the compressed one."""
     async with client_of(one_route(large)) as client:
@@ -96,8 +97,12 @@ async def test_large_answers_are_compressed_as_the_client_accepts(encoding: str)
         raw = b"".join([piece async for piece in answer.aiter_raw()])
     assert answer.headers["content-encoding"] == encoding
     assert int(answer.headers["content-length"]) == len(raw) < 2000
-    unpack = gzip.decompress if encoding == "gzip" else zstandard.ZstdDecompressor().decompressobj().decompress
-    assert unpack(raw) == b"abcdefghij" * 2000
+    unpack = {
+        "gzip": gzip.decompress,
+        "zstd": zstandard.ZstdDecompressor().decompressobj().decompress,
+        "deflate": zlib.decompress,
+    }
+    assert unpack[encoding](raw) == b"abcdefghij" * 2000
 
 
 @pytest.mark.parametrize("accept", ["", "br", "gzip;q=0", "identity"])
@@ -147,11 +152,14 @@ async def test_streams_are_compressed_piece_by_piece() -> None:
         ("*", "gzip"),
         ("GZIP;q=1.0", "gzip"),
         ("gzip;q=x", None),
-        ("deflate", None),
+        ("deflate", "deflate"),
+        ("deflate, zstd", "zstd"),
+        ("deflate, gzip;q=0.5", "deflate"),
+        ("br", None),
     ],
 )
 def test_the_choice_of_an_encoding(header: str, chosen: str | None) -> None:
-    """The highest weight wins, then gzip."""
+    """The highest weight wins, then gzip, zstd, deflate."""
     assert compression.choose(header) == chosen
 
 

@@ -1,4 +1,4 @@
-"""Compressed answers: gzip and zstd, whole or piece by piece.
+"""Compressed answers: gzip, zstd and deflate, whole or piece by piece.
 
 A stream is flushed at the end of each piece, since a piece is large (megabytes) or, for live data, wanted at once.
 Large pieces are compressed in a worker thread.
@@ -7,6 +7,7 @@ Large pieces are compressed in a worker thread.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
@@ -27,9 +28,9 @@ class Compressor(Protocol):
         """Return what to send for the next piece."""
 
 
-class _Gzip:
-    def __init__(self) -> None:
-        self._z = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+class _Zlib:
+    def __init__(self, window_bits: int) -> None:
+        self._z = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, window_bits)
 
     def piece(self, data: bytes, last: bool) -> bytes:
         return self._z.compress(data) + self._z.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
@@ -44,28 +45,34 @@ class _Zstd:
         return self._z.compress(data) + self._z.flush(kind)
 
 
-_COMPRESSORS: Final[dict[str, type[_Gzip] | type[_Zstd]]] = {"gzip": _Gzip, "zstd": _Zstd}
+_COMPRESSORS: Final[dict[str, Callable[[], Compressor]]] = {
+    "gzip": lambda: _Zlib(16 + zlib.MAX_WBITS),
+    "zstd": _Zstd,
+    "deflate": lambda: _Zlib(zlib.MAX_WBITS),  # with the head of zlib, as RFC 9110 has it
+}
+"""By name, in order of preference."""
+_RANKS: Final = {name: i for i, name in enumerate(_COMPRESSORS)}
 
 
 def choose(accept_encoding: str) -> str | None:
-    """Return "gzip" or "zstd", or None when the client takes neither; of equal weights gzip comes first.
+    """Return a name of `_COMPRESSORS`, or None when the client takes none; of equal weights gzip, then zstd comes first.
 
     accept_encoding: the header (RFC 9110 section 12.5.3); a `*` is read as gzip.
     """
     if not accept_encoding:
         return None
-    best: tuple[float, str] | None = None
+    best: tuple[float, int, str] | None = None
     for part in accept_encoding.lower().split(","):
         name, _, parameters = part.partition(";")
         name = {"*": "gzip", "x-gzip": "gzip"}.get(name.strip(), name.strip())
         weight = _weight(parameters)
-        if name in _COMPRESSORS and weight > 0 and (best is None or (-weight, name) < best):
-            best = (-weight, name)
-    return best[1] if best else None
+        if name in _COMPRESSORS and weight > 0 and (best is None or (-weight, _RANKS[name], name) < best):
+            best = (-weight, _RANKS[name], name)
+    return best[2] if best else None
 
 
 def start(encoding: str) -> Compressor:
-    """Return a new stream of "gzip" or "zstd"."""
+    """Return a new stream in one of these encodings."""
     return _COMPRESSORS[encoding]()
 
 
