@@ -219,6 +219,11 @@ def equal(want: Sample, have: Sample) -> bool:
     return want is have or (want is not None and have is not None and almost_equal(want, have))
 
 
+def meets(how: str, text: str, got: str) -> bool:
+    """Tell whether an annotation is one that is expected."""
+    return how == "any" or (text == got if how == "msg" else re.search(text, got) is not None)
+
+
 def compare_notes(command: Eval, result: Result) -> str:
     """Compare annotations."""
     have = {"warn": result.warnings, "info": result.infos}
@@ -228,6 +233,9 @@ def compare_notes(command: Eval, result: Result) -> str:
                 return f"unexpected {have[kind[3:]]}"
             continue
         for how, text in wanted:
-            if not any(how == "any" or (text == got if how == "msg" else re.search(text, got)) for got in have[kind]):
+            if not any(meets(how, text, got) for got in have[kind]):
                 return f"{kind} missing: {text!r}, there is {have[kind]}"
+        for got in have[kind]:
+            if not any(meets(how, text, got) for how, text in wanted):
+                return f"{kind} not expected: {got!r}"
     return ""

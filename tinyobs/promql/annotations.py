@@ -1,13 +1,14 @@
 """Warnings and infos that accompany a result, with the wording and positions of Prometheus.
 
 Source of the texts: prometheus util/annotations/annotations.go (3.14).  An annotation is kept once, however often it
-occurs; the number of distinct ones is bounded when they are given out.
+occurs and wherever in the query: with the last of its positions, as upstream mostly has it.  The number of distinct ones
+is bounded when they are given out.
 """
 
 from __future__ import annotations
 
 import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import Factory, define
 
@@ -27,10 +28,15 @@ _MONOTONICITY = (
 )
 
 
+Key: TypeAlias = tuple[str, int]
+"""A text and, where it counts, the place that it is about; else -1."""
+
+
 @define
 class _Repair:
-    """What is known of repaired buckets of one metric at one place of the query."""
+    """What is known of repaired buckets of one metric, and where in the query they are."""
 
+    start: int
     smallest: float
     largest: float
     difference: float
@@ -44,23 +50,26 @@ class Annotations:
     """The annotations of one query over `text`."""
 
     text: str
-    _warnings: dict[str, None] = Factory(dict)
-    _infos: dict[str, None] = Factory(dict)
-    _repairs: dict[tuple[str, str], _Repair] = Factory(dict)
+    _warnings: dict[Key, int] = Factory(dict)
+    """Texts without position, and where in the query they are about."""
+    _infos: dict[Key, int] = Factory(dict)
+    _repairs: dict[str, _Repair] = Factory(dict)
 
-    def position(self, node: Expr) -> str:
-        """Return ` (line:column)` of a node; both count from 1, columns in bytes as upstream has it."""
-        before = self.text[: node.start]
+    def position(self, start: int) -> str:
+        """Return ` (line:column)` of a place; both count from 1, columns in bytes as upstream has it."""
+        before = self.text[:start]
         line_start = before.rfind("\n") + 1
         return f" ({before.count(chr(10)) + 1}:{len(before[line_start:].encode('utf-8', 'surrogateescape')) + 1})"
 
     def warn(self, message: str, node: Expr) -> None:
         """Add a warning."""
-        self._warnings[_WARNING + message + self.position(node)] = None
+        key = _WARNING + message, -1
+        self._warnings[key] = max(self._warnings.get(key, 0), node.start)
 
-    def info(self, message: str, node: Expr) -> None:
-        """Add an info."""
-        self._infos[_INFO + message + self.position(node)] = None
+    def info(self, message: str, node: Expr, *, at_each: bool = False) -> None:
+        """Add an info; `at_each` place of the query that it is about, not at the last one only."""
+        key = _INFO + message, node.start if at_each else -1
+        self._infos[key] = max(self._infos.get(key, 0), node.start)
 
     def invalid_quantile(self, quantile: float, node: Expr) -> None:
         """A quantile outside 0 .. 1."""
@@ -155,7 +164,7 @@ class Annotations:
     def tier_used(self, width_ms: int, function: str, node: Expr) -> None:
         """Samples of a downsampling tier, perhaps under a function that needs all samples."""
         tier = tier_name(width_ms)
-        self.info(f"samples from the {tier} downsampling tier were used", node)
+        self.info(f"samples from the {tier} downsampling tier were used", node, at_each=True)
         if function not in READS:
             what = "a range selector" if function == "[]" else function
             self.warn(f"{what} needs all samples, but some are left in the {tier} downsampling tier only", node)
@@ -173,11 +182,12 @@ class Annotations:
 
         bounds: smallest and largest repaired upper bound.  times: first and last moment, ms.  count: repaired points.
         """
-        key = (_named(metric), self.position(node))
+        key = _named(metric)
         old = self._repairs.get(key)
         if old is None:
-            self._repairs[key] = _Repair(bounds[0], bounds[1], difference, count, times[0], times[1])
+            self._repairs[key] = _Repair(node.start, bounds[0], bounds[1], difference, count, times[0], times[1])
             return
+        old.start = max(old.start, node.start)
         old.smallest, old.largest = min(old.smallest, bounds[0]), max(old.largest, bounds[1])
         old.difference = max(old.difference, difference)
         old.count += count
@@ -185,28 +195,28 @@ class Annotations:
 
     def warnings(self) -> tuple[str, ...]:
         """Return the warnings, sorted, cut at `ANNOTATIONS_MAX`."""
-        return _cut(self._warnings, "warning")
+        return self._cut(self._warnings, "warning")
 
     def infos(self) -> tuple[str, ...]:
         """Return the infos, sorted, cut at `ANNOTATIONS_MAX`."""
         found = dict(self._infos)
-        for (named, position), r in self._repairs.items():
-            found[
+        for named, r in self._repairs.items():
+            text = (
                 f"{_MONOTONICITY}{named}, from buckets {format_g(r.smallest)} to {format_g(r.largest)}, with a max diff "
-                f"of {r.difference:.2g}, over {r.count} samples from {_time(r.first_ms)} to {_time(r.last_ms)}{position}"
-            ] = None
-        return _cut(found, "info")
+                f"of {r.difference:.2g}, over {r.count} samples from {_time(r.first_ms)} to {_time(r.last_ms)}"
+            )
+            found[text, -1] = r.start
+        return self._cut(found, "info")
+
+    def _cut(self, found: dict[Key, int], kind: str) -> tuple[str, ...]:
+        texts = sorted(text + self.position(start) for (text, _), start in found.items())
+        if len(texts) <= ANNOTATIONS_MAX:
+            return tuple(texts)
+        return (*texts[:ANNOTATIONS_MAX], f"{len(texts) - ANNOTATIONS_MAX} more {kind} annotations omitted")
 
 
 def _named(metric: str) -> str:
     return f" for metric name {quote(metric)}" if metric else ""
-
-
-def _cut(found: dict[str, None], kind: str) -> tuple[str, ...]:
-    texts = sorted(found)
-    if len(texts) <= ANNOTATIONS_MAX:
-        return tuple(texts)
-    return (*texts[:ANNOTATIONS_MAX], f"{len(texts) - ANNOTATIONS_MAX} more {kind} annotations omitted")
 
 
 def _time(ms: int) -> str:
