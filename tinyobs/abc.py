@@ -101,8 +101,21 @@ class Querier(abc.ABC):
         self.close()
 
 
+class Changes(Protocol):
+    """Tells from which time on answers that somebody remembers may be wrong."""
+
+    def now(self) -> int:
+        """Return a number for this moment; asked for before a view is opened."""
+
+    def since(self, number: int) -> int:
+        """Return the least time in ms of samples that were added or removed since then; 2^63 - 1 without any."""
+
+
 class Queryable(Protocol):
-    """Something that can be asked for a view: all that `promql` and the query API need."""
+    """Something that can be asked for a view: all that `promql` and the query API need.
+
+    It may have an attribute `changes`, a `Changes`; without it no answer is remembered.
+    """
 
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
         """Return a view; the caller closes it."""
@@ -115,6 +128,8 @@ class Storage(abc.ABC):
     """Where samples are kept.  Synchronous; one writer thread calls `append` and `maintain`, any thread reads."""
 
     registry: SeriesRegistry
+    changes: Changes | None = None
+    """What changed since when, where the storage tells; every change is noted when readers can see it."""
 
     @abc.abstractmethod
     def append(self, batches: Sequence[Batch]) -> list[AppendResult]:

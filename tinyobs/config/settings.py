@@ -136,6 +136,8 @@ class QuerySettings:
     """How long a query may wait; default 0s, as long as the query may take."""
     threads: int = setting(default=0, low=0, high=1000)
     """Queries that compute at one time, in turns; default 0, one less than there are processors."""
+    result_cache_size_bytes: SizeBytes = _size(32 * _MIB, name="result_cache_size")
+    """Memory for results of range queries, of which only new steps are evaluated again; default 32MiB, 0B keeps none."""
     slow_ms: DurationMs = _duration(10 * _SECOND, name="slow", high=24 * _HOUR)
     """A query that takes longer is logged as a warning; default 10s, 0s logs none."""
 

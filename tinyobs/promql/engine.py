@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 from attrs import Factory, define
 
-from ..abc import Querier, Queryable
+from ..abc import Changes, Querier, Queryable
 from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns, empty
 from .annotations import Annotations
@@ -46,6 +46,7 @@ from .parser import parse
 from .plan import Node, Plan, make_plan
 from .raw_ranges import raw_ranges
 from .result import QueryStatistics, Result
+from .result_cache import ResultCache, is_reusable
 from .signatures import FUNCTIONS, Signature
 
 Check = Callable[[], None]
@@ -90,7 +91,7 @@ class PromqlEngine:
     """Evaluates PromQL over anything that gives queriers.
 
     functions: the functions that queries may call; a plugin's are added here and registered in `functions.registry`.
-    memory: what all running queries share.
+    memory: what all running queries share.  results: where those of range queries are remembered.
     """
 
     options: EngineOptions = Factory(EngineOptions)
@@ -98,7 +99,9 @@ class PromqlEngine:
     memory: MemoryPool | None = None
     crew: Crew = Factory(Crew)
     labels: LabelMemory = Factory(LabelMemory)
+    results: ResultCache | None = None
     _parsed: dict[str, Expr] = Factory(dict)
+    _reusable: dict[str, bool] = Factory(dict)
     _lock: Lock = Factory(Lock)
 
     def parse(self, text: str) -> Expr:
@@ -152,20 +155,40 @@ class PromqlEngine:
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
         watch: Callable[[Budget], None] | None = None,
+        fresh: bool = False,
     ) -> Result:
         """Evaluate a query at every step from `start_ms` to `end_ms`, both included.
 
+        fresh: evaluate all steps, also those that are remembered.
         Raises `QueryError` as `instant` does; a result that is no vector and no scalar is an error.
         """
         if step_ms <= 0 or end_ms < start_ms:
             raise QueryExecutionError("a range query needs a positive step and an end that is not before its start")
-        grid = between(start_ms, end_ms, step_ms)
-        times = TimeRange(start_ms, end_ms, step_ms)
-        with _bounded_depth():
-            run = self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
-            if watch is not None:
-                watch(run.budget)
-            return self.finish(queryable, run)
+
+        def evaluate(first_ms: int, last_ms: int) -> Result:
+            grid, times = between(first_ms, last_ms, step_ms), TimeRange(first_ms, last_ms, step_ms)
+            with _bounded_depth():
+                run = self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
+                if watch is not None:
+                    watch(run.budget)
+                return self.finish(queryable, run)
+
+        changes: Changes | None = getattr(queryable, "changes", None)
+        special = fresh or resolution_ms is not None or observe is not None or self.options.points_max
+        if self.results is None or changes is None or special or not self._is_reusable(text):
+            return evaluate(start_ms, end_ms)
+        key = text, step_ms, start_ms % step_ms, lookback_ms
+        return self.results.range(key, between(start_ms, end_ms, step_ms), changes, evaluate)
+
+    def _is_reusable(self, text: str) -> bool:
+        """Tell whether steps of a query may be used again."""
+        found = self._reusable.get(text)
+        if found is None:
+            with self._lock:
+                while len(self._reusable) >= PARSED_QUERIES_MAX:
+                    self._reusable.pop(next(iter(self._reusable)))
+            found = self._reusable[text] = is_reusable(self.parse(text))
+        return found
 
     def start(
         self,

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 import structlog
 import trio
 
-from ..abc import Clock, Component, ConfigSection, DiscovererKind, Exporter, Processor, Querier, Route, Storage
+from ..abc import Changes, Clock, Component, ConfigSection, DiscovererKind, Exporter, Processor, Querier, Route, Storage
 from ..config.schema import Config
 from ..config.web_config import WebConfig, load_web_config
 from ..errors import PluginError, TinyObsError, Unavailable
@@ -112,6 +112,11 @@ class Agent:
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
         """Return a view of the storage; raises `Unavailable` while it is not open."""
         return self.open_storage().querier(mint_ms, maxt_ms)
+
+    @property
+    def changes(self) -> Changes | None:
+        """What changed in the storage since when, for those who remember answers."""
+        return None if self.storage is None else self.storage.changes
 
     def open_storage(self) -> Storage:
         """Return the storage; raises `Unavailable` while it is not open."""

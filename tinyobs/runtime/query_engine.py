@@ -22,6 +22,7 @@ from ..promql.engine import PromqlEngine
 from ..promql.limits import EngineOptions, MemoryPool
 from ..promql.nodes import Expr
 from ..promql.result import QueryStatistics, Result
+from ..promql.result_cache import ResultCache
 
 if TYPE_CHECKING:
     from ..config.schema import Config
@@ -42,6 +43,12 @@ class QueryEngineStatistics:
     """Queries that ended with an error."""
     memory_bytes: int
     """Memory that running queries hold, estimated; those that need less than 8 MiB are not counted."""
+    results_bytes: int
+    """Memory taken by results of range queries that are remembered."""
+    results_steps_reused_total: int
+    """Steps of range queries that were remembered."""
+    results_steps_evaluated_total: int
+    """Steps of range queries that were not remembered, though they might have been."""
     duration: MetricFamily
     """Seconds that queries took, by stage."""
 
@@ -53,7 +60,8 @@ class ConfiguredEngine:
         self._settings, self._config = settings, config
         self._lock = Lock()
         self.memory = MemoryPool(config().tinyobs.query.memory_total_max_bytes)
-        self._engine = PromqlEngine(engine_options(settings, config()), memory=self.memory)
+        results = ResultCache(config().tinyobs.query.result_cache_size_bytes)
+        self._engine = PromqlEngine(engine_options(settings, config()), memory=self.memory, results=results)
         self._running = self._count = self._failures = self._samples = 0
         self._prepare_seconds = self._evaluate_seconds = 0.0
 
@@ -71,6 +79,7 @@ class ConfiguredEngine:
 
     def statistics(self, queue: tuple[int, float] = (0, 0.0)) -> QueryEngineStatistics:
         """Return the counters; queue: how many queries wait now, and the seconds that queries have waited."""
+        results = self._engine.results or ResultCache()
         with self._lock:
             stages = {
                 "queue_time": queue[1],
@@ -94,6 +103,9 @@ class ConfiguredEngine:
                 self._samples,
                 self._failures,
                 self.memory.used,
+                results.bytes,
+                results.hits,
+                results.misses,
                 duration,
             )
 
@@ -127,8 +139,10 @@ class ConfiguredEngine:
         config = self._config()
         self.memory.bytes_max = config.tinyobs.query.memory_total_max_bytes
         options = engine_options(self._settings, config)
-        if options != self._engine.options:
-            self._engine = PromqlEngine(options, memory=self.memory)
+        if options != self._engine.options:  # other options may have other results
+            self._engine = PromqlEngine(options, memory=self.memory, results=ResultCache())
+        assert self._engine.results is not None
+        self._engine.results.bytes_max = config.tinyobs.query.result_cache_size_bytes
         return self._engine
 
 

@@ -86,6 +86,7 @@ class AdoptJob(Job):
         if entry is not None:
             self._entry = None  # from here on a manifest may list it
             engine.segments.replace((), (entry,), engine.publish, at_front=True)
+            engine.changes.note(entry.mint_ms)
             engine.upkeep.counts.adopted += 1
         _remove(engine, self._name.removeprefix(f"{INCOMING_FOLDER}/"))
 

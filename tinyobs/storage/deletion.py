@@ -47,6 +47,7 @@ def delete_samples(engine: Engine, matcher_sets: Sequence[Sequence[Matcher]], mi
     engine.wal.write_record(RecordType.TOMBSTONE, encode_delete(delete))
     delete_from_head(engine.head, engine.index, delete, engine)
     engine.segments.hold(delete, engine.publish)
+    engine.changes.note(mint_ms)
     engine.upkeep.counts.deletes += 1
 
 

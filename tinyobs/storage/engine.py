@@ -31,6 +31,7 @@ from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
 from .cardinality import report_cardinality
 from .census import Census
+from .changes import ChangeLog
 from .churn import ChurnLog
 from .deletion import delete_samples
 from .disk import Disk
@@ -61,6 +62,7 @@ class Engine(Storage):
     """Samples in one directory.  Made by `Engine.open` or `open_directory`."""
 
     registry: SeriesRegistry
+    changes: ChangeLog
 
     def __init__(
         self,
@@ -97,6 +99,7 @@ class Engine(Storage):
             self.notices.note(NO_ROOM)
         if not self.segments.manifest.wal_first:
             self.segments.begin_log(self.wal.sequence)
+        self.changes = ChangeLog()
         self.counts = IngestCounts()
         self.upkeep = Upkeep(self)
         self.census, self.churn = Census(registry), ChurnLog(registry)
@@ -186,6 +189,9 @@ class Engine(Storage):
             self.head.add(entry.layout.refs, entry.samples, entry.layout.unique, self.publish)
         if group.metadata:
             self._metadata = {**self._metadata, **group.metadata}
+        stored = [entry.samples.times_ms for entry in group.entries if len(entry.samples)]
+        if stored:
+            self.changes.note(int(min([times.min() for times in stored])))
         self.exemplar_ring.add(group.exemplars)
         if self.head.is_compression_due:
             sealed = self.head.seal()

@@ -19,6 +19,7 @@ from ..codec.compression import DENSE
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
 from .assemble import Part, assemble
+from .changes import ALWAYS_MS
 from .deletes import Delete
 from .jobs import Job, Watch, Work
 from .layout import segment_name
@@ -92,6 +93,7 @@ class MergeJob(Job):
         added = () if self.result is None else (self.result,)
         segments = self._engine.segments
         segments.replace([e for e, _ in self.inputs], added, self._engine.publish)
+        self._engine.changes.note(ALWAYS_MS)  # expired samples may have gone with the old segments
         if self._expired and self.result is not None:
             self._engine.upkeep.expiry.note(self.result.sequence, self._expired)
         return_free_memory()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from .changes import ALWAYS_MS
 from .head import NEVER
 from .jobs import Job, Work
 from .layout import WAL_FOLDER
@@ -103,6 +104,7 @@ class DropJob(Job):
     def finish(self) -> None:
         """Take the segments off the manifest and remove them."""
         self._engine.segments.replace(self.dropped, (), self._engine.publish)
+        self._engine.changes.note(ALWAYS_MS)
         counts = self._engine.upkeep.counts
         counts.dropped += len(self.dropped)
         counts.by_time += self._expired_count > 0

@@ -78,8 +78,12 @@ class QueryApi:
         question = _question(request, "range", form.get("query"), start_ms, end_ms, step_ms)
         services = self._services
 
+        fresh = form.get("nocache") not in ("", "0", "false")
+
         def evaluate(place: Place) -> Result:
             given = _given(lookback_ms, resolution_ms, place)
+            if fresh:
+                given["fresh"] = True
             return services.promql.range(services.queryable, question.text, start_ms, end_ms, step_ms, **given)
 
         key = self._key(question, step_ms, (lookback_ms, resolution_ms))

@@ -59,6 +59,7 @@ _DATA: Final = (
             Parameter("end", "The last time.", TIME, True, 1435781460),
             Parameter("step", "The distance of times.", DURATION, True, "15s"),
             *_EVALUATION,
+            Parameter("nocache", "Anything but 0 or false evaluates steps again that are remembered.", example="1"),
         ),
         GET_POST,
     ),
