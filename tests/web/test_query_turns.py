@@ -27,15 +27,16 @@ def wanted() -> None:
 
 
 @pytest.fixture
-def time() -> Time:
-    """Return a clock."""
+def time(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """Return a clock; no query counts as fresh where a test does not say so."""
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
     return Time()
 
 
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
     """Start work; what it returns is put into the list."""
     found: list[Any] = []
-    thread = threading.Thread(target=lambda: found.append(work()))
+    thread = threading.Thread(target=lambda: found.append(work()), daemon=True)
     thread.start()
     return thread, found
 
@@ -65,7 +66,7 @@ def test_no_more_compute_than_there_are_places(time: Time) -> None:
     thread, third = start(turns)
     assert turns.statistics() == (2, 1)
     turns.end(first)
-    thread.join()
+    thread.join(20)
     assert third[0].computing
     assert turns.statistics() == (2, 0)
 
@@ -82,11 +83,11 @@ def test_a_new_query_gets_in_after_a_slice(time: Time) -> None:
     assert long.computing
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(long, wanted))
-    thread.join()
+    thread.join(20)
     assert short[0].computing
     assert not long.computing
     assert turns.end(short[0]) == 0.0
-    resting.join()
+    resting.join(20)
     assert long.computing
     time.seconds += 1.0
     assert turns.end(long) == pytest.approx(6.0 + 1.5 * module.SLICE_SECONDS)
@@ -100,18 +101,58 @@ def test_long_queries_change_less_often_than_short_ones_get_in(time: Time) -> No
     thread, other = start(turns)
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(one, wanted))
-    thread.join()
+    thread.join(20)
     time.seconds += 30.0
     # The other has computed for 30 s meanwhile, the first has waited as long: it is its turn.
     again, _ = in_thread(lambda: turns.rest(other[0], wanted))
-    resting.join()
+    resting.join(20)
     assert one.computing
     time.seconds += module.MARGIN_SECONDS / 2
     turns.rest(one, wanted)
     assert one.computing, "too early to change between equals"
     turns.end(one)
-    again.join()
+    again.join(20)
     turns.end(other[0])
+
+
+def test_a_fresh_query_need_not_wait(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a place more for one that has computed little; while it is there a long one stands back."""
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.05)
+    turns = Turns(1, time)
+    long = turns.begin("a", wanted)
+    time.seconds += 1.0
+    turns.rest(long, wanted)
+    fresh = turns.begin("a", wanted)
+    assert fresh.computing
+    assert long.computing, "until its slice is over"
+    thread, third = start(turns)
+    time.seconds += module.SLICE_SECONDS
+    resting, _ = in_thread(lambda: turns.rest(long, wanted))
+    thread.join(20)
+    assert third[0].computing, "the place of the long one"
+    assert turns.statistics() == (2, 1)
+    turns.end(third[0])
+    assert not long.computing
+    turns.end(fresh)
+    resting.join(20)
+    assert long.computing
+    turns.end(long)
+
+
+def test_a_query_that_is_fresh_no_more_stands_back_as_well(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place more is not for queries that turn out to be long."""
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.05)
+    turns = Turns(1, time)
+    first, second = turns.begin("a", wanted), turns.begin("a", wanted)
+    assert turns.statistics() == (2, 0)
+    time.seconds += 0.06
+    resting, _ = in_thread(lambda: turns.rest(second, wanted))
+    until(turns, 1)
+    assert first.computing
+    assert not second.computing
+    turns.end(first)
+    resting.join(20)
+    turns.end(second)
 
 
 def test_clients_share_evenly(time: Time) -> None:
@@ -122,13 +163,13 @@ def test_clients_share_evenly(time: Time) -> None:
     thread_b, of_b = start(turns, "b")
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(mine, wanted))
-    thread_b.join()
+    thread_b.join(20)
     assert of_b[0].computing
     assert not of_a
     turns.end(of_b[0])
-    thread_a.join()
+    thread_a.join(20)
     turns.end(of_a[0])
-    resting.join()
+    resting.join(20)
 
 
 def test_a_query_that_is_stopped_waits_no_longer(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,15 +194,17 @@ def test_more_places_are_taken_as_they_come(time: Time) -> None:
     first = turns.begin("a", wanted)
     thread, second = start(turns)
     turns.resize(2)
-    thread.join()
+    thread.join(20)
     assert first.computing
     assert second[0].computing
     turns.resize(1)
     turns.rest(first, wanted)
     assert first.computing
     time.seconds += module.SLICE_SECONDS
-    turns.rest(first, wanted)
-    assert first.computing, "nobody waits"
-    turns.end(first)
+    resting, _ = in_thread(lambda: turns.rest(first, wanted))
+    until(turns, 1)
     turns.end(second[0])
+    resting.join(20)
+    assert first.computing
+    turns.end(first)
     assert turns.statistics() == (0, 0)

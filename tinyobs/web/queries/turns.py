@@ -2,9 +2,10 @@
 
 More threads than processors only slow one another, and all of them the event loop and the writers.  So a query computes
 while it has its turn, and its `check` hands the turn to a query that waits, once a slice of time is over.  A new query
-needs no estimate to get ahead of a long one.  Between clients turns are shared evenly: whose queries compute at fewer
-places goes first.  Nobody starves: waiting makes up for what a query has computed, and `EQUAL_SECONDS` is the most that
-counts.  Knows threads only, no event loop.
+needs no estimate to get ahead of a long one: some places more are for fresh ones, and while one is there a long one
+stands back.  Between clients turns are shared evenly: whose queries compute at fewer places goes first.  Nobody starves:
+waiting makes up for what a query has computed, and `EQUAL_SECONDS` is the most that counts.  Knows threads only, no
+event loop.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from attrs import Factory, define
 
 SLICE_SECONDS: Final = 0.010
 """How long a query computes before another may have its turn."""
+FRESH_SECONDS: Final = 0.05
+"""A query that has computed less is fresh."""
 EQUAL_SECONDS: Final = 2.0
 """Queries that have computed for so long count as equally long; so much waiting makes up for it."""
 MARGIN_SECONDS: Final = 0.1
@@ -70,13 +73,9 @@ class Turns:
         with self._lock:
             turn.used += now - turn.since
             turn.since = now
-            if not self._waiting:
-                return
             self._stop(turn)
-            own = (self._computing.get(turn.client, 0), min(turn.used, EQUAL_SECONDS) - MARGIN_SECONDS)
-            if self._busy < self.width and min(map(self._rank, self._waiting)) >= own:
+            if not self._must_rest(turn):
                 self._start(turn)
-                self._fill()
                 return
             turn.go.clear()
             self._fill()
@@ -116,13 +115,25 @@ class Turns:
             self.end(turn)
             raise
 
+    def _must_rest(self, turn: Turn) -> bool:
+        """Tell whether a query that has computed has to let another one do so."""
+        if self._busy >= self.width and turn.used >= FRESH_SECONDS:
+            return True
+        own = (self._computing.get(turn.client, 0), min(turn.used, EQUAL_SECONDS) - MARGIN_SECONDS)
+        return bool(self._waiting) and min(map(self._rank, self._waiting)) < own
+
     def _rank(self, turn: Turn) -> tuple[int, float]:
         waited = self._now() - turn.since
         return self._computing.get(turn.client, 0), min(turn.used, EQUAL_SECONDS) - waited
 
     def _fill(self) -> None:
-        while self._busy < self.width and self._waiting:
-            best = min(self._waiting, key=self._rank)
+        while self._waiting:
+            able = self._waiting
+            if self._busy >= self.width:
+                able = [t for t in able if t.used < FRESH_SECONDS]
+                if not able or self._busy >= self.width + max(1, self.width // 4):
+                    return
+            best = min(able, key=self._rank)
             self._waiting.remove(best)
             self._start(best)
 
