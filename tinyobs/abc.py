@@ -18,6 +18,7 @@ from .errors import StorageError
 from .model.batch import AppendResult, Batch
 from .model.blocks import StoredBlock
 from .model.cardinality import Cardinality, CardinalityQuery
+from .model.changes import Changes as Changes
 from .model.columns import SeriesColumns
 from .model.exemplars import SeriesExemplars
 from .model.families import MetricFamily
@@ -99,16 +100,6 @@ class Querier(abc.ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-class Changes(Protocol):
-    """Tells from which time on answers that somebody remembers may be wrong."""
-
-    def now(self) -> int:
-        """Return a number for this moment; asked for before a view is opened."""
-
-    def since(self, number: int) -> int:
-        """Return the least time in ms of samples that were added or removed since then; 2^63 - 1 without any."""
 
 
 class Queryable(Protocol):
