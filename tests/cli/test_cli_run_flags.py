@@ -53,6 +53,7 @@ def test_without_flags_the_settings_are_the_defaults(settings_of):
         ("--web.config.file=w.yml", "web_config_file", Path("w.yml")),
         ("--web.read-timeout=1m", "read_seconds", 60.0),
         ("--web.max-connections=7", "connections_max", 7),
+        ("--web.search.max-limit=7", "search_limit_max", 7),
         ("--storage.remote.read-sample-limit=5", "read_samples_max", 5),
         ("--storage.remote.read-concurrent-limit=0", "reads_max", 0),
         ("--storage.remote.read-max-bytes-in-frame=100", "read_frame_bytes_max", 100),

@@ -67,7 +67,7 @@ async def test_handlers_read_the_parameters_that_are_described(recorded: None, p
     """Neither less nor more, and the examples of the description are accepted."""
     engine = FakeEngine()
     engine.answers["up"] = scalar(1.0)
-    services = make_services(format=str, promql=engine, admin=admin())
+    services = make_services(format=str, promql=engine, admin=admin(), search_enabled=lambda: True)
     application = make_application(services, WebOptions())
     described = [p for p in ENDPOINTS[path].parameters if p.place == "query"]
     given = {p.name: p.example for p in described if p.example is not None}

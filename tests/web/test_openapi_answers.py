@@ -29,7 +29,12 @@ EXAMPLES = 12
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of the API of an agent with some series, of which one is a native histogram."""
     folder = tmp_path_factory.mktemp("openapi")
-    flags = ("--web.enable-remote-write-receiver", "--web.enable-admin-api", "--query.timeout=5s")
+    flags = (
+        "--web.enable-remote-write-receiver",
+        "--web.enable-admin-api",
+        "--query.timeout=5s",
+        "--enable-feature=search-api",
+    )
     with daemon(folder, *flags) as (base, _):
         now_ms = time.time_ns() // 1_000_000
         native = Histogram(0, 0.0, 0, 3, 1.5, ((0, 2),), (1, 2), is_integer=True)

@@ -15,7 +15,6 @@ LATER: Final = {
     "--web.console.templates": "console templates",
     "--web.console.libraries": "console templates",
     "--web.remote-write-receiver.accepted-protobuf-messages": "choosing remote-write messages",
-    "--web.search.max-limit": "the search endpoints",
     "--storage.tsdb.delay-compact-file.path": "delayed compaction",
     "--storage.agent.path": "agent mode",
     "--storage.agent.wal-compression": "agent mode",

@@ -137,6 +137,13 @@ option = partial(click.option, show_default=True)
     default=16,
     help="Listeners to live notifications at one time.",
 )
+@option(
+    "--web.search.max-limit",
+    "search_limit",
+    type=click.IntRange(0),
+    default=10_000,
+    help="Results that a search may ask for; 0 for no limit.",
+)
 @option("--web.external-url", "external_url", default="", help="URL under which users reach the daemon.")
 @option(
     "--web.route-prefix",
@@ -226,6 +233,7 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         query_seconds=given["query_timeout"] / 1000,
         queries_max=given["query_concurrency"],
         query_samples_max=given["query_samples"],
+        search_limit_max=given["search_limit"],
         read_samples_max=given["read_samples"],
         reads_max=given["read_concurrency"],
         read_frame_bytes_max=given["read_frame_bytes"],

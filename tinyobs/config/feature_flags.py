@@ -18,6 +18,7 @@ OPENING: Final = frozenset(
         "promql-experimental-functions",
         "promql-extended-range-selectors",
         "promql-per-step-stats",
+        "search-api",
         "type-and-unit-labels",
         "use-start-timestamps",
     }
@@ -58,7 +59,6 @@ MISSING: Final = {
     "otlp-deltatocumulative": "the OTLP receiver",
     "otlp-native-delta-ingestion": "the OTLP receiver",
     "otlp-write-receiver": "the OTLP receiver",
-    "search-api": "the search endpoints",
     "st-synthesis": "start timestamps for sources that have none",
 }
 """Features of Prometheus that this version does not have -> what is missing."""

@@ -59,6 +59,7 @@ def api_services(agent: Agent) -> ApiServices:
         features=lambda: features_of(agent),
         external_labels=lambda: agent.config.global_config.external_labels,
         lookback_ms=settings.lookback_ms,
+        search_enabled=lambda: "search-api" in agent.config.features,
     )
 
 

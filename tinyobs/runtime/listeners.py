@@ -92,6 +92,7 @@ def web_options(settings: AgentSettings, web: WebConfig | None, configured: Sett
         compress_bytes_min=bounds.compress_size_min_bytes,
         queries_max=settings.queries_max,
         query_seconds=settings.query_seconds,
+        search_limit_max=settings.search_limit_max,
         read_samples_max=settings.read_samples_max,
         reads_max=settings.reads_max,
         read_frame_bytes_max=settings.read_frame_bytes_max,

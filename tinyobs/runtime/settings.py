@@ -77,6 +77,8 @@ class AgentSettings:
     """Queries at one time (`--query.max-concurrency`)."""
     query_samples_max: int = 50_000_000
     """Samples a query may load (`--query.max-samples`)."""
+    search_limit_max: int = 10_000
+    """Results that a search may ask for, 0 for no limit (`--web.search.max-limit`)."""
     read_samples_max: int = 50_000_000
     """Samples in an answer of remote read, 0 for no limit (`--storage.remote.read-sample-limit`)."""
     reads_max: int = 10

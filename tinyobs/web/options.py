@@ -91,6 +91,8 @@ class WebOptions:
     """Size of a query's answer, in bytes before compression; 0: no limit."""
     answer_seconds: float = 300.0
     """How long a client may take to receive a large answer."""
+    search_limit_max: int = 10_000
+    """Results that a search may ask for, 0 for no limit (`--web.search.max-limit`)."""
     compress_bytes_min: int = 1024
     """Answers smaller than this are not compressed, in bytes."""
     users: Mapping[str, str] = Factory(dict)

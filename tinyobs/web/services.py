@@ -192,6 +192,8 @@ class ApiServices:
     """Category -> feature -> whether it is there or switched on."""
     external_labels: Callable[[], Labels] = tuple
     """Those of the running configuration."""
+    search_enabled: Callable[[], bool] = lambda: False
+    """Whether the search endpoints are switched on."""
     lookback_ms: int = 300_000
     """How far back the newest sample of a series may lie (`--query.lookback-delta`)."""
     desk: QueryDesk | None = None

@@ -7,7 +7,7 @@ stricter: a selector that fits every series is refused, as it is wherever else `
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,15 +19,9 @@ from ..form import read_form
 from ..problem import ApiError
 from ..services import StorageAdmin
 from .envelope import success
-from .parameters import MATCHERS_MAX, TIME_MS_MAX, TIME_MS_MIN, invalid, time_or
+from .parameters import BOOLEANS, MATCHERS_MAX, TIME_MS_MAX, TIME_MS_MIN, invalid, time_or
 
 T = TypeVar("T")
-
-_BOOLEANS: Final = {
-    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
-    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
-}
-"""What Go reads as a truth value."""
 
 
 class AdminApi:
@@ -41,10 +35,10 @@ class AdminApi:
         """Answer `/admin/tsdb/snapshot`: make one and tell its name."""
         admin, form = self._admin(), await read_form(request)
         text = form.get("skip_head")
-        if text and text not in _BOOLEANS:
+        if text and text not in BOOLEANS:
             reason = f'unable to parse boolean: strconv.ParseBool: parsing "{text}": invalid syntax'
             raise invalid("skip_head", reason)
-        name = await _done(admin.snapshot(bool(text) and _BOOLEANS[text]), "create snapshot: ")
+        name = await _done(admin.snapshot(bool(text) and BOOLEANS[text]), "create snapshot: ")
         return success({"name": name})
 
     async def delete_series(self, request: Request) -> Response:

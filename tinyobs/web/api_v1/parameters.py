@@ -23,6 +23,11 @@ from ..problem import ApiError
 TIME_MS_MIN: Final = -(1 << 62) // 1_000_000
 TIME_MS_MAX: Final = (1 << 62) // 1_000_000
 """Bounds for times without one: about 146 years around 1970, safe to add durations to."""
+BOOLEANS: Final = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+"""What Go reads as a truth value."""
 MATCHERS_MAX: Final = 1000
 """Values of `match[]` that one request may have."""
 
@@ -93,7 +98,7 @@ def limit(form: Form) -> int:
     if not text:
         return 0
     try:
-        found = _integer(text)
+        found = integer(text)
     except ValueError as e:
         raise invalid("limit", e) from None
     if found < 0:
@@ -104,7 +109,7 @@ def limit(form: Form) -> int:
 def number(form: Form, name: str, default: int) -> int:
     """Return a number, for the endpoints that describe it so."""
     try:
-        return _integer(form.get(name)) if form.get(name) else default
+        return integer(form.get(name)) if form.get(name) else default
     except ValueError:
         raise ApiError("bad_data", f"{name} must be a number") from None
 
@@ -155,7 +160,7 @@ def _duration(text: str) -> float:
         raise ValueError(f"cannot parse {_quote(text)} to a valid duration") from None
 
 
-def _integer(text: str) -> int:
+def integer(text: str) -> int:
     """Return an integer as Go's strconv.Atoi reads it, with its error."""
     digits = text[1:] if text[:1] in ("+", "-") else text
     if not (digits.isascii() and digits.isdigit()):

@@ -23,6 +23,7 @@ from .notifications import NotificationsApi
 from .openapi.handler import OpenApi
 from .query import QueryApi
 from .read import ReadApi
+from .search import SearchApi
 from .series import SeriesApi
 from .status import StatusApi
 from .targets import TargetsApi
@@ -40,6 +41,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
     desk = services.desk or QueryDesk(options, services.clock.now_ms)
     table = [*_of_data(services, desk), *_of_server(services), *_of_queries(services, desk), *_of_storage(services)]
+    table += _of_searches(services, options)
     routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
     routes.append(Route(PREFIX + "/read", ReadApi(services, options).read, ("POST",)))
     routes.append(Route(PREFIX + "/openapi.yaml", OpenApi(options).document))
@@ -96,6 +98,16 @@ def _of_queries(services: ApiServices, desk: QueryDesk) -> Table:
     return [
         ("/status/active_queries", active.list, _GET),
         ("/status/active_queries/{id}", active.cancel, ("POST", "DELETE")),
+    ]
+
+
+def _of_searches(services: ApiServices, options: WebOptions) -> Table:
+    """Return what finds names for somebody who types."""
+    search = SearchApi(services, options)
+    return [
+        ("/search/metric_names", search.metric_names, _FORM),
+        ("/search/label_names", search.label_names, _FORM),
+        ("/search/label_values", search.label_values, _FORM),
     ]
 
 

@@ -17,6 +17,7 @@ from .values import (
     Parameter,
     array,
     mapping,
+    one_of,
     record,
     ref,
 )
@@ -243,5 +244,46 @@ _QUERIES: Final = (
     ),
 )
 
-ENDPOINTS: Final[Mapping[str, Endpoint]] = {e.path: e for e in (*_DATA, *_QUERIES, *_SERVER, *_STORAGE)}
+_TYPED: Final = (
+    _MATCH,
+    Parameter("search[]", "What was typed; several find what fits any.", TEXTS, example=["up"]),
+    Parameter("fuzz_alg", "The measure of likeness.", one_of("subsequence", "jarowinkler"), example="subsequence"),
+    Parameter("fuzz_threshold", "The lowest likeness, 0 to 100.", INTEGER, example=50),
+    Parameter("case_sensitive", "Whether case counts, as it does by default.", example="false"),
+    Parameter("sort_by", "alpha, the default, or score.", one_of("alpha", "score"), example="alpha"),
+    Parameter("sort_dir", "asc or dsc, where sort_by is alpha.", one_of("asc", "dsc"), example="dsc"),
+    Parameter("include_score", "Whether results have their score.", example="true"),
+    Parameter("limit", "Results in all.", INTEGER, example=10),
+    Parameter("batch_size", "Results in a line.", INTEGER, example=5),
+    *(_START, _END),
+)
+_LINES: Final = {"application/x-ndjson": TEXT}
+_SEARCHES: Final = (
+    Endpoint(
+        "/search/metric_names",
+        "Names of metrics that fit what was typed",
+        "search",
+        parameters=(*_TYPED, Parameter("include_metadata", "Whether results have type, help and unit.", example="1")),
+        methods=GET_POST,
+        content=_LINES,
+    ),
+    Endpoint(
+        "/search/label_names",
+        "Names of labels that fit what was typed",
+        "search",
+        parameters=_TYPED,
+        methods=GET_POST,
+        content=_LINES,
+    ),
+    Endpoint(
+        "/search/label_values",
+        "Values of a label that fit what was typed",
+        "search",
+        parameters=(Parameter("label", "The label.", required=True, example="job"), *_TYPED),
+        methods=GET_POST,
+        content=_LINES,
+    ),
+)
+
+ENDPOINTS: Final[Mapping[str, Endpoint]] = {e.path: e for e in (*_DATA, *_QUERIES, *_SEARCHES, *_SERVER, *_STORAGE)}
 """By path."""
