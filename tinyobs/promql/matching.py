@@ -14,7 +14,7 @@ import numpy as np
 from attrs import define, frozen
 
 from ..errors import QueryExecutionError
-from ..model.labels import Labels, drop, get, keep
+from ..model.labels import Labels, drop, get, is_legacy_label_name, keep
 from . import nodes
 from .blocks import RESERVED, Block, Floats, Indexes, Mask, Vector, compact, nothing, unified, vector_of
 from .grouping import rows_of_groups
@@ -218,14 +218,16 @@ def _raise_duplicate(matching: Matching, first: Labels, second: Labels) -> None:
     side = "left" if matching.cardinality is Cardinality.ONE_TO_MANY else "right"
     (group,) = key_function(matching)([first])
     raise QueryExecutionError(
-        f"found duplicate series for the match group {_braced(group)} on the {side} hand-side of the operation: "
-        f"[{_braced(first)}, {_braced(second)}];many-to-many matching not allowed: matching labels must be unique on "
+        f"found duplicate series for the match group {braced(group)} on the {side} hand-side of the operation: "
+        f"[{braced(first)}, {braced(second)}];many-to-many matching not allowed: matching labels must be unique on "
         f"one side"
     )
 
 
-def _braced(labels: Labels) -> str:
-    return "{" + ", ".join(f"{name}={quote(value)}" for name, value in labels) + "}"
+def braced(labels: Labels) -> str:
+    """Return labels as errors show them: all in braces, the name among them."""
+    names = [name if is_legacy_label_name(name) else quote(name) for name, _ in labels]
+    return "{" + ", ".join(f"{name}={quote(value)}" for name, (_, value) in zip(names, labels, strict=True)) + "}"
 
 
 def _check_matches(matching: Matching, keys: Indexes, present: Mask, labels: list[Labels]) -> None:

@@ -7,17 +7,20 @@ promql/info.go (3.14).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
 from ...errors import QueryExecutionError
-from ...model.labels import NAME, Labels, get, keep, metric_name, to_text
+from ...model.histograms import is_handle
+from ...model.labels import NAME, Labels, get, keep, metric_name
 from ...model.matchers import Matcher
 from .. import nodes
 from ..blocks import Indexes, Mask, Value, Vector, compact, nothing, unified, vector_of
 from ..instants import newest
+from ..matching import braced
 from .registry import Kind, function
 
 if TYPE_CHECKING:
@@ -85,16 +88,24 @@ def _read(evaluation: Evaluation, call: CallNode, vector: Vector) -> _Infos:
     if not any(values.values()):
         return _Infos(labels, times[0], present[0])
     for _, columns in evaluation.read(node.source, call.steps):
-        _, stamps, here = newest(columns, node.reference, evaluation.lookback(node))
+        found, stamps, here = newest(columns, node.reference, evaluation.lookback(node))
         kept = [
             i
             for i, series in enumerate(columns.labels)
             if all(not values[name] or get(series, name) in values[name] for name in IDENTIFYING)
         ]
+        if columns.histograms is not None:
+            _check_floats([columns.labels[i] for i in kept], is_handle(found[kept]) & here[kept])
         labels += [columns.labels[i] for i in kept]
         times.append(stamps[kept])
         present.append(here[kept])
     return _Infos(labels, np.concatenate(times), np.concatenate(present))
+
+
+def _check_floats(labels: Sequence[Labels], histograms: Mask) -> None:
+    """Raise where an info series has a histogram at some step."""
+    for row in np.flatnonzero(histograms.any(axis=1)).tolist():
+        raise QueryExecutionError(f"this should be an info metric, with float samples: {braced(labels[row])}")
 
 
 def _newest_of_signature(infos: _Infos) -> dict[Signature, Indexes]:
@@ -113,8 +124,8 @@ def _newest_of_signature(infos: _Infos) -> dict[Signature, Indexes]:
         if len(clash):
             at = int(infos.times[row, clash[0]])
             raise QueryExecutionError(
-                f"found duplicate series for info metric: existing {to_text(infos.labels[int(old[clash[0]])])} @ {at}, "
-                f"new {to_text(labels)} @ {at}"
+                f"found duplicate series for info metric: existing {braced(infos.labels[int(old[clash[0]])])} @ {at}, "
+                f"new {braced(labels)} @ {at}"
             )
         found[key] = np.where(infos.present[row] & ((old < 0) | (infos.times[row] > previous)), row, old)
     return found
