@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import attrs
@@ -15,7 +16,9 @@ from tinyobs.abc import ConfigSection, Discoverer, DiscovererKind, Exporter, Pro
 from tinyobs.errors import ConfigError, PluginError, UsageError
 from tinyobs.model.batch import Batch
 from tinyobs.model.families import gauge
+from tinyobs.model.functions import Argument, PromqlFunction, Shape
 from tinyobs.plugin_manager import build_plugin_manager
+from tinyobs.promql.engine import PromqlEngine
 from tinyobs.runtime.agent import Agent
 from tinyobs.runtime.settings import AgentSettings
 from tinyobs.storage.segment_format import SegmentInfo
@@ -158,6 +161,40 @@ async def test_hook_processors(settings):
     async with running_agent(settings(), {"own": own}) as running:
         await running.store("x", 21.0)
         assert await running.query("x") == {"x": 42.0}
+
+
+async def test_hook_promql_functions(settings):
+    """A function is there for queries, rule files, parsing and the list of features, of this agent alone."""
+    own = plugin(
+        tinyobs_promql_functions=lambda: [
+            PromqlFunction("twice", lambda values: values * 2, Shape.ELEMENTWISE, (Argument.VECTOR,))
+        ]
+    )
+    async with running_agent(settings(), {"own": own}) as running:
+        await running.store("x", 21.0)
+        assert await running.query("twice(x)") == {"{}": 42.0}
+        assert (await running.get("/api/v1/format_query?query=twice(+x+)"))[1].count(b'"twice(x)"') == 1
+        tree = json.loads((await running.get("/api/v1/parse_query?query=twice(x)"))[1])["data"]
+        assert tree["func"] == {"name": "twice", "argTypes": ["vector"], "variadic": 0, "returnType": "vector"}
+        features = json.loads((await running.get("/api/v1/features"))[1])["data"]["promql_functions"]
+        assert features["twice"]
+        assert "twice" not in PromqlEngine().functions.signatures
+    taken = plugin(tinyobs_promql_functions=lambda: [PromqlFunction("rate", abs, Shape.WINDOW, (Argument.RANGE,))])
+    with pytest.raises(PluginError, match="plugin 'own' cannot add the PromQL function 'rate': Prometheus has"):
+        async with running_agent(settings(), {"own": taken}):
+            pass
+
+
+async def test_rule_files_may_use_functions_of_plugins(settings, tmp_path):
+    """Expressions of rule files are checked with them."""
+    (tmp_path / "rules.yml").write_text("groups: [{name: g, rules: [{record: a, expr: twice(b)}]}]")
+    (tmp_path / "main.yml").write_text("rule_files: [rules.yml]")
+    with pytest.raises(ConfigError, match='unknown function with name "twice"'):
+        Agent(settings(config_file=tmp_path / "main.yml"))
+    host = build_plugin_manager()
+    twice = PromqlFunction("twice", lambda values: values * 2, Shape.ELEMENTWISE, (Argument.VECTOR,))
+    host.manager.register(plugin(tinyobs_promql_functions=lambda: [twice]), "own")
+    assert len(Agent(settings(config_file=tmp_path / "main.yml"), host=host).config.rules) == 1
 
 
 async def test_hook_storage(settings):

@@ -22,12 +22,15 @@ from .hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from .library import Database
+    from .model.functions import PromqlFunction
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "hookimpl", "open"]
 
 
-def open(path: str | os.PathLike[str], *, features: Sequence[str] = ()) -> Database:
+def open(
+    path: str | os.PathLike[str], *, features: Sequence[str] = (), functions: Sequence[PromqlFunction] = ()
+) -> Database:
     """Open a data directory and ask it in PromQL; see `tinyobs.library.Database`.
 
     Raises `StorageError` when there is no data directory, `LockedError` while a daemon or another program uses it,
@@ -35,4 +38,4 @@ def open(path: str | os.PathLike[str], *, features: Sequence[str] = ()) -> Datab
     """
     from .library import open_database
 
-    return open_database(path, features=features)
+    return open_database(path, features=features, functions=functions)

@@ -22,6 +22,7 @@ import pluggy
 if TYPE_CHECKING:
     from .abc import ConfigSection, DiscovererKind, Exporter, Processor, Route, Services, Source, Storage
     from .model.batch import AppendResult, Batch
+    from .model.functions import PromqlFunction
 
 hookspec = pluggy.HookspecMarker("tinyobs")
 hookimpl = pluggy.HookimplMarker("tinyobs")
@@ -44,6 +45,15 @@ def tinyobs_config_sections() -> Sequence[ConfigSection]:  # type: ignore[empty-
 @hookspec
 def tinyobs_discoverers() -> Sequence[DiscovererKind]:  # type: ignore[empty-body]
     """Return kinds of target discovery: the key in `scrape_configs`, its schema and how to make a `Discoverer`."""
+
+
+@hookspec
+def tinyobs_promql_functions() -> Sequence[PromqlFunction]:  # type: ignore[empty-body]
+    """Return functions of PromQL, for queries, rules and whatever else reads expressions.
+
+    Called once, before the configuration is read.  A name of the language, or one that two plugins claim, stops the
+    start, as does a declaration that does not fit its function.
+    """
 
 
 @hookspec

@@ -26,15 +26,18 @@ from .frames.to_pandas import pandas_long, pandas_wide
 from .frames.to_polars import polars_long, polars_wide
 from .model.columns import SeriesColumns
 from .model.durations import parse_duration
+from .model.functions import PromqlFunction
 from .model.histograms import is_handle, numbers_of
 from .model.matchers import Matcher
 from .model.metadata import MetricMetadata
 from .model.registry import SeriesRegistry
 from .model.staleness import STALE_BITS, is_stale
 from .promql.engine import PromqlEngine
+from .promql.functions.registry import BUILT_IN, FunctionSet
 from .promql.limits import EngineOptions as QueryOptions
 from .promql.nodes import ValueType
 from .promql.parser import parse_selector
+from .promql.plugin_functions import function_set
 from .promql.result import Result
 from .storage.engine import Engine, open_directory
 from .storage.layout import MANIFEST
@@ -161,9 +164,9 @@ class Block:
 class Database:
     """An open data directory.  A context manager; methods may be called from any thread."""
 
-    def __init__(self, engine: Engine, options: QueryOptions) -> None:
+    def __init__(self, engine: Engine, options: QueryOptions, functions: FunctionSet = BUILT_IN) -> None:
         self._engine = engine
-        self._promql = PromqlEngine(options)
+        self._promql = PromqlEngine(options, functions)
         self._closed = False
 
     def query(self, expression: str, at: Time = None, *, resolution: float | str | None = None) -> Answer:
@@ -237,17 +240,20 @@ class Database:
         self.close()
 
 
-def open_database(path: str | os.PathLike[str], *, features: Sequence[str] = ()) -> Database:
+def open_database(
+    path: str | os.PathLike[str], *, features: Sequence[str] = (), functions: Sequence[PromqlFunction] = ()
+) -> Database:
     """Open a data directory that exists; see `tinyobs.open`.
 
-    features: feature flags of PromQL.  Raises `StorageError` when there is no data directory, `LockedError` while a
+    features: feature flags of PromQL.  functions: further functions of PromQL.  Raises `StorageError` when there is no data directory, `LockedError` while a
     daemon or another program uses it, `CorruptionError` when it is damaged.
     """
     folder = Path(path)
     if not (folder / MANIFEST).is_file():
         raise StorageError(f"there is no data directory {folder}; `tinyobs run` creates one")
     engine = open_directory(folder, SeriesRegistry(), _now_ms, EngineOptions(retention_ms=YEARS_1000_MS))
-    return Database(engine, QueryOptions().with_features(features))
+    known = function_set(("tinyobs.open", f) for f in functions)
+    return Database(engine, QueryOptions().with_features(features), known)
 
 
 def _blocks(

@@ -41,6 +41,7 @@ BUILTIN: Final = (
     "memory_storage",
     "event_log",
     "query_log",
+    "over_time_functions",
     "backup",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""
@@ -97,11 +98,15 @@ class PluginHost:
 
         Raises `PluginError` that names the plugin when it fails or returns something else than a list.
         """
-        items: list[Any] = []
+        return [item for _, item in self.collect_named(hook, **arguments)]
+
+    def collect_named(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """Do the same, and return (name of the plugin, item)."""
+        items: list[tuple[str, Any]] = []
         for impl in self._implementations(hook):
             try:
                 found: Any = impl.function(*(arguments[a] for a in impl.argnames))
-                items.extend(found)
+                items.extend((impl.plugin_name, item) for item in found)
             except Exception as e:
                 raise PluginError(f"plugin {impl.plugin_name!r} failed in {hook}: {type(e).__name__}: {e}") from e
         return items

@@ -178,3 +178,14 @@ def test_a_bug_is_not_hidden(error, monkeypatch):
     monkeypatch.setattr(main.tinyobs, "main", fail)
     with pytest.raises(type(error)):
         run([])
+
+
+def test_check_config_reads_the_expressions_of_rule_files(tmp_path, capsys):
+    """With the features that are given, and with functions of plugins."""
+    rules = "groups: [{name: g, rules: [{record: a, expr: 'info(b)'}, {record: c, expr: 'distinct_over_time(b[5m])'}]}]"
+    (tmp_path / "rules.yml").write_text(rules)
+    main = tmp_path / "main.yml"
+    main.write_text("rule_files: [rules.yml]")
+    assert run(["check", "config", str(main)]) == 1
+    assert 'function "info" is not enabled' in capsys.readouterr().err
+    assert run(["check", "config", "--enable-feature=promql-experimental-functions", str(main)]) == 0

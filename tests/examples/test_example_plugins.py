@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -67,6 +69,33 @@ async def test_queue_watch_decides_again_when_the_prefix_changes(settings, tmp_p
         await running.agent.reload()
         assert (await running.store("a", 1.0)).stored == 1
         assert (await running.store("b", 1.0)).stored == 0
+
+
+async def test_forecast_function_knows_the_season_and_the_odd_one_out(settings):
+    """The forecast is the median of the same moment in earlier periods; anomalies are judged among all series."""
+    async with running_agent(settings("forecast_function")) as running:
+        agent = running.agent
+        refs = agent.registry.intern_many([(("__name__", "load"),)]).repeat(120)
+        now = agent.clock.now_ms() // 60_000 * 60_000
+        times = now - 60_000 * np.arange(119, -1, -1)
+        await agent.append(Batch(refs, times, (times // 60_000 % 10).astype(float), "test"))
+        at = now / 1000
+
+        async def ask(text):
+            path = f"/api/v1/query?time={at}&query={quote(text)}"
+            result = json.loads((await running.get(path))[1])["data"]["result"]
+            return {dict(r["metric"]).get("i", ""): float(r["value"][1]) for r in result}
+
+        ahead = await ask("seasonal_forecast(load[2h], 600, 180)")
+        assert ahead == {"": (now // 60_000 + 3) % 10}
+        assert await ask("seasonal_forecast(load[2h], 600)") == await ask("load")
+        odd = 'robust_anomalies(label_replace(vector(%s), "i", "%s", "", ""))'
+        together = " or ".join(
+            f'label_replace(vector({v}), "i", "{i}", "", "")' for i, v in zip("abcd", (1, 2, 3, 99), strict=True)
+        )
+        assert await ask(f"robust_anomalies({together})") == {"d": 99.0}
+        assert await ask(f"robust_anomalies({together}, 1000)") == {}
+        assert await ask(odd % (5, "x")) == {}
 
 
 async def test_hosts_file_targets_follow_the_file(settings, tmp_path):

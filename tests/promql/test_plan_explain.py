@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tinyobs.model.labels import from_mapping
 from tinyobs.promql import plan as p
-from tinyobs.promql.blocks import Floats
 from tinyobs.promql.durations import TimeRange
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.explain import Tracer, explanation
-from tinyobs.promql.functions import registry
-from tinyobs.promql.functions.registry import Kind, function
 from tinyobs.promql.grid import Grid, between
-from tinyobs.promql.nodes import ValueType
-from tinyobs.promql.signatures import FUNCTIONS, Signature
 
 from .memory import MemoryStore
 
@@ -102,16 +95,3 @@ def test_explained_with_what_running_showed() -> None:
     assert (rate.series, rate.points) == (3, 33)
     assert rate.seconds > 0
     assert "3 series, 33 points" in "\n".join(step.lines())
-
-
-def test_functions_of_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A function is added by a signature and the decorator; the type checker and the planner know it."""
-    monkeypatch.setattr(registry, "_FUNCTIONS", dict(registry._FUNCTIONS))
-
-    @function("twice", Kind.ELEMENTWISE)
-    def twice(values: Floats) -> Floats:
-        return values * 2
-
-    store = MemoryStore.of({from_mapping({"__name__": "m"}): [(0, 21.0)]})
-    engine = PromqlEngine(functions={**FUNCTIONS, "twice": Signature("twice", (ValueType.VECTOR,))})
-    assert engine.instant(store, "twice(m)", 0).columns.values.tolist() == [42]

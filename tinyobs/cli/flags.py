@@ -6,7 +6,11 @@ the reason, and is never ignored silently.  Source: `prometheus --help` of 3.14.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+
+from ..config import feature_flags
+from ..errors import UsageError
 
 LATER: Final = {
     "--agent": "agent mode",
@@ -52,3 +56,12 @@ def refusal(name: str) -> str | None:
     if name in MEANINGLESS:
         return f"{name} has no meaning here: {MEANINGLESS[name]}; leave it out"
     return None
+
+
+def enabled_features(values: Sequence[str]) -> frozenset[str]:
+    """Return the features in values of `--enable-feature`; raises `UsageError` for one that is not there."""
+    names = {n.strip() for v in values for n in v.split(",") if n.strip()}
+    for name in sorted(names):
+        if reason := feature_flags.refusal(name):
+            raise UsageError(f"--enable-feature: {reason}")
+    return frozenset(names)

@@ -15,8 +15,6 @@ import structlog
 import trio
 
 from .. import __version__
-from ..config import feature_flags
-from ..errors import UsageError
 from ..model.durations import parse_duration
 from ..model.sizes import parse_size
 from ..runtime.agent import Agent
@@ -24,7 +22,7 @@ from ..runtime.config_source import warn
 from ..runtime.settings import AgentSettings
 from ..web.listener import parse_address
 from . import logs
-from .flags import refusal
+from .flags import enabled_features, refusal
 
 DEFAULT_FILE: Final = Path("prometheus.yml")
 """Read when it exists and no --config.file is given."""
@@ -228,7 +226,7 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         lifecycle=given["lifecycle"],
         admin_api=given["admin_api"],
         remote_write_receiver=given["receiver"],
-        features=_features(given["features"]),
+        features=enabled_features(given["features"]),
         lookback_ms=given["lookback"],
         query_seconds=given["query_timeout"] / 1000,
         queries_max=given["query_concurrency"],
@@ -241,14 +239,6 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         plugins_off=tuple(given["plugins_off"]),
         flags=flags,
     )
-
-
-def _features(values: Sequence[str]) -> frozenset[str]:
-    names = {n.strip() for v in values for n in v.split(",") if n.strip()}
-    for name in sorted(names):
-        if reason := feature_flags.refusal(name):
-            raise UsageError(f"--enable-feature: {reason}")
-    return frozenset(names)
 
 
 def _shown(ctx: click.Context) -> dict[str, str]:

@@ -137,7 +137,7 @@ class _Checker:
         """The number of arguments, then each one's type."""
         signature = self.functions[expr.name]
         count = len(expr.args)
-        if not signature.variadic and count != len(signature.arguments):
+        if not (signature.variadic or signature.optional) and count != len(signature.arguments):
             raise self.fail(self.count_message("", len(signature.arguments), expr), expr)
         if count < signature.count_min:
             raise self.fail(self.count_message("at least ", signature.count_min, expr), expr)

@@ -7,7 +7,7 @@ Prometheus gives them.  Synchronous and thread-safe; run it in worker threads.  
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
@@ -36,6 +36,7 @@ from .functions import (
     sorting,
     trends,
 )
+from .functions.registry import BUILT_IN, FunctionSet
 from .grid import Grid, between, instant
 from .label_memory import LabelMemory
 from .limits import PARSED_QUERIES_MAX, Budget, EngineOptions, MemoryPool
@@ -47,7 +48,6 @@ from .plan import Node, Plan, make_plan
 from .raw_ranges import raw_ranges
 from .result import QueryStatistics, Result
 from .result_cache import ResultCache, is_reusable
-from .signatures import FUNCTIONS, Signature
 
 Check = Callable[[], None]
 
@@ -90,12 +90,12 @@ class Run:
 class PromqlEngine:
     """Evaluates PromQL over anything that gives queriers.
 
-    functions: the functions that queries may call; a plugin's are added here and registered in `functions.registry`.
+    functions: the functions that queries may call, those of plugins among them (`plugin_functions.py`).
     memory: what all running queries share.  results: where those of range queries are remembered.
     """
 
     options: EngineOptions = Factory(EngineOptions)
-    functions: Mapping[str, Signature] = FUNCTIONS
+    functions: FunctionSet = BUILT_IN
     memory: MemoryPool | None = None
     crew: Crew = Factory(Crew)
     labels: LabelMemory = Factory(LabelMemory)
@@ -108,7 +108,7 @@ class PromqlEngine:
         """Return the checked tree of a query; `QueryParseError` when it is none."""
         found = self._parsed.get(text)
         if found is None:
-            found = parse(text, features=self.options.features, functions=self.functions)
+            found = parse(text, features=self.options.features, functions=self.functions.signatures)
             with self._lock:
                 while len(self._parsed) >= PARSED_QUERIES_MAX:
                     self._parsed.pop(next(iter(self._parsed)))

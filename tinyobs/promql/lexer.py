@@ -45,6 +45,13 @@ OPERATORS: Final = (
 
 _WORDS: Final = SET_OPERATORS | AGGREGATORS | MODIFIERS | CONTEXT_NAMES | {"atan2"}
 _KEYWORDS: Final = {word: word for word in _WORDS} | {"inf": NUMBER, "nan": NUMBER}
+
+
+def is_keyword(name: str) -> bool:
+    """Tell whether a name is a word of the language, which no function may have."""
+    return name.lower() in _KEYWORDS
+
+
 _DURATION_WORDS: Final = frozenset(("step", "range", "min_of", "max_of"))
 
 _SPACE = r"[ \t\r\n]*"

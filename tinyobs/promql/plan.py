@@ -7,7 +7,6 @@ same at every step, so that it is evaluated once.  It reads nothing; `evaluate.p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from attrs import Factory, define, field, frozen
@@ -17,11 +16,10 @@ from ..model.matchers import Matcher, MatchType, name_is
 from ..model.select_hints import SelectHints
 from . import nodes
 from .durations import TimeRange, resolved_ms
-from .functions.registry import Implementation, implementation
+from .functions.registry import BUILT_IN, FunctionSet, Implementation, implementation
 from .grid import Grid, instant, subquery
 from .nodes import At, AtKind, Duration, Expr, ValueType
 from .operators import scalar_operation
-from .signatures import FUNCTIONS, Signature
 
 _OF_STATISTICS: Final = {
     **dict.fromkeys(("histogram_avg", "histogram_count", "histogram_sum"), True),
@@ -184,7 +182,7 @@ def make_plan(
     *,
     lookback_ms: int,
     subquery_step_ms: int,
-    functions: Mapping[str, Signature] = FUNCTIONS,
+    functions: FunctionSet = BUILT_IN,
     resolution_ms: int | None = None,
 ) -> Plan:
     """Return the plan of a checked expression over a grid; `times` is the range of the query itself.
@@ -203,7 +201,7 @@ class Planner:
     times: TimeRange
     lookback_ms: int
     subquery_step_ms: int
-    functions: Mapping[str, Signature] = FUNCTIONS
+    functions: FunctionSet = BUILT_IN
     resolution_ms: int | None = None
     sources: dict[Source, int] = Factory(dict)
     _function: str = "[]"
@@ -281,7 +279,7 @@ class Planner:
 
     def call(self, expr: nodes.Call, grid: Grid) -> Node:
         """Plan a function call."""
-        found = implementation(expr.name)
+        found = self.functions.implementation(expr.name)
         if found is None:
             raise AssertionError(f"function {expr.name} is declared but not implemented")
         arguments: tuple[Node, ...]
@@ -292,7 +290,7 @@ class Planner:
         else:
             arguments = tuple([self.plan(a, grid) for a in expr.args])
         self._function, self._statistics = outer, wanted
-        return CallNode(expr, self.functions[expr.name].returns, grid, found, arguments)
+        return CallNode(expr, self.functions.signatures[expr.name].returns, grid, found, arguments)
 
     def info_selector(self, expr: nodes.Call, grid: Grid) -> Node:
         """Plan the selector of info series: the matchers of the second argument, and a name where it asks for none."""

@@ -21,7 +21,7 @@ class Signature:
     """What a function takes and yields.
 
     variadic: 0, the arguments are exactly `arguments`; n > 0, the last one may be missing or repeated, up to n times;
-    -1, any number of times, or missing.
+    -1, any number of times, or missing.  optional: how many of the last arguments may be missing, where none is repeated.
     """
 
     name: str
@@ -29,16 +29,19 @@ class Signature:
     variadic: int = 0
     returns: ValueType = ValueType.VECTOR
     experimental: bool = False
+    optional: int = 0
 
     @property
     def count_min(self) -> int:
         """The fewest arguments."""
-        return len(self.arguments) - (self.variadic != 0)
+        return len(self.arguments) - (self.optional or self.variadic != 0)
 
     @property
     def count_max(self) -> int | None:
         """The most arguments; None where there is no limit."""
-        return None if self.variadic < 0 else self.count_min + self.variadic
+        if self.variadic < 0:
+            return None
+        return len(self.arguments) if self.optional else self.count_min + self.variadic
 
 
 def _declare(

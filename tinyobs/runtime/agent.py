@@ -27,6 +27,7 @@ from ..model.families import MetricFamily, merge
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
 from ..plugin_manager import PluginHost, build_plugin_manager
+from ..promql.plugin_functions import function_set
 from ..web.notifications import Notifications
 from ..web.queries.desk import QueryDesk
 from ..web.services import Readiness
@@ -66,8 +67,9 @@ class Agent:
         self.started_ms = self.clock.now_ms()
         self.storage: Storage | None = None
         self.notifications = Notifications(self.clock.now_ms, self.settings.notification_subscribers_max)
+        functions = function_set(self.host.collect_named("tinyobs_promql_functions"))
         self.config_source = ConfigSource(
-            self.settings, self.clock, self._sections, lambda: list(self.discoverer_kinds().values())
+            self.settings, self.clock, self._sections, lambda: list(self.discoverer_kinds().values()), functions
         )
         self._config = self.config_source.read()
         queue = self._config.tinyobs.ingest
@@ -79,7 +81,7 @@ class Agent:
         self._web_config = self._read_web_config()
         self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs)
         self.query_desk = QueryDesk(self.web_options, self.clock.now_ms)
-        self.query_engine = ConfiguredEngine(self.settings, lambda: self._config)
+        self.query_engine = ConfiguredEngine(self.settings, lambda: self._config, functions)
         self.api = api_services(self)
         self.listeners: Listeners | None = None
         self._reloading = trio.Lock()

@@ -37,6 +37,7 @@ def api_services(agent: Agent) -> ApiServices:
         queryable=agent,
         promql=agent.query_engine,
         parse=agent.query_engine.parse,
+        functions=agent.query_engine.functions.signatures,
         metadata=agent.metadata,
         exemplars=lambda sets, mint_ms, maxt_ms: agent.open_storage().exemplars(sets, mint_ms, maxt_ms),
         targets=lambda: _targets(agent),

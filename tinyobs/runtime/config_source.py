@@ -22,6 +22,7 @@ from ..config import feature_flags, loader
 from ..config.effect import waits_for_restart
 from ..config.schema import Config
 from ..errors import ConfigError, TinyObsError
+from ..promql.functions.registry import BUILT_IN, FunctionSet
 from ..promql.parser import parse as parse_expression
 from .settings import DEFAULT_CONFIG, DEFAULT_CONFIG_NAME, DEFAULT_HOST, AgentSettings
 
@@ -51,9 +52,10 @@ class ConfigSource:
         clock: Clock,
         sections: Callable[[], Sequence[ConfigSection]],
         kinds: Callable[[], Sequence[DiscovererKind]],
+        functions: FunctionSet = BUILT_IN,
     ) -> None:
         self._settings, self._clock = settings, clock
-        self._sections, self._kinds = sections, kinds
+        self._sections, self._kinds, self._functions = sections, kinds, functions
         self._reloads = self._failures = 0
         self._current: Config | None = None
         self.successful = True
@@ -72,12 +74,15 @@ class ConfigSource:
                 settings.config_file,
                 self._sections(),
                 self._kinds(),
-                check_expression=lambda text, features: parse_expression(text, features=features),
+                check_expression=self._check_expression,
                 features=settings.features,
             )
         self._current = config
         self.successful, self.last_error, self.last_reload_ms = True, "", self._clock.now_ms()
         return config
+
+    def _check_expression(self, text: str, features: frozenset[str]) -> None:
+        parse_expression(text, features=features, functions=self._functions.signatures)
 
     async def reload(self, apply: Callable[[Config], Awaitable[None]]) -> None:
         """Read the file again and apply it; raises `ConfigError` and changes nothing when it has faults."""

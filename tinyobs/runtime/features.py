@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..promql.operators import ARITHMETIC, COMPARISONS
 from ..promql.parser import FEATURE_FUNCTIONS
-from ..promql.signatures import AGGREGATORS, EXPERIMENTAL_AGGREGATORS, FUNCTIONS
+from ..promql.signatures import AGGREGATORS, EXPERIMENTAL_AGGREGATORS
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -26,6 +26,7 @@ _MATCHING: Final = ("!=", "=~", "!~", "@", "and", "or", "unless")
 def features_of(agent: Agent) -> Mapping[str, Mapping[str, bool]]:
     """Return category -> feature -> whether the agent has it, as it is configured."""
     settings, flags = agent.settings, agent.config.features
+    functions = agent.query_engine.functions.signatures
     experimental = FEATURE_FUNCTIONS in flags
     found = {
         "api": _api(agent),
@@ -37,7 +38,7 @@ def features_of(agent: Agent) -> Mapping[str, Mapping[str, bool]]:
             "stringlabels": False,
         },
         "promql": _promql(flags),
-        "promql_functions": {s.name: experimental or not s.experimental for s in FUNCTIONS.values()},
+        "promql_functions": {s.name: experimental or not s.experimental for s in functions.values()},
         "promql_operators": {
             **dict.fromkeys((*ARITHMETIC, *COMPARISONS, *_MATCHING), True),
             **{name: experimental or name not in EXPERIMENTAL_AGGREGATORS for name in AGGREGATORS},

@@ -19,6 +19,7 @@ from ..model.families import MetricFamily, Point
 from ..model.labels import from_mapping
 from ..model.metadata import MetricType
 from ..promql.engine import PromqlEngine
+from ..promql.functions.registry import BUILT_IN, FunctionSet
 from ..promql.limits import EngineOptions, MemoryPool
 from ..promql.nodes import Expr
 from ..promql.result import QueryStatistics, Result
@@ -56,12 +57,14 @@ class QueryEngineStatistics:
 class ConfiguredEngine:
     """A `PromqlEngine` whose limits are those of the running configuration.  Thread-safe, as the engine is."""
 
-    def __init__(self, settings: AgentSettings, config: Callable[[], Config]) -> None:
+    def __init__(
+        self, settings: AgentSettings, config: Callable[[], Config], functions: FunctionSet = BUILT_IN
+    ) -> None:
         self._settings, self._config = settings, config
         self._lock = Lock()
         self.memory = MemoryPool(config().tinyobs.query.memory_total_max_bytes)
         results = ResultCache(config().tinyobs.query.result_cache_size_bytes)
-        self._engine = PromqlEngine(engine_options(settings, config()), memory=self.memory, results=results)
+        self._engine = PromqlEngine(engine_options(settings, config()), functions, self.memory, results=results)
         self._running = self._count = self._failures = self._samples = 0
         self._prepare_seconds = self._evaluate_seconds = 0.0
 
@@ -72,6 +75,11 @@ class ConfiguredEngine:
     def range(self, queryable: Queryable, text: str, start_ms: int, end_ms: int, step_ms: int, **given: Any) -> Result:
         """Evaluate over a range; see `PromqlEngine.range`."""
         return self._counted(lambda engine: engine.range(queryable, text, start_ms, end_ms, step_ms, **given))
+
+    @property
+    def functions(self) -> FunctionSet:
+        """The functions that queries may call."""
+        return self._engine.functions
 
     def parse(self, text: str) -> Expr:
         """Return the checked tree of a query; `QueryParseError` when it is none."""
@@ -140,7 +148,7 @@ class ConfiguredEngine:
         self.memory.bytes_max = config.tinyobs.query.memory_total_max_bytes
         options = engine_options(self._settings, config)
         if options != self._engine.options:  # other options may have other results
-            self._engine = PromqlEngine(options, memory=self.memory, results=ResultCache())
+            self._engine = PromqlEngine(options, self._engine.functions, self.memory, results=ResultCache())
         assert self._engine.results is not None
         self._engine.results.bytes_max = config.tinyobs.query.result_cache_size_bytes
         return self._engine

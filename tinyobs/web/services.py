@@ -21,6 +21,7 @@ from ..model.matchers import Matcher
 from ..model.metadata import MetricMetadata
 from ..promql.nodes import Expr
 from ..promql.result import Result
+from ..promql.signatures import FUNCTIONS, Signature
 from .api_statistics import ApiStatistics
 from .notifications import Notifications
 from .queries.desk import QueryDesk
@@ -194,6 +195,8 @@ class ApiServices:
     """Those of the running configuration."""
     search_enabled: Callable[[], bool] = lambda: False
     """Whether the search endpoints are switched on."""
+    functions: Mapping[str, Signature] = FUNCTIONS
+    """The functions that `parse` knows."""
     lookback_ms: int = 300_000
     """How far back the newest sample of a series may lie (`--query.lookback-delta`)."""
     desk: QueryDesk | None = None

@@ -2,15 +2,19 @@
 
 Names, argument types and gates are in `promql.signatures`; here is what runs.  An implementation is one of three
 kinds, and says whether its result keeps the metric name and whether it depends on the moment of evaluation.
+Functions of plugins are in no module: an engine gets them in a `FunctionSet` of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 from attrs import frozen
+
+from ..signatures import FUNCTIONS, Signature
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +71,25 @@ def function(
 def implementation(name: str) -> Implementation | None:
     """Return what runs a function, None when there is nothing of that name."""
     return _FUNCTIONS.get(name)
+
+
+@frozen(eq=False)
+class FunctionSet:
+    """The functions that an engine knows: those of the language and those of plugins.
+
+    signatures: all of them, by name.  added: what runs those of plugins.
+    """
+
+    signatures: Mapping[str, Signature] = FUNCTIONS
+    added: Mapping[str, Implementation] = MappingProxyType({})
+
+    def implementation(self, name: str) -> Implementation | None:
+        """Return what runs a function."""
+        return self.added.get(name) or implementation(name)
+
+
+BUILT_IN: Final = FunctionSet()
+"""The functions of the language."""
 
 
 def extended_names(modifier: str) -> list[str]:

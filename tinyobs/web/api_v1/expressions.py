@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from ...errors import QueryParseError
 from ...promql.nodes import Expr
+from ...promql.signatures import FUNCTIONS, Signature
 from ..form import Form, read_form
 from . import parameters
 from .envelope import success
@@ -20,8 +21,14 @@ from .syntax_tree import to_json
 class ExpressionsApi:
     """The handlers; a long text is read in a worker thread.  format is None where there is no printer; then `format` must not be routed to."""
 
-    def __init__(self, parse: Callable[[str], Expr], format: Callable[[Expr], str] | None) -> None:
+    def __init__(
+        self,
+        parse: Callable[[str], Expr],
+        format: Callable[[Expr], str] | None,
+        functions: Mapping[str, Signature] = FUNCTIONS,
+    ) -> None:
         self._parse = parse
+        self._functions = functions
         self._format = format
 
     async def format(self, request: Request) -> Response:
@@ -32,7 +39,7 @@ class ExpressionsApi:
 
     async def parse(self, request: Request) -> Response:
         """Answer `/parse_query`."""
-        return await self._run(await read_form(request), lambda expr: success(to_json(expr)))
+        return await self._run(await read_form(request), lambda expr: success(to_json(expr, self._functions)))
 
     async def _run(self, form: Form, answer: Callable[[Expr], Response]) -> Response:
         def work() -> Response:

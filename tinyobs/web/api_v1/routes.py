@@ -53,7 +53,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
 def _of_data(services: ApiServices, desk: QueryDesk) -> Table:
     """Return what answers questions about samples, series and targets."""
     query, series = QueryApi(services, desk), SeriesApi(services, desk.options.queries_max)
-    expressions, targets = ExpressionsApi(services.parse, services.format), TargetsApi(services)
+    expressions, targets = ExpressionsApi(services.parse, services.format, services.functions), TargetsApi(services)
     metadata = MetadataApi(services)
     table: Table = [
         ("/query", query.instant, _FORM),

@@ -6,7 +6,7 @@ computed, such as `[5m * 2]`, has no number before evaluation and is null.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...exposition.json import format_plain
@@ -30,11 +30,13 @@ from ...promql.nodes import (
     ValueType,
     VectorSelector,
 )
-from ...promql.signatures import FUNCTIONS
+from ...promql.signatures import FUNCTIONS, Signature
+
+Functions = Mapping[str, Signature]
 
 
-def to_json(node: Expr) -> dict[str, Any]:
-    """Return the tree as plain values."""
+def to_json(node: Expr, functions: Functions = FUNCTIONS) -> dict[str, Any]:
+    """Return the tree as plain values; functions: those that it may call."""
     match node:
         case VectorSelector():
             return {"type": "vectorSelector", **_selector(node)}
@@ -45,24 +47,28 @@ def to_json(node: Expr) -> dict[str, Any]:
         case StringLiteral():
             return {"type": "stringLiteral", "val": node.value}
         case Paren():
-            return {"type": "parenExpr", "expr": to_json(node.expr)}
+            return {"type": "parenExpr", "expr": to_json(node.expr, functions)}
         case Unary():
-            return {"type": "unaryExpr", "op": node.op, "expr": to_json(node.expr)}
+            return {"type": "unaryExpr", "op": node.op, "expr": to_json(node.expr, functions)}
         case Subquery():
             return {
                 "type": "subquery",
-                "expr": to_json(node.expr),
+                "expr": to_json(node.expr, functions),
                 "range": _milliseconds(node.range),
                 "step": 0 if node.step is None else _milliseconds(node.step),
                 "offset": _milliseconds(node.offset),
                 **_at(node.at),
             }
         case Call():
-            return {"type": "call", "func": _function(node.name), "args": [to_json(a) for a in node.args]}
+            return {
+                "type": "call",
+                "func": _function(functions[node.name]),
+                "args": [to_json(a, functions) for a in node.args],
+            }
         case Aggregate():
-            return _aggregation(node)
+            return _aggregation(node, functions)
         case Binary():
-            return _operation(node)
+            return _operation(node, functions)
     raise AssertionError(f"a node of unknown kind: {node!r}")
 
 
@@ -77,26 +83,26 @@ def _selector(node: VectorSelector) -> dict[str, Any]:
     }
 
 
-def _aggregation(node: Aggregate) -> dict[str, Any]:
+def _aggregation(node: Aggregate, functions: Functions) -> dict[str, Any]:
     return {
         "type": "aggregation",
         "op": node.op,
-        "expr": to_json(node.expr),
-        "param": None if node.parameter is None else to_json(node.parameter),
+        "expr": to_json(node.expr, functions),
+        "param": None if node.parameter is None else to_json(node.parameter, functions),
         "grouping": list(node.grouping),
         "without": node.without,
     }
 
 
-def _operation(node: Binary) -> dict[str, Any]:
+def _operation(node: Binary, functions: Functions) -> dict[str, Any]:
     matching = node.matching
-    if matching is None and value_type(node.left) is value_type(node.right) is ValueType.VECTOR:
+    if matching is None and value_type(node.left, functions) is value_type(node.right, functions) is ValueType.VECTOR:
         matching = Matching()
     return {
         "type": "binaryExpr",
         "op": node.op,
-        "lhs": to_json(node.left),
-        "rhs": to_json(node.right),
+        "lhs": to_json(node.left, functions),
+        "rhs": to_json(node.right, functions),
         "matching": None if matching is None else _matching(matching),
         "bool": node.bool_modifier,
     }
@@ -112,12 +118,11 @@ def _matching(matching: Matching) -> dict[str, Any]:
     }
 
 
-def _function(name: str) -> dict[str, Any]:
-    signature = FUNCTIONS[name]
+def _function(signature: Signature) -> dict[str, Any]:
     return {
         "name": signature.name,
         "argTypes": [str(t) for t in signature.arguments],
-        "variadic": signature.variadic,
+        "variadic": signature.variadic or signature.optional,
         "returnType": str(signature.returns),
     }
 
