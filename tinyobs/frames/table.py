@@ -8,7 +8,7 @@ Labels are dictionaries: a code for each row, and the values that codes stand fo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -87,6 +87,28 @@ def long_table(columns: SeriesColumns, names: Iterable[str] | None = None, *, al
     used = sorted({n for labels in columns.labels for n, _ in labels}) if names is None else list(names)
     labels = {c: LabelColumn(np.repeat(codes, counts), v) for c, (codes, v) in _encode(columns.labels, used).items()}
     return LongTable(columns.timestamps_ms, values, histograms, starts, labels)
+
+
+def long_tables(columns: SeriesColumns, rows_max: int) -> Iterator[LongTable]:
+    """Yield samples as successive tables of at most so many rows: the same columns, and the same values of labels.
+
+    There is one table without rows where there are no samples.  Start times are left out.
+    """
+    encoded = _encode(columns.labels, label_names(columns.labels))
+    native = columns.histograms is not None
+    offsets = columns.offsets
+    for start in range(0, max(columns.samples, 1), rows_max):
+        end = min(start + rows_max, columns.samples)
+        first = int(np.searchsorted(offsets, start, side="right")) - 1
+        last = int(np.searchsorted(offsets, end, side="left"))
+        borders: NDArray[np.int64] = np.clip(offsets[first : last + 1], start, end)
+        counts = np.diff(borders)
+        part = SeriesColumns(
+            (), offsets[:1], columns.timestamps_ms[start:end], columns.values[start:end], columns.histograms
+        )
+        plain = long_table(part, (), all_columns=native)
+        labels = {c: LabelColumn(np.repeat(codes[first:last], counts), v) for c, (codes, v) in encoded.items()}
+        yield LongTable(plain.timestamps_ms, plain.values, plain.histograms, None, labels)
 
 
 def wide_matrix(columns: SeriesColumns) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

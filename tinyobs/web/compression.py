@@ -18,7 +18,14 @@ GZIP_LEVEL: Final = 1
 ZSTD_LEVEL: Final = 3
 THREAD_BYTES_MIN: Final = 128 << 10
 """Pieces from this size on are compressed in a worker thread, in bytes; a smaller one takes about a millisecond."""
-_KINDS: Final = ("text/", "application/json", "application/openmetrics-text", "application/javascript", "image/svg")
+_KINDS: Final = (
+    "text/",
+    "application/json",
+    "application/openmetrics-text",
+    "application/javascript",
+    "image/svg",
+    "application/vnd.apache.arrow",
+)
 
 
 class Compressor(Protocol):

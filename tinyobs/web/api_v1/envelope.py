@@ -6,7 +6,7 @@ The error envelope is `tinyobs.web.problem.ApiError`.  Source: prometheus web/ap
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -60,7 +60,11 @@ def stream(
 
 
 def streamed(
-    pieces: Iterator[bytes], media_type: str, check: Callable[[], None] | None = None, bounds: Bounds = UNBOUNDED
+    pieces: Iterator[bytes],
+    media_type: str,
+    check: Callable[[], None] | None = None,
+    bounds: Bounds = UNBOUNDED,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the answer whose body is made in pieces.
 
@@ -79,8 +83,9 @@ def streamed(
         if bounds.bytes_max and size > bounds.bytes_max:
             raise ApiError("execution", bounds.refusal())
         if size > WHOLE_BYTES_MAX:
-            return PiecesResponse(_rest(b"".join(first), pieces, bounds), media_type=media_type, seconds=bounds.seconds)
-    return Response(b"".join(first), media_type=media_type)
+            rest = _rest(b"".join(first), pieces, bounds)
+            return PiecesResponse(rest, media_type=media_type, headers=headers, seconds=bounds.seconds)
+    return Response(b"".join(first), headers=headers, media_type=media_type)
 
 
 def _rest(head: bytes, pieces: Iterator[bytes], bounds: Bounds) -> Generator[bytes]:

@@ -27,8 +27,9 @@ from ..queries.active import Question
 from ..queries.desk import Place, QueryDesk, client_of
 from ..queries.slots import overloaded
 from ..services import ApiServices
-from . import parameters
-from .envelope import TRUNCATED, Bounds, stream
+from . import formats, parameters
+from .envelope import TRUNCATED, Bounds, stream, streamed
+from .formats import CONTENT_TYPES, Format, wanted_by
 from .pace import TooSlowInline, question_key, span_key
 from .query_statistics import shown_statistics
 
@@ -51,7 +52,7 @@ class QueryApi:
     async def instant(self, request: Request) -> Response:
         """Answer `/query`."""
         form = await read_form(request)
-        wanted = _Wanted(parameters.limit(form), bool(form.get("stats")))
+        wanted = _wanted(form, request)
         time_ms = parameters.time_or(form, "time", self._services.clock.now_ms())
         seconds = self._timeout(form)
         lookback_ms, resolution_ms = parameters.lookback(form), parameters.resolution(form)
@@ -62,13 +63,13 @@ class QueryApi:
             given = _given(lookback_ms, resolution_ms, place)
             return services.promql.instant(services.queryable, question.text, time_ms, **given)
 
-        key = self._key(question, 1, (lookback_ms, resolution_ms))
+        key = self._key(question, 1, (lookback_ms, resolution_ms)) if wanted.inline else None
         return await self._desk.run(question, key, seconds, partial(_answer, evaluate, wanted, self._bounds()))
 
     async def range(self, request: Request) -> Response:
         """Answer `/query_range`."""
         form = await read_form(request)
-        wanted = _Wanted(parameters.limit(form), bool(form.get("stats")))
+        wanted = _wanted(form, request)
         start_ms, end_ms = parameters.time(form, "start"), parameters.time(form, "end")
         if end_ms < start_ms:
             raise parameters.invalid("end", "end timestamp must not be before start time")
@@ -86,7 +87,7 @@ class QueryApi:
                 given["fresh"] = True
             return services.promql.range(services.queryable, question.text, start_ms, end_ms, step_ms, **given)
 
-        key = self._key(question, step_ms, (lookback_ms, resolution_ms))
+        key = self._key(question, step_ms, (lookback_ms, resolution_ms)) if wanted.inline else None
         return await self._desk.run(question, key, seconds, partial(_answer, evaluate, wanted, self._bounds()))
 
     def _key(self, asked: Question, step_ms: int, given: tuple[int | None, int | None]) -> int | None:
@@ -111,10 +112,20 @@ class QueryApi:
 
 @frozen
 class _Wanted:
-    """What of the result the client wants: at most `limit` series (0: all), with statistics or without."""
+    """What of the result the client wants: at most `limit` series (0: all), with statistics or without, in which form."""
 
     limit: int
     with_statistics: bool
+    form: Format
+
+    @property
+    def inline(self) -> bool:
+        """Whether it may be made in the event loop: the library behind Arrow is not for that."""
+        return self.form is not Format.ARROW
+
+
+def _wanted(form: Form, request: Request) -> _Wanted:
+    return _Wanted(parameters.limit(form), bool(form.get("stats")), wanted_by(form.get("format"), request.scope))
 
 
 def _question(request: Request, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int = 0) -> Question:
@@ -137,10 +148,12 @@ def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -
         place.check()
         result, cut = _truncate(evaluate(place), wanted.limit)
         place.statistics = result.statistics
+        warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
+        if wanted.form is not Format.JSON:
+            return _in_form(result, warnings, wanted.form, place, bounds)
         statistics = None
         if wanted.with_statistics:
             statistics = shown_statistics(result.statistics, place.queued_seconds, time.monotonic() - started)
-        warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
         return stream(encode(result, statistics), warnings, result.infos, place.check, bounds)
     except TooSlowInline:
         raise
@@ -150,6 +163,13 @@ def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -
         raise (overloaded(str(e)) if e.kind == "unavailable" else ApiError(e.kind, str(e))) from None
     except StorageError as e:
         raise ApiError("internal", str(e)) from None
+
+
+def _in_form(result: Result, warnings: tuple[str, ...], form: Format, place: Place, bounds: Bounds) -> Response:
+    """Return an answer that is not JSON."""
+    if form is Format.CSV:
+        return streamed(formats.csv(result), CONTENT_TYPES[form], place.check, bounds, formats.notes(result, warnings))
+    return streamed(formats.arrow(result, warnings), CONTENT_TYPES[form], place.check, bounds)
 
 
 def encode(result: Result, statistics: Any = None) -> Iterator[str]:
