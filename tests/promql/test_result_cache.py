@@ -98,6 +98,21 @@ def test_results_with_annotations_are_not_remembered():
     assert engine.results.bytes == 0
 
 
+def test_aggregations_below_an_annotation_are_remembered():
+    """A query with an annotation about its whole range evaluates only new steps of the aggregation below."""
+    store, engine, plain = Stored(), PromqlEngine(results=ResultCache()), PromqlEngine()
+    for le, factor in (("1", 9.0), ("2", 5.0), ("+Inf", 12.0)):
+        labels = (("__name__", "x_bucket"), ("le", le))
+        store.add(labels, [(t, factor * t) for t in range(0, 7_200_000, 15_000)])
+    text = "histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))"
+    results = [engine.range(store, text, 3_600_000 + d, 7_080_000 + d, 60_000) for d in (0, 60_000, 120_000)]
+    assert results[2].infos
+    assert "over 59 samples from 1970-01-01T01:02:00Z" in results[2].infos[0]
+    assert engine.results.misses == 59 + 1
+    assert results[2].infos == plain.range(store, text, 3_720_000, 7_200_000, 60_000).infos
+    same(results[2], plain.range(store, text, 3_720_000, 7_200_000, 60_000))
+
+
 def test_the_memory_for_results_is_bounded():
     """Results that were not asked for longest go; one that would take a large share is not kept at all."""
     store, cache = Stored(), ResultCache(bytes_max=40_000)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..abc import Changes, Querier, Queryable
 from ..errors import QueryExecutionError
 from ..model.columns import SeriesColumns, empty
 from .annotations import Annotations
-from .blocks import Block, Ranges, Scalar, Text, Value, Vector, cleaned
+from .blocks import Block, Ranges, Scalar, Text, Value, Vector, cleaned, vector_of
 from .crew import Crew, each_block
 from .durations import TimeRange
 from .evaluate import Evaluation
@@ -44,12 +45,14 @@ from .native.codec import encoded
 from .native.table import Table, merged, narrowed
 from .nodes import Expr, ValueType
 from .parser import parse
-from .plan import Node, Plan, make_plan
+from .plan import Node, Plan, aggregations_on_top, make_plan
+from .printer import to_text
 from .raw_ranges import raw_ranges
 from .result import QueryStatistics, Result
-from .result_cache import ResultCache, is_reusable
+from .result_cache import ResultCache, is_reusable, piece_of
 
 Check = Callable[[], None]
+Known = Callable[[Plan], dict[int, Vector]]
 
 FUNCTION_FAMILIES = (
     absence, clock, conversion, histograms, info, maths, native, over_time, rates, relabel, sorting, trends,
@@ -73,6 +76,8 @@ class Run:
     labels: LabelMemory
     observe: Callable[[Node, Value], Value] | None = None
     prepared: float = 0.0
+    known: dict[int, Vector] = Factory(dict)
+    """Values of some nodes, by identity, that are there already."""
 
     def statistics(self) -> QueryStatistics:
         """Return what the query cost so far."""
@@ -165,12 +170,14 @@ class PromqlEngine:
         if step_ms <= 0 or end_ms < start_ms:
             raise QueryExecutionError("a range query needs a positive step and an end that is not before its start")
 
-        def evaluate(first_ms: int, last_ms: int) -> Result:
+        def evaluate(first_ms: int, last_ms: int, known: Known | None = None) -> Result:
             grid, times = between(first_ms, last_ms, step_ms), TimeRange(first_ms, last_ms, step_ms)
             with _bounded_depth():
                 run = self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
                 if watch is not None:
                     watch(run.budget)
+                if known is not None:
+                    run.known = known(run.plan)
                 return self.finish(queryable, run)
 
         changes: Changes | None = getattr(queryable, "changes", None)
@@ -178,7 +185,33 @@ class PromqlEngine:
         if self.results is None or changes is None or special or not self._is_reusable(text):
             return evaluate(start_ms, end_ms)
         key = text, step_ms, start_ms % step_ms, lookback_ms
-        return self.results.range(key, between(start_ms, end_ms, step_ms), changes, evaluate)
+        if not self.results.is_annotated(key):
+            return self.results.range(key, between(start_ms, end_ms, step_ms), changes, evaluate)
+
+        def aggregated(inner: str) -> Result:
+            return self.range(queryable, inner, start_ms, end_ms, step_ms, lookback_ms=lookback_ms, check=check)
+
+        result = evaluate(start_ms, end_ms, partial(self._known_parts, aggregated))
+        if not result.warnings and not result.infos:
+            self.results.forget(key)
+        return result
+
+    def _known_parts(self, aggregated: Callable[[str], Result], plan: Plan) -> dict[int, Vector]:
+        """Return the aggregations near the top of a plan whose results are remembered, by the identity of their nodes.
+
+        So a query whose whole result cannot be remembered, since an annotation is about the whole range, is still quick.
+        """
+        known: dict[int, Vector] = {}
+        if self.options.delayed_name_removal:  # the results have lost what is to be removed later
+            return known
+        for node in aggregations_on_top(plan):
+            text = to_text(node.expr)
+            if self._is_reusable(text):
+                result = aggregated(text)
+                if not result.warnings and not result.infos and result.columns.histograms is None:
+                    piece = piece_of(result.columns, plan.grid)
+                    known[id(node)] = vector_of(piece.labels, piece.values, piece.mask())
+        return known
 
     def _is_reusable(self, text: str) -> bool:
         """Tell whether steps of a query may be used again."""
@@ -255,6 +288,7 @@ def _evaluated(run: Run, querier: Querier) -> tuple[SeriesColumns, str]:
         run.crew,
         run.labels,
         run.observe,
+        run.known,
     )
     root = run.plan.root
     return _columns(run, raw_ranges(evaluation, root) if root.type is ValueType.MATRIX else evaluation.evaluate(root))

@@ -6,7 +6,7 @@ function, an aggregation or an operator does lives in its own module; here is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeAlias, TypeVar
@@ -74,7 +74,8 @@ WindowFunction = Callable[[Windows], tuple[Floats, Mask]]
 class Evaluation:
     """One query while it runs.  Not thread-safe; used once.
 
-    observe: called for every evaluated node with its value; may return another one (tracing does).
+    observe: called for every evaluated node with its value; may return another one (tracing does).  known: values of
+    nodes, by identity, that are not evaluated again.
     """
 
     plan: p.Plan
@@ -86,6 +87,7 @@ class Evaluation:
     crew: Crew
     labels: LabelMemory
     observe: Callable[[p.Node, Value], Value] | None = None
+    known: Mapping[int, Vector] = Factory(dict)
     _selections: dict[int, Selection] = Factory(dict)
 
     @property
@@ -96,6 +98,8 @@ class Evaluation:
     def evaluate(self, node: p.Node) -> Value:
         """Return the value of a node."""
         self.budget.poll()
+        if self.known and id(node) in self.known:
+            return self.known[id(node)]
         value = _EVALUATORS[type(node)](self, node) if node.steps else _of_no_step(node)
         return value if self.observe is None else self.observe(node, value)
 

@@ -7,6 +7,7 @@ same at every step, so that it is evaluated once.  It reads nothing; `evaluate.p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import Factory, define, field, frozen
@@ -173,6 +174,18 @@ def children(node: Node) -> tuple[Node, ...]:
     if isinstance(node, AggregateNode):
         return (node.inner,) if node.parameter is None else (node.parameter, node.inner)
     return ()
+
+
+def aggregations_on_top(plan: Plan) -> Iterator[AggregateNode]:
+    """Yield the aggregations on the grid of the query that only functions and operators stand above."""
+    waiting = [plan.root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, AggregateNode):
+            if node.grid == plan.grid:
+                yield node
+        elif not isinstance(node, Inner):
+            waiting += children(node)
 
 
 def make_plan(

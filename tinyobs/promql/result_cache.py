@@ -36,6 +36,8 @@ SHARE_MAX: Final = 4
 """One result takes no more than the memory of all divided by this."""
 STEPS_MAX: Final = 11_000
 """Steps of a result that are kept: as many as one query may have."""
+ANNOTATED_MAX: Final = 1000
+"""Queries of which it is known that their results have annotations."""
 _LABELS_BYTES: Final = 200
 """About what the label set of a series takes."""
 _ENTRY_BYTES: Final = 1000
@@ -139,6 +141,7 @@ class ResultCache:
     bytes: int = field(default=0, init=False)
     """Memory taken, about."""
     _entries: OrderedDict[Key, _Entry] = Factory(OrderedDict)
+    _annotated: dict[Key, None] = Factory(dict)
     _lock: Lock = Factory(Lock)
 
     def range(self, key: Key, grid: Grid, changes: Changes, evaluate: Evaluate) -> Result:
@@ -155,6 +158,7 @@ class ResultCache:
         result = evaluate(first, grid.end_ms)
         if result.warnings or result.infos or result.columns.histograms is not None:
             self._put(key, None)
+            self._note_annotated(key)
             return result if known is None else evaluate(grid.start_ms, grid.end_ms)
         piece = piece_of(result.columns, between(first, grid.end_ms, grid.step_ms))
         self._count(grid.steps - piece.grid.steps, piece.grid.steps)
@@ -163,6 +167,21 @@ class ResultCache:
             result = evolve(result, columns=piece.between(grid.start_ms, grid.end_ms).columns())
         self._put(key, _Entry(piece, number))
         return result
+
+    def is_annotated(self, key: Key) -> bool:
+        """Tell whether the last result of a query had annotations, or histograms, and so is not remembered."""
+        return key in self._annotated
+
+    def forget(self, key: Key) -> None:
+        """Take note that a query has no annotations any more."""
+        with self._lock:
+            self._annotated.pop(key, None)
+
+    def _note_annotated(self, key: Key) -> None:
+        with self._lock:
+            self._annotated[key] = None
+            while len(self._annotated) > ANNOTATED_MAX:
+                self._annotated.pop(next(iter(self._annotated)))
 
     def _known(self, key: Key, grid: Grid, changes: Changes) -> Piece | None:
         """Return the steps that are still right and reach from the first one that is asked for, or before, onwards."""
