@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyobs.exposition import bits, histogram_chunks, xor_chunks
-from tinyobs.exposition.crc32c import LONG_BYTES_MIN, ROWS, crc32c
+from tinyobs.exposition.crc32c import LONG_BYTES_MIN, ROW_BYTES, crc32c
 from tinyobs.model.histograms import CUSTOM_SCHEMA, Histogram, ResetHint
 from tinyobs.model.label_block import varint
 from tinyobs.model.staleness import STALE_NAN
@@ -142,7 +142,13 @@ def test_the_checksum_is_that_of_the_standard() -> None:
     assert crc32c(b"\xff" * 32) == 0x62A8AB43
     assert crc32c(bytes(range(32))) == 0x46DD794E
     data = bytes((i * 7919 >> 3) & 255 for i in range(3 * LONG_BYTES_MIN + 5))
-    for size in (LONG_BYTES_MIN, LONG_BYTES_MIN + ROWS - 1, len(data)):
+    for size in (
+        LONG_BYTES_MIN - 1,
+        LONG_BYTES_MIN,
+        LONG_BYTES_MIN + ROW_BYTES - 1,
+        LONG_BYTES_MIN + ROW_BYTES,
+        len(data),
+    ):
         assert crc32c(data[:size]) == bytewise(data[:size])
 
 

@@ -46,6 +46,17 @@ SINCE_3 = [
     f"{V1}/targets?state=dropped",
     f"{V1}/scrape_pools",
     f"{V1}/rules?type=x",
+    *(f"{V1}/rules?exclude_alerts={value}" for value in ("x", "true")),
+    *(f"{V1}/rules?match[]={value}" for value in ("a{", "{}", "sum(", "a")),
+    *(f"{V1}/rules?group_limit={value}" for value in ("x", "0", "-1", "2", "2%26group_next_token=abc")),
+    f"{V1}/rules?group_next_token=abc",
+    f"{V1}/rules?group_limit=2&group_next_token=abc",
+    *(f"{V1}/targets/metadata?{q}" for q in ("", "limit=x", "match_target=x", "match_target=sum(", "metric=up")),
+    f"{V1}/metadata?limit_per_metric=1&limit=1",
+    f"{V1}/notifications",
+    "/federate",
+    "/federate?match[]=sum(",
+    "/federate?match[]={}",
     f"{V1}/status/tsdb?limit=0",
     f"{V1}/series?match[]=up{{",
 ]
@@ -134,7 +145,8 @@ def is_version_3(prometheus: http.client.HTTPConnection) -> bool:
 def _skip_what_is_newer(request: pytest.FixtureRequest, is_version_3: bool) -> None:
     """Skip what an older peer answers differently (here, because a skip within trio loses its reason)."""
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    if not is_version_3 and ("query" in parameters or parameters.get("path") in SINCE_3):
+    newer = parameters.keys() & {"query", "method"} or parameters.get("path") in SINCE_3
+    if not is_version_3 and newer:
         pytest.skip("the peer is older than Prometheus 3; TINYOBS_PROMETHEUS3 may name another")
 
 
@@ -191,3 +203,46 @@ async def test_prometheus_gives_the_same_answer(
         assert ours.json() == json.loads(body)
     else:
         assert ours.content == body
+
+
+METHODS = [
+    *(("OPTIONS", path) for path in (f"{V1}/query", f"{V1}/nope", f"{V1}/label/job/values", "/metrics", "/federate")),
+    *(("OPTIONS", path) for path in ("/-/healthy", "/nope", f"{V1}/admin/tsdb/snapshot")),
+    *(("HEAD", path) for path in (f"{V1}/query", f"{V1}/labels", "/metrics", "/federate", "/version", "/nope")),
+    *(("DELETE", path) for path in (f"{V1}/query", f"{V1}/nope", "/metrics")),
+    *(("POST", path) for path in (f"{V1}/label/job/values", f"{V1}/metadata", f"{V1}/targets", "/federate")),
+    *(("PUT", path) for path in (f"{V1}/query", f"{V1}/write", f"{V1}/read", f"{V1}/admin/tsdb/snapshot")),
+    *(("GET", path) for path in (f"{V1}/write", f"{V1}/read", f"{V1}/admin/tsdb/delete_series")),
+]
+HEADERS = ("allow", "content-type", "x-content-type-options")
+CORS = ("vary", "access-control-allow-headers", "access-control-allow-methods", "access-control-allow-origin")
+
+
+@pytest.mark.parametrize(("method", "path"), METHODS, ids=[f"{m} {p}" for m, p in METHODS])
+async def test_prometheus_gives_the_same_to_other_methods(
+    make_client: Any, prometheus: http.client.HTTPConnection, method: str, path: str
+) -> None:
+    """Status, methods that there are, type and text."""
+    prometheus.request(method, path)
+    theirs = prometheus.getresponse()
+    body = theirs.read()
+    ours = await make_client(format=pretty).request(method, path)
+    assert ours.status_code == theirs.status
+    assert {h: ours.headers.get(h) for h in HEADERS} == {h: theirs.headers.get(h) for h in HEADERS}
+    if method != "HEAD":  # of which our server sends no body
+        assert ours.content == body
+
+
+@pytest.mark.parametrize("origin", ["", "http://a.example"])
+async def test_prometheus_tells_browsers_the_same(
+    make_client: Any, prometheus: http.client.HTTPConnection, origin: str
+) -> None:
+    """On an answer, an error of the API, and the question before a request."""
+    headers = {"Origin": origin} if origin else {}
+    for method, path in (("GET", f"{V1}/labels"), ("GET", f"{V1}/labels?start=x"), ("OPTIONS", f"{V1}/labels")):
+        prometheus.request(method, path, headers=headers)
+        theirs = prometheus.getresponse()
+        theirs.read()
+        ours = await make_client().request(method, path, headers=headers)
+        assert ours.status_code == theirs.status
+        assert {h: ours.headers.get(h) for h in CORS} == {h: theirs.headers.get(h) for h in CORS}

@@ -38,8 +38,23 @@ def encode(times: I64, values: F64, firsts: I64) -> list[bytes]:
     codes, widths = np.zeros((len(times), 4), np.uint64), np.zeros((len(times), 4), np.int64)
     _write_times(times, firsts, counts, codes, widths)
     _write_values(np.ascontiguousarray(values).view(np.uint64), firsts, counts, codes, widths)
-    bodies = pack(codes.ravel(), widths.ravel(), firsts * 4)
+    bodies = pack(*_joined(codes, widths, firsts))
     return [n.to_bytes(2, "big") + body for n, body in zip(counts.tolist(), bodies, strict=True)]
+
+
+def _joined(codes: U64, widths: I64, firsts: I64) -> tuple[U64, I64, I64]:
+    """Return the codes in one row, the second of a pair behind the first where both fit into 64 bits, none of no width."""
+    for first, second in ((0, 1), (2, 3)):
+        both = (widths[:, second] > 0) & (widths[:, first] + widths[:, second] <= 64) & (widths[:, first] > 0)
+        shift = widths[both, second].astype(np.uint64)
+        masked = codes[both, second] & ((np.uint64(1) << shift) - np.uint64(1))
+        codes[both, second] = codes[both, first] << shift | masked
+        widths[both, second] += widths[both, first]
+        widths[both, first] = 0
+    flat = widths.ravel()
+    kept = flat > 0
+    places: I64 = np.cumsum(kept) - kept
+    return codes.ravel()[kept], flat[kept], places[firsts * 4]
 
 
 def _write_times(times: I64, firsts: I64, counts: I64, codes: U64, widths: I64) -> None:

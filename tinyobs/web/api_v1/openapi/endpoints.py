@@ -132,7 +132,13 @@ _DATA: Final = (
         "Rule groups",
         "rules",
         record({"groupNextToken": TEXT}, groups=array(ref("RuleGroup"))),
-        (Parameter("type", "alert or record.", example="alert"),),
+        (
+            Parameter("type", "alert or record.", example="alert"),
+            _MATCH,
+            Parameter("exclude_alerts", "Whether alerts are left out.", example="true"),
+            Parameter("group_limit", "Groups of a page.", INTEGER, example=10),
+            Parameter("group_next_token", "The page, as the one before has it.", example=None),
+        ),
     ),
     Endpoint("/alerts", "Alerts", "rules", record(alerts=array(ref("Alert")))),
     Endpoint(
