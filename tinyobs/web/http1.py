@@ -1,8 +1,9 @@
-"""HTTP/1.1 on one connection: h11 speaks it, the application is called in the connection's own task.
+"""HTTP/1.1 on one connection: the application is called in the connection's own task.
 
-Three times as fast as the general server beside it (`connection.py`), which has HTTP/2 and its queues to serve: the
+Many times as fast as the general server beside it (`connection.py`), which has HTTP/2 and its queues to serve: the
 head and the body of a small answer leave in one write, and no task but the application's own is started.  Pipelined
-requests are answered one after the other.  Upgrades are not offered.  Source: RFC 9112, the ASGI specification 2.4.
+requests are answered one after the other.  Upgrades are not offered.  Heads are read in `http1_head.py`, bodies in
+`http1_body.py`.  Source: RFC 9112, the ASGI specification 2.4.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from typing import Any, Final
 from urllib.parse import unquote
 from wsgiref.handlers import format_date_time
 
-import h11
 import trio
 
 from .application import Application
+from .http1_body import Body, BodyError, ChunkedBody, LengthBody
+from .http1_head import HEAD_END, HeadError, RequestHead, parse_head
 from .inbox import Message
 from .options import ServerOptions
 
@@ -27,11 +29,13 @@ LINGER_SECONDS: Final = 2.0
 AHEAD_BYTES_MAX: Final = 64 << 10
 """Bytes of later requests that are taken in while one is being answered."""
 
-VERSIONS: Final = (b"1.0", b"1.1")
-"""Versions of HTTP that are spoken here; others are refused with 505."""
-REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
-"""Words for the status line; clients do without, people do not."""
+_STATUS_LINES: Final = {int(s): f"HTTP/1.1 {int(s)} {s.phrase}\r\n".encode() for s in HTTPStatus}
+"""With words; clients do without, people do not."""
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODILESS: Final = (204, 304)
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
+_WHOLE: Final[Message] = {"type": "http.request", "body": b"", "more_body": False}
+_LOST: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
 class Http1Connection:
@@ -45,165 +49,230 @@ class Http1Connection:
         self._scope = scope
         self._finishing = False
         self._idle = trio.CancelScope()
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=options.head_bytes_max)
+        self._received = bytearray()
 
     async def run(self) -> None:
         """Answer requests until one side is done.  Errors of the transport are raised."""
-        while True:
-            request = await self._next_request()
-            if request is None:
-                break
-            await _Exchange(self._h11, self._stream, request).run(self._app, dict(self._scope))
-            self._skip_received()
-            if self._finishing or self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
-                break
-            self._h11.start_next_cycle()
-        if self._h11.their_state is h11.ERROR:
-            await self._refuse(400)
-        if self._h11.our_state not in (h11.SEND_BODY, h11.ERROR):
-            await self._linger()
+        while (head := await self._next_head()) is not None:
+            exchange = _Exchange(self._stream, head, self._received)
+            await exchange.run(self._app, dict(self._scope))
+            exchange.skip_received()
+            if exchange.is_over and not self._finishing:
+                continue
+            if exchange.is_broken and not exchange.has_begun:
+                await self._refuse(400)
+            elif not exchange.has_ended:
+                return  # cut at once, so that the client sees that the answer is incomplete
+            if exchange.is_broken or not exchange.has_whole_body:
+                await self._linger()
+            return
 
     def finish(self) -> None:
         """Close now when no request is being answered, else after its answer."""
         self._finishing = True
         self._idle.cancel()
 
-    async def _next_request(self) -> h11.Request | None:
-        """Return the next request; None at the end of the connection or of the client's time."""
-        self._idle = trio.CancelScope(deadline=trio.current_time() + self._options.keep_alive_seconds)
+    async def _next_head(self) -> RequestHead | None:
+        """Return the head of the next request; None at the end of the connection or of the client's time."""
         if self._finishing:
             return None
+        self._idle = trio.CancelScope(deadline=trio.current_time() + self._options.keep_alive_seconds)
         try:
             with self._idle:
-                while True:
-                    event = self._h11.next_event()
-                    if event is h11.NEED_DATA:
-                        self._h11.receive_data(await self._stream.receive_some(RECEIVE_BYTES))
-                    elif isinstance(event, h11.Request):
-                        return await self._acceptable(event)
-                    else:
-                        return None
-        except h11.RemoteProtocolError as e:
-            await self._refuse(e.error_status_hint)
+                data = await self._head_bytes()
+                return parse_head(data) if data else None
+        except HeadError as e:
+            await self._refuse(e.status)
+            await self._linger()
         return None
 
-    async def _acceptable(self, request: h11.Request) -> h11.Request | None:
-        """Refuse other versions, and two lengths: a proxy before us may go by the other one (RFC 9112, section 6.3)."""
-        if request.http_version not in VERSIONS:
-            await self._refuse(505)
-            return None
-        names = {name for name, _ in request.headers}
-        if b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1"):
-            await self._refuse(400)
-            return None
-        return request
+    async def _head_bytes(self) -> bytes:
+        """Return the bytes of the next head, nothing where the client has no more; raises `HeadError`."""
+        received, searched = self._received, 0
+        while True:
+            if received and received[0] in b"\r\n":
+                received[:] = received.lstrip(b"\r\n")  # line breaks before a request (RFC 9112, section 2.2)
+            if received and received[0] <= ord(" "):
+                raise HeadError(400)  # TLS, for one
+            found = HEAD_END.search(received, max(searched - 2, 0))
+            size = found.end() if found else len(received)
+            if size > self._options.head_bytes_max:
+                raise HeadError(431)
+            if found:
+                del found  # it would keep `received` from shrinking
+                data = bytes(received[:size])
+                del received[:size]
+                return data
+            searched = size
+            more = await self._stream.receive_some(RECEIVE_BYTES)
+            if not more:
+                if received:
+                    raise HeadError(400)
+                return b""
+            received += more
 
     async def _refuse(self, status: int) -> None:
         """Answer what is no request."""
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            headers = [("content-length", "0"), ("connection", "close")]
-            response = h11.Response(status_code=status, headers=headers, reason=REASONS.get(status, b""))
-            head = self._h11.send(response) or b""
-            await self._stream.send_all(head + (self._h11.send(h11.EndOfMessage()) or b""))
-
-    def _skip_received(self) -> None:
-        """Pass over what has arrived of a body that nobody asked for, most often only its end."""
-        try:
-            while self._h11.their_state is h11.SEND_BODY and self._h11.next_event() is not h11.NEED_DATA:
-                pass
-        except h11.RemoteProtocolError:
-            return
+        await self._stream.send_all(_STATUS_LINES[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
 
     async def _linger(self) -> None:
         """Close our half and let the client finish: bytes left unread would make the kernel drop our answer."""
-        if self._h11.their_state is h11.SEND_BODY or self._h11.their_state is h11.ERROR:
-            with trio.move_on_after(LINGER_SECONDS):
-                if hasattr(self._stream, "send_eof"):
-                    await self._stream.send_eof()
-                while await self._stream.receive_some(RECEIVE_BYTES):
-                    pass
+        with trio.move_on_after(LINGER_SECONDS):
+            if hasattr(self._stream, "send_eof"):
+                await self._stream.send_eof()
+            while await self._stream.receive_some(RECEIVE_BYTES):
+                pass
 
 
 class _Exchange:
     """One request and its answer: the two callables of ASGI."""
 
-    def __init__(self, connection: h11.Connection, stream: Any, request: h11.Request) -> None:
-        self._h11 = connection
+    def __init__(self, stream: Any, head: RequestHead, received: bytearray) -> None:
+        self.is_broken = False
+        """The client sent what is no body, or stopped in the midst of it."""
+        self.has_begun = self.has_ended = False
+        """Something of the answer was written; all of it was."""
         self._stream = stream
-        self._request = request
-        self._head: Message | None = None
-        self._body_wanted = request.method != b"HEAD"
+        self._head = head
+        self._received = received
+        self._body: Body = ChunkedBody() if head.body_bytes is None else LengthBody(head.body_bytes)
+        self._waits = head.waits and not self._body.complete
+        self._delivered = False
+        self._keeps_alive = head.keeps_alive
+        self._answer: Message | None = None
+        self._sends_body = head.method != b"HEAD"
+        self._is_chunked = False
+        self._left: int | None = None
+
+    @property
+    def has_whole_body(self) -> bool:
+        """All of the request has arrived."""
+        return self._body.complete
+
+    @property
+    def is_over(self) -> bool:
+        """The connection is ready for another request."""
+        return self.has_ended and self._keeps_alive and self._body.complete and not self.is_broken
 
     async def run(self, app: Application, scope: dict[str, Any]) -> None:
         """Call the application."""
-        request = self._request
-        target = request.target
+        head = self._head
+        target = head.target
         if not target.startswith(b"/"):
             # The absolute form, which a proxy may send, or "*" of OPTIONS.
             target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
         path, _, query = target.partition(b"?")
-        scope.update(
-            http_version=request.http_version.decode("ascii"),
-            method=request.method.decode("ascii").upper(),
-            path=unquote(path.decode("latin-1")),
-            raw_path=path,
-            query_string=query,
-            headers=list(request.headers),
-        )
+        scope["http_version"] = head.http_version.decode("ascii")
+        scope["method"] = head.method.decode("ascii")
+        scope["path"] = unquote(path.decode("latin-1"))
+        scope["raw_path"] = path
+        scope["query_string"] = query
+        scope["headers"] = head.headers
         await app(scope, self._receive, self._send)
 
+    def skip_received(self) -> None:
+        """Pass over what has arrived of a body that nobody asked for, most often only its end."""
+        if not self._body.complete and not self.is_broken:
+            self._take()
+
+    def _take(self) -> bytes:
+        """Return what has arrived of the body."""
+        try:
+            return self._body.take(self._received)
+        except BodyError:
+            self.is_broken = True
+            return b""
+
     async def _receive(self) -> Message:
-        while True:
-            if self._h11.their_state is h11.SEND_BODY:
-                if self._h11.they_are_waiting_for_100_continue:
-                    await self._write(h11.InformationalResponse(status_code=100, headers=[]))
-                try:
-                    event = self._h11.next_event()
-                except h11.RemoteProtocolError:
-                    return _DISCONNECT
-                if isinstance(event, h11.Data):
-                    return {"type": "http.request", "body": bytes(event.data), "more_body": True}
-                if isinstance(event, h11.EndOfMessage):
-                    return {"type": "http.request", "body": b"", "more_body": False}
-            elif len(self._h11.trailing_data[0]) > AHEAD_BYTES_MAX:
-                await trio.sleep_forever()  # a client that pipelines may fill the kernel's buffer, not ours
-            try:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+        if not self._delivered:
+            if self._body.complete:
+                self._delivered = True
+                return _WHOLE
+            piece = self._take()
+            while not piece and not self._body.complete and not self.is_broken:
+                if self._waits and not self.has_begun:
+                    self._waits = False
+                    await self._write(_CONTINUE)
+                self.is_broken = not await self._more()
+                piece = self._take()
+            self._waits = False
+            if self.is_broken:
                 return _DISCONNECT
-            if not data and self._h11.their_state is not h11.SEND_BODY:
+            self._delivered = self._body.complete
+            return {"type": "http.request", "body": piece, "more_body": not self._body.complete}
+        while len(self._received) <= AHEAD_BYTES_MAX:
+            if not await self._more():
                 return _DISCONNECT
-            self._h11.receive_data(data)
+        await trio.sleep_forever()  # a client that pipelines may fill the kernel's buffer, not ours
+
+    async def _more(self) -> bool:
+        """Take in more; tell whether the client sent any."""
+        try:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+        except _LOST:
+            return False
+        self._received += data
+        return bool(data)
 
     async def _send(self, message: Message) -> None:
         """Raise `ConnectionResetError` when the client is gone, as ASGI has it."""
         if message["type"] == "http.response.start":
-            self._head = message
-            self._body_wanted &= message["status"] not in (204, 304)
+            self._answer = message
             return
-        events: list[h11.Event] = []
-        if self._head is not None:
-            headers = [*self._head["headers"], (b"date", date_header(int(time.time())))]
-            status = self._head["status"]
-            events.append(h11.Response(status_code=status, headers=headers, reason=REASONS.get(status, b"")))
-            self._head = None
-        if message["body"] and self._body_wanted:
-            events.append(h11.Data(data=message["body"]))
-        if not message["more_body"]:
-            events.append(h11.EndOfMessage())
-        await self._write(*events)
+        body, more = message["body"], message["more_body"]
+        data = b""
+        if self._answer is not None:
+            data = self._begin(self._answer)
+            self._answer, self.has_begun = None, True
+        if self._sends_body:
+            data += self._framed(body, more)
+        if data:
+            await self._write(data)
+        self.has_ended = not more
 
-    async def _write(self, *events: h11.Event) -> None:
+    def _begin(self, answer: Message) -> bytes:
+        """Return the head of the answer, having decided how its body is framed.
+
+        Raises `ValueError` for a header that cannot be written: a line break in it, say, is a bug of its handler.
+        """
+        status, headers = answer["status"], answer["headers"]
+        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        lines += [b"%s: %s\r\n" % header for header in headers]
+        length = next((value for name, value in headers if name.lower() == b"content-length"), None)
+        if status in _BODILESS:
+            self._sends_body = False
+        elif length is not None:
+            self._left = int(length)
+        elif self._head.http_version == b"1.1":
+            self._is_chunked = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        else:
+            self._keeps_alive = False
+        if not self._keeps_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"date: %s\r\n\r\n" % date_header(int(time.time())))
+        data = b"".join(lines)
+        count = len(lines) + 1
+        if not data.count(b"\r\n") == data.count(b"\r") == data.count(b"\n") == count or b"\x00" in data:
+            raise ValueError("a header of the answer has a line break in it")
+        return data
+
+    def _framed(self, body: bytes, more: bool) -> bytes:
+        """Return a piece of the body as it is sent; raises `ValueError` where it is not as long as was said."""
+        if self._is_chunked:
+            piece = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+            return piece if more else piece + b"0\r\n\r\n"
+        if self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise ValueError("the body of an answer is not as long as its head says")
+        return body
+
+    async def _write(self, data: bytes) -> None:
         try:
-            data = b"".join([self._h11.send(event) or b"" for event in events])
-            if data:
-                await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as e:
+            await self._stream.send_all(data)
+        except _LOST as e:
             raise ConnectionResetError("the client is gone") from e
-        except h11.LocalProtocolError as e:
-            if self._h11.their_state is h11.ERROR:
-                raise ConnectionResetError("the client broke the protocol") from e
-            raise  # an answer that cannot be written, say for a line break in a header, is a bug of its handler
 
 
 _date: tuple[int, bytes] = (0, b"")
