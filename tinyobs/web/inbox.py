@@ -8,15 +8,17 @@ stays in the network; once the answer is on its way it discards the rest, so tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
+from starlette.requests import ClientDisconnect
 
 from .problem import HttpError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
+T = TypeVar("T")
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
@@ -78,7 +80,8 @@ class Inbox:
 class BodyReader:
     """Wraps the `receive` of ASGI for a handler that only wants the body: no task beside it, no notice of the client's end.
 
-    It has the methods of `Inbox` that a request needs.
+    It has the methods of `Inbox` that a request needs.  A handler that has the body and then waits for long, asks for
+    notice with `while_client_stays`.
     """
 
     def __init__(self, receive: Receive, bytes_max: int, seconds: float) -> None:
@@ -90,7 +93,7 @@ class BodyReader:
     async def receive(self) -> Message:
         """Return the whole body as one message of ASGI, or that the client is gone; raises as `Inbox.receive` does."""
         if self._complete:
-            await trio.sleep_forever()
+            return await self._receive()
         self._complete = True
         pieces, size = [], 0
         with trio.move_on_after(self._seconds):
@@ -109,3 +112,36 @@ class BodyReader:
 
     def discard(self) -> None:
         """The answer begins; what still arrives of the body is left to the server."""
+
+
+async def while_client_stays(receive: Receive, work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` does, which is cancelled when the client goes away; that raises `ClientDisconnect`.
+
+    receive: that of a request whose body was read.  For handlers of routes with `whole_body`, which have no such watch
+    from the beginning: most of them answer at once, and starting a task takes as long as their work.
+    """
+
+    gone, error = False, None
+
+    async def watch() -> None:
+        nonlocal gone
+        try:
+            while (await receive())["type"] == "http.request":
+                pass
+        except HttpError:
+            return  # a body that nobody wanted and that never came: there is no more notice
+        gone = True
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        try:
+            found = await work()
+        except Exception as e:  # noqa: BLE001  raised below: the nursery would make a group of it
+            error = e
+        nursery.cancel_scope.cancel()
+    if gone:
+        raise ClientDisconnect
+    if error is not None:
+        raise error
+    return found

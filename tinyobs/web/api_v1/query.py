@@ -64,7 +64,8 @@ class QueryApi:
             return services.promql.instant(services.queryable, question.text, time_ms, **given)
 
         key = self._key(question, 1, (lookback_ms, resolution_ms)) if wanted.inline else None
-        return await self._desk.run(question, key, seconds, partial(_answer, evaluate, wanted, self._bounds()))
+        work = partial(_answer, evaluate, wanted, self._bounds())
+        return await self._desk.run(question, key, seconds, work, request.receive)
 
     async def range(self, request: Request) -> Response:
         """Answer `/query_range`."""
@@ -88,7 +89,8 @@ class QueryApi:
             return services.promql.range(services.queryable, question.text, start_ms, end_ms, step_ms, **given)
 
         key = self._key(question, step_ms, (lookback_ms, resolution_ms)) if wanted.inline else None
-        return await self._desk.run(question, key, seconds, partial(_answer, evaluate, wanted, self._bounds()))
+        work = partial(_answer, evaluate, wanted, self._bounds())
+        return await self._desk.run(question, key, seconds, work, request.receive)
 
     def _key(self, asked: Question, step_ms: int, given: tuple[int | None, int | None]) -> int | None:
         """Return the key to remember the pace of a query by; `given` are lookback and resolution."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -34,6 +35,8 @@ _FORM = ("GET", "POST")
 _CHANGE = ("POST", "PUT")
 
 
+WATCHFUL: Final = frozenset(("/query", "/query_range", "/labels", "/label/{name}/values", "/series"))
+"""Routes whose handlers look after their clients themselves, and only when they have to wait for a thread."""
 Table = list[tuple[str, Callable[[Request], Awaitable[Response]], tuple[str, ...]]]
 
 
@@ -42,7 +45,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     desk = services.desk or QueryDesk(options, services.clock.now_ms)
     table = [*_of_data(services, desk), *_of_server(services), *_of_queries(services, desk), *_of_storage(services)]
     table += _of_searches(services, options)
-    routes = [Route(PREFIX + path, handler, methods) for path, handler, methods in table]
+    routes = [Route(PREFIX + path, handler, methods, path in WATCHFUL) for path, handler, methods in table]
     routes.append(Route(PREFIX + "/read", ReadApi(services, options).read, ("POST",)))
     routes.append(Route(PREFIX + "/openapi.yaml", OpenApi(options).document))
     # Browsers ask before they send a request across origins; the headers are the application's.

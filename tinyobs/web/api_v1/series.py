@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import trio
@@ -16,6 +17,7 @@ from ...exposition.json import LabelWriter, dump
 from ...model.labels import Labels
 from ...model.matchers import Matcher
 from ..form import Form, read_form
+from ..inbox import Receive, while_client_stays
 from ..problem import ApiError
 from ..services import ApiServices
 from . import parameters
@@ -100,9 +102,9 @@ class SeriesApi:
         asked: list[str] = [f"{name}={text}" for name in form.values.keys() - _TIMES for text in form.all(name)]
         span = span_key(start_ms, end_ms, self._services.clock.now_ms())
         key = question_key((request.url.path, *sorted(asked)), span, self._services.series_count().bit_length())
-        return await self._where_cheapest(key, read)
+        return await self._where_cheapest(key, read, request.receive)
 
-    async def _where_cheapest(self, key: int | None, read: Callable[[Check], Response]) -> Response:
+    async def _where_cheapest(self, key: int | None, read: Callable[[Check], Response], receive: Receive) -> Response:
         """Read in a worker thread, or here when the same question was answered quickly the last time."""
 
         def timed(check: Check) -> Response:
@@ -117,7 +119,7 @@ class SeriesApi:
                 return timed(inline_check())
             except TooSlowInline:
                 pass  # what it took is noted: the next time begins in a thread
-        return await trio.to_thread.run_sync(timed, _never, limiter=self._limiter)
+        return await while_client_stays(receive, partial(trio.to_thread.run_sync, timed, _never, limiter=self._limiter))
 
 
 def unescape_name(name: str) -> str:

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from ...errors import QueryCanceled, QueryTimeout
 from ...promql.result import QueryStatistics
 from ..api_v1.pace import Pace, TooSlowInline, inline_check
+from ..inbox import Receive, while_client_stays
 from ..options import WebOptions
 from ..problem import ApiError
 from .active import ActiveQueries, ActiveQuery, Meter, Question
@@ -110,10 +111,17 @@ class QueryDesk:
         slots = self._slots.statistics()
         return slots.waiting, slots.wait_seconds
 
-    async def run(self, question: Question, key: int | None, seconds: float, work: Callable[[Place], T]) -> T:
+    async def run(
+        self,
+        question: Question,
+        key: int | None,
+        seconds: float,
+        work: Callable[[Place], T],
+        receive: Receive = trio.sleep_forever,
+    ) -> T:
         """Do the work of a query where that is cheapest; `seconds` is what it may take, waiting included.
 
-        key: what its pace is remembered by.
+        key: what its pace is remembered by.  receive: that of the request, to stop a query whose client has gone.
         """
         begun = time.monotonic()
         if seconds > 0 and self._pace.is_quick(key):
@@ -133,7 +141,8 @@ class QueryDesk:
         query = self.active.add(question, self._now_ms())
         place = Place(_thread_check(query, begun + seconds), watch=query.watch)
         try:
-            found = await self._run_in_thread(query, place, key, begun, seconds, work)
+            job = partial(self._run_in_thread, query, place, key, begun, seconds, work)
+            found = await while_client_stays(receive, job)
         except Exception as e:
             self._note(question, place, begun, e)
             raise
