@@ -74,7 +74,7 @@ def _fill(fold: Fold, evaluation: Evaluation, vector: Vector, groups: Indexes, h
     for done in evaluation.each_block(vector, work):
         evaluation.budget.poll()
         if isinstance(done, Block):
-            done = folded(histograms.take(done, groups[done.first : done.first + len(done)]))
+            done = folded(histograms.take(done, groups[done.first : done.first + len(done)], fold.count > 0))
         if done is not None:
             with np.errstate(all="ignore"):
                 fold.merge(*done)

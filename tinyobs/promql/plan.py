@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from ..model.labels import NAME
 from ..model.matchers import Matcher, MatchType, name_is
@@ -22,11 +22,15 @@ from .grid import Grid, instant, subquery
 from .nodes import At, AtKind, Duration, Expr, ValueType
 from .operators import scalar_operation
 
-_OF_STATISTICS: Final = {
-    **dict.fromkeys(("histogram_avg", "histogram_count", "histogram_sum"), True),
-    **dict.fromkeys(("histogram_fraction", "histogram_quantile", "histogram_quantiles"), False),
+_WHOLE, _STATISTICS, _ADDED = 0, 1, 2
+"""What histograms are selected for: all of them, their counts and sums alone, these added up."""
+_PURPOSES: Final = {
+    **dict.fromkeys(("histogram_avg", "histogram_count", "histogram_sum"), _STATISTICS),
+    **dict.fromkeys(("histogram_fraction", "histogram_quantile", "histogram_quantiles"), _WHOLE),
 }
-"""Functions whose arguments are wanted for counts and sums of histograms alone, or not."""
+_ADDING: Final = frozenset(("avg", "avg_over_time", "sum", "sum_over_time"))
+_CHANGE: Final = frozenset(("delta", "idelta", "increase", "irate", "rate"))
+"""Functions that work out resets themselves; their results are gauges."""
 
 
 @frozen
@@ -75,8 +79,8 @@ class Literal(Node):
 class Instant(Node):
     """The newest sample at most `lookback_ms` old at each moment of `reference`.
 
-    reference: the grid with offset and `@` applied; a single moment stands for all steps.  statistics: of histograms, no
-    more than counts and sums are wanted.
+    reference: the grid with offset and `@` applied; a single moment stands for all steps.  statistics: of histograms,
+    counts and sums alone are wanted, and these are added up: hints tell of each sample whether a reset precedes it.
     """
 
     source: int
@@ -123,6 +127,12 @@ class CallNode(Node):
 
     function: Implementation
     arguments: tuple[Node, ...]
+
+    @property
+    def place(self) -> Expr:
+        """What annotations about the first argument point at; of a subquery, upstream forgets where it stands."""
+        first = self.arguments[0]
+        return evolve(first.expr, start=0) if isinstance(first, Inner) else first.expr
 
 
 @frozen(eq=False)
@@ -219,8 +229,8 @@ class Planner:
     sources: dict[Source, int] = Factory(dict)
     _function: str = "[]"
     """The function whose arguments are being planned."""
-    _statistics: bool = False
-    """Whether histograms are selected for their counts and sums alone."""
+    _purpose: int = _WHOLE
+    """What histograms are selected for."""
 
     def plan(self, expr: Expr, grid: Grid) -> Node:
         """Return the plan of an expression on a grid; what does not change from step to step is planned for one."""
@@ -247,7 +257,9 @@ class Planner:
         if isinstance(expr, nodes.Call):
             return self.call(expr, grid)
         if isinstance(expr, nodes.Aggregate):
+            outer, self._purpose = self._purpose, self.purpose(expr.op)
             inner = self.plan(expr.expr, grid)
+            self._purpose = outer
             parameter = None if expr.parameter is None else self.plan(expr.parameter, grid)
             return AggregateNode(expr, ValueType.VECTOR, grid, inner, parameter)
         if isinstance(expr, nodes.Binary):
@@ -264,7 +276,7 @@ class Planner:
         span = reference.start_ms - before + 1, reference.end_ms + ahead
         source = self.source(expr, span, self.hints("", reference, self.lookback_ms))
         return Instant(
-            expr, ValueType.VECTOR, grid, source, reference, self.lookback_ms, expr.smoothed, self._statistics
+            expr, ValueType.VECTOR, grid, source, reference, self.lookback_ms, expr.smoothed, self._purpose == _ADDED
         )
 
     def samples(self, expr: nodes.MatrixSelector, grid: Grid) -> Node:
@@ -277,7 +289,7 @@ class Planner:
         after = self.lookback_ms if modifier == "smoothed" else 0
         span = reference.start_ms - before + 1, reference.end_ms + after
         source = self.source(selector, span, self.hints(self._function, reference, range_ms))
-        lookback_ms, statistics = self.lookback_ms, self._statistics
+        lookback_ms, statistics = self.lookback_ms, self._purpose == _ADDED
         return Samples(expr, ValueType.MATRIX, grid, source, reference, range_ms, lookback_ms, modifier, statistics)
 
     def subquery(self, expr: nodes.Subquery, grid: Grid) -> Node:
@@ -285,9 +297,9 @@ class Planner:
         range_ms = resolved_ms(expr.range, self.times, positive=True)
         step_ms = self.subquery_step_ms if expr.step is None else resolved_ms(expr.step, self.times, positive=True)
         reference = self.reference(grid, expr.offset, expr.at)
-        outer, self._statistics = self._statistics, False
+        outer, self._purpose = self._purpose, _WHOLE
         inner = self.plan(expr.expr, subquery(reference, range_ms, step_ms or self.subquery_step_ms))
-        self._statistics = outer
+        self._purpose = outer
         return Inner(expr, ValueType.MATRIX, grid, inner, reference, range_ms)
 
     def call(self, expr: nodes.Call, grid: Grid) -> Node:
@@ -297,12 +309,12 @@ class Planner:
             raise AssertionError(f"function {expr.name} is declared but not implemented")
         arguments: tuple[Node, ...]
         outer, self._function = self._function, expr.name
-        wanted, self._statistics = self._statistics, _OF_STATISTICS.get(expr.name, self._statistics)
+        before, self._purpose = self._purpose, self.purpose(expr.name)
         if expr.name == "info":
             arguments = (self.plan(expr.args[0], grid), self.info_selector(expr, grid))
         else:
             arguments = tuple([self.plan(a, grid) for a in expr.args])
-        self._function, self._statistics = outer, wanted
+        self._function, self._purpose = outer, before
         return CallNode(expr, self.functions.signatures[expr.name].returns, grid, found, arguments)
 
     def info_selector(self, expr: nodes.Call, grid: Grid) -> Node:
@@ -325,9 +337,9 @@ class Planner:
 
     def binary(self, expr: nodes.Binary, grid: Grid) -> Node:
         """Plan a binary operation."""
-        outer, self._statistics = self._statistics, False
+        outer, self._purpose = self._purpose, _WHOLE
         left, right = self.plan(expr.left, grid), self.plan(expr.right, grid)
-        self._statistics = outer
+        self._purpose = outer
         if isinstance(left, Constant) and isinstance(right, Constant):
             return Constant(expr, ValueType.SCALAR, grid, scalar_operation(expr.op, left.value, right.value))
         scalar = left.type is ValueType.SCALAR and right.type is ValueType.SCALAR
@@ -352,7 +364,13 @@ class Planner:
 
     def before_first(self) -> int:
         """Return how far to read ahead of the samples that are needed: where counter resets are told of each (ms)."""
-        return self.lookback_ms if self._statistics else 0
+        return self.lookback_ms if self._purpose == _ADDED else 0
+
+    def purpose(self, name: str) -> int:
+        """Return what histograms below a function or aggregation are selected for."""
+        if name in _ADDING or name in _CHANGE:
+            return min(self._purpose, _STATISTICS) + (name in _ADDING and self._purpose != _WHOLE)
+        return _PURPOSES.get(name, self._purpose)
 
     def hints(self, function: str, reference: Grid, range_ms: int) -> SelectHints:
         """Return what a selector that looks back over a range at some moments is for."""

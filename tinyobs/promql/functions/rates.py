@@ -49,7 +49,7 @@ def delta(windows: Windows) -> tuple[Floats, Mask]:
 
 
 def _of_counters(evaluation: Evaluation, call: CallNode, *, per_second: bool) -> Value:
-    node = call.arguments[0].expr
+    node = call.place
 
     def compute(windows: Windows) -> tuple[Floats, Mask]:
         _check_starts(evaluation, windows, node)

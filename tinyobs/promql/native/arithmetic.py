@@ -59,7 +59,7 @@ def added(a: Table, b: Table, *, sign: float = 1.0, compensated: bool = False) -
         collision[pairs] = clash
         x, y, differ = matched(x, y)
         reconciled[pairs] = differ
-        made = _combined(x, _unmasked(y), sign, compensated=compensated)
+        made = _combined(x, unmasked(y), sign, compensated=compensated)
         parts.append((pairs, evolve(made, hints=hints, sides=x.sides | y.sides)))
     return Sums(assembled(n, parts), incompatible, collision, reconciled)
 
@@ -153,8 +153,8 @@ def _swallowed(values: Floats, inside: Mask) -> Floats:
     return out
 
 
-def _unmasked(b: Batch) -> Batch:
-    """Return histograms without the buckets that lie wholly in their zero bucket: these do not take part in sums."""
+def unmasked(b: Batch) -> Batch:
+    """Return histograms without the buckets that lie wholly in their zero bucket: such are not added to others."""
     if b.custom or not len(b.thresholds):
         return b
     uppers = np.concatenate((np.zeros(FIXED), -b.negative_limits()[0], b.positive_limits()[1]))
@@ -190,7 +190,7 @@ def _fell(x: Batch, y: Batch) -> Mask:
         found |= ~found & (y.thresholds != x.thresholds)
     y = reduced(y, x.schema)
     negative, positive = common((x.negative, y.negative)), common((x.positive, y.positive))
-    x, y = _unmasked(x.aligned(negative, positive)), _unmasked(y.aligned(negative, positive))
+    x, y = unmasked(x.aligned(negative, positive)), unmasked(y.aligned(negative, positive))
     fell: Mask = found | (x.data[:, ZERO:] < y.data[:, ZERO:]).any(axis=1)
     return fell
 

@@ -44,7 +44,8 @@ class HistogramFold:
     """The histograms of groups so far.
 
     labels: of all series, for warnings.  groups: how many.  cells: int64[G, T], the number of the sum in the table, -1
-    without one.  counts: int64[G, T], histograms added up.  broken: bool[G, T], some do not go together.
+    without one.  counts: int64[G, T], histograms added up.  broken: bool[G, T], some do not go together.  mixed: bool[G, T],
+    floats came before that.
     """
 
     evaluation: Evaluation
@@ -56,6 +57,7 @@ class HistogramFold:
     cells: Indexes = field(init=False)
     counts: Indexes = field(init=False)
     broken: Mask = field(init=False)
+    mixed: Mask = field(init=False)
     resets: Mask = field(init=False)
     keeps: Mask = field(init=False)
     table: Table = field(default=EMPTY, init=False)
@@ -64,28 +66,46 @@ class HistogramFold:
         shape = (self.groups, self.steps)
         self.cells = np.full(shape, -1, np.int64)
         self.counts = np.zeros(shape, np.int64)
-        self.broken, self.resets, self.keeps = (np.zeros(shape, np.bool_) for _ in range(3))
+        self.broken, self.mixed, self.resets, self.keeps = (np.zeros(shape, np.bool_) for _ in range(4))
 
-    def take(self, block: Block, groups: Indexes) -> Block:
-        """Take in the histograms of a block and return the rest; `groups` are those of its rows."""
+    def take(self, block: Block, groups: Indexes, floats: Mask) -> Block:
+        """Take in the histograms of a block and return the rest.
+
+        groups: those of the rows.  floats: bool[G, T], where groups had floats before.
+        """
         if self.expr.op not in _ADDING or block.histograms is None:
             return left_out(self.evaluation, self.expr, block)
-        rows, steps = np.nonzero(block.present & is_handle(block.values))
+        native = is_handle(block.values)
+        rows, steps = np.nonzero(block.present & native)
         if len(rows):
+            before = self._floats_before(block.present & ~native, groups, floats)
             cell = groups[rows] * self.steps + steps
+            self.counts += np.bincount(cell, minlength=self.counts.size).reshape(self.counts.shape)
+            # Once a group began with a float, upstream looks at its histograms no more.
+            first = np.full(self.counts.size, len(block), np.int64)
+            np.minimum.at(first, cell, rows)
+            late = (self.cells.flat[cell] < 0) & (before.flat[cell] < first[cell])
+            rows, steps, cell = rows[~late], steps[~late], cell[~late]
             order = np.lexsort((rows, cell))
             table = block.histograms.take(numbers_of(block.values[rows, steps])[order])
             if self.scale != 1.0:
                 table = scaled(table, np.full(len(table), self.scale))
-            self._add(table, cell[order], rows[order] + block.first)
+            if len(table):
+                self._add(table, cell[order], rows[order], block.first, before)
         return floats_of(block)
 
-    def _add(self, table: Table, cell: Indexes, rows: Indexes) -> None:
+    def _floats_before(self, present: Mask, groups: Indexes, floats: Mask) -> Indexes:
+        """Return int64[G, T], the first row of each group that has a float, -1 for those of earlier blocks."""
+        first = np.full(self.counts.shape, len(present), np.int64)
+        rows, steps = np.nonzero(present)
+        np.minimum.at(first, (groups[rows], steps), rows)
+        return np.where(floats, -1, first)
+
+    def _add(self, table: Table, cell: Indexes, rows: Indexes, offset: int, floats: Indexes) -> None:
         notes, at = self.evaluation.annotations, self.expr.expr
         starts = np.flatnonzero(np.append(True, cell[1:] != cell[:-1]))
         made = totals(table, starts)
         cells = cell[starts]
-        self.counts.flat[cells] += np.diff(starts, append=len(cell))
         self.resets.flat[cells] |= made.resets
         self.keeps.flat[cells] |= made.keeps
         odd = made.incompatible >= 0
@@ -106,15 +126,17 @@ class HistogramFold:
             before = self.table.size
             self.table = concatenated((self.table, made.table.take(new)))
             self.evaluation.budget.hold(self.table.size - before)
+        # From the histogram on that does not fit, upstream looks at nothing more of the group.
+        self.mixed.flat[cell[culprits]] |= floats.flat[cell[culprits]] < rows[culprits]
         for row in np.unique(rows[culprits]).tolist():
-            notes.mixed_schemas(metric_name(self.labels[row]), at)
+            notes.mixed_schemas(metric_name(self.labels[row + offset]), at)
         if reconciled:
             notes.reconciled("aggregation", at)
 
     @property
     def found(self) -> bool:
         """Whether any histogram came."""
-        return len(self.table) > 0
+        return bool(self.counts.any())
 
     def overflown(self) -> bool:
         """Whether a mean has to be taken of scaled histograms."""
@@ -127,7 +149,7 @@ class HistogramFold:
         """
         notes, at = self.evaluation.annotations, self.expr.expr
         mixed = present & (self.counts > 0)
-        if mixed.any():
+        if (mixed & (~self.broken | self.mixed)).any():
             notes.mixed_aggregation(at)
         good = (self.counts > 0) & ~present & ~self.broken
         if (good & self.resets & self.keeps).any():

@@ -91,6 +91,8 @@ def _quantiles(b: Batch, q: Floats) -> tuple[Floats, Mask, Mask]:
         return found
 
     lower, upper, inside = pick(rungs.lower), pick(rungs.upper), pick(rungs.counts)
+    bare = ~populated.any(axis=1)
+    lower[bare] = upper[bare] = 0.0
     reached = np.minimum(np.where(forward, pick(ahead), pick(behind)), total)
     missed = reached < rank
     fraction = np.where(forward, rank - (reached - inside), reached - rank) / inside

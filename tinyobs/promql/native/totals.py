@@ -11,7 +11,8 @@ from attrs import evolve, frozen
 from ...model.histograms import ResetHint
 from ..arrays import Indexes, Mask
 from ..sums import OVERFLOW_SCALE, sums_of_groups
-from .arithmetic import added, divided, finished, scaled
+from .arithmetic import added, divided, finished, scaled, unmasked
+from .batch import Batch
 from .table import Table, assembled, concatenated
 
 
@@ -52,6 +53,7 @@ def _partial(table: Table, run: Indexes) -> tuple[Table, Indexes]:
     """Return the sums of each run by layout and zero bucket, and their runs, in order of appearance in the run."""
     widths = np.unique(table.thresholds(), return_inverse=True)[1]
     order = np.lexsort((np.arange(len(run)), widths, table.batch, run))
+    first = np.append(True, run[1:] != run[:-1])
     key = np.stack((run, table.batch, widths))[:, order]
     firsts = np.flatnonzero(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0)))
     number = np.cumsum(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0))) - 1
@@ -61,6 +63,7 @@ def _partial(table: Table, run: Indexes) -> tuple[Table, Indexes]:
         if not len(mine):
             continue
         rows = batch.take(table.row[order[mine]])
+        rows = replaced_rows(rows, unmasked(rows), ~first[order[mine]])
         begins = np.flatnonzero(np.append(True, number[mine][1:] != number[mine][:-1]))
         if len(begins) == len(mine):
             parts.append((number[mine], rows))
@@ -74,6 +77,11 @@ def _partial(table: Table, run: Indexes) -> tuple[Table, Indexes]:
     found = assembled(len(firsts), parts)
     appearance = np.lexsort((order[firsts], run[order[firsts]]))
     return found.take(appearance), run[order[firsts]][appearance]
+
+
+def replaced_rows(batch: Batch, by: Batch, which: Mask) -> Batch:
+    """Return rows of one batch, and of another one where `which` says so."""
+    return batch if by is batch else evolve(batch, data=np.where(which[:, None], by.data, batch.data))
 
 
 def _met(partial: Table, of_run: Indexes, runs: int) -> tuple[Table, Mask]:

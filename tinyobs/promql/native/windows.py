@@ -19,7 +19,7 @@ from ...model.ragged import offsets_of, spread
 from ..arrays import Floats, Indexes, Mask
 from ..blocks import Block
 from ..functions.start_times import started_anew
-from ..nodes import Call, Expr
+from ..nodes import Expr
 from ..windows import Windows, without_histograms
 from .arithmetic import are_equal, are_resets, finished
 from .codec import decoded
@@ -127,8 +127,7 @@ def computed(
     evaluation: Evaluation, call: CallNode, labels: Sequence[Labels], first: int, windows: Windows, compute: Compute
 ) -> Block:
     """Return what a function yields for windows with histograms; `compute` is how it treats floats."""
-    assert isinstance(call.expr, Call)
-    native = NativeWindows(evaluation, call.expr.args[0], labels[first : first + len(windows.columns)], windows)
+    native = NativeWindows(evaluation, call.place, labels[first : first + len(windows.columns)], windows)
     own = OWN.get(call.function.name)
     return (own or _ignoring)(native, compute).block(first)
 
