@@ -12,7 +12,7 @@ from typing import Final
 from weakref import ref
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from numpy.typing import NDArray
 
 from ..codec.pages import TIME_MAX, TIME_MIN
@@ -27,21 +27,30 @@ KEPT_SAMPLES_MAX: Final = 1 << 20
 """Samples of a selection up to which they stay decoded: eight megabytes, as timestamps are shared."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Reading:
     """How to read.  cache: where things are kept.  check: called before a chunk is decoded; raises to stop.
 
-    keeps_strips: whether what is decoded stays; a query that reads more than the cache holds would only empty it.
+    expected: samples that will be read, about.
     """
 
     cache: PageCache
     check: Callable[[], None] | None = None
-    keeps_strips: bool = True
+    expected: float = 0.0
+
+    @property
+    def keeps_strips(self) -> bool:
+        """Whether what is decoded stays: a query that reads about as much as the cache holds would only empty it."""
+        return self.expected * 8 <= self.cache.bytes_max * STRIPS_SHARE
 
     def poll(self) -> None:
         """Call `check`."""
         if self.check is not None:
             self.check()
+
+
+STRIPS_SHARE: Final = 0.75
+"""The share of the cache that one query may fill."""
 
 
 @frozen(eq=False)

@@ -45,6 +45,11 @@ class HeadView:
     def _kept(self) -> PageCache:
         return PageCache(0) if self.cache is None else self.cache
 
+    @property
+    def samples_a_series(self) -> float:
+        """About how many samples a series has in chunks."""
+        return sum([c.sample_count for c in self.chunks]) / max(int(np.count_nonzero(self.newest_ms > _SOME_TIME)), 1)
+
     def covers(self, mint_ms: int, maxt_ms: int) -> bool:
         """Tell whether there can be samples in a time range, both ends included."""
         return self.min_ms <= maxt_ms and self.max_ms >= mint_ms

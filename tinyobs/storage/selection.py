@@ -27,6 +27,8 @@ from .strips import Piece, combined
 
 SEGMENT_SAMPLES_MAX: Final = 1 << 20
 """Samples of a selection in a segment up to which they stay decoded: eight megabytes, as timestamps are shared."""
+MANY_SERIES: Final = 1000
+"""Fewer series never fill the cache."""
 STRETCH_MS: Final = 3_600_000
 """Samples of segments are kept decoded by whole hours, so that a query which moves on finds them again."""
 
@@ -124,8 +126,13 @@ def head_source(view: HeadView, series: NamedSeries, mint_ms: int, maxt_ms: int,
             found.append(view.remembered(series, mint_ms, maxt_ms, reading))
         return found[0]
 
-    keep = reading.keeps_strips
-    return Source(series, lambda a, b: hits().read(a, b), lambda a, b: hits().pieces(a, b, keep=keep))
+    if len(series.numbers) >= MANY_SERIES:
+        reading.expected += len(series.numbers) * view.samples_a_series
+
+    def pieces(first: int, last: int) -> list[Piece] | None:
+        return hits().pieces(first, last, keep=reading.keeps_strips)
+
+    return Source(series, lambda a, b: hits().read(a, b), pieces)
 
 
 def segment_source(reader: SegmentReader, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> Source:
@@ -133,6 +140,7 @@ def segment_source(reader: SegmentReader, series: NamedSeries, mint_ms: int, max
     low = max(mint_ms // STRETCH_MS * STRETCH_MS, reader.info.mint_ms)
     high = min((maxt_ms // STRETCH_MS + 1) * STRETCH_MS, reader.info.maxt_ms)
     density = reader.info.sample_count / (reader.info.series_count * (reader.info.maxt_ms - reader.info.mint_ms + 1))
+    reading.expected += density * len(series.numbers) * (high - low + 1)
     small = density * len(series.numbers) * (high - low + 1) <= SEGMENT_SAMPLES_MAX
     small = small and is_kept(len(series.numbers), reading.cache)
 
