@@ -161,3 +161,16 @@ async def test_what_deserves_a_look_is_logged_at_a_reload(settings):
     told = [line.get("problem", "") + line.get("section", "") for line in logs if line["log_level"] == "warning"]
     for part in ("NOT_SET_ANYWHERE", "remote_read is parsed", "tinyobs.ingest"):
         assert any(part in text for text in told), (part, told)
+
+
+async def test_statistics_by_step_need_their_feature(settings):
+    """`stats=all` tells the samples of each step where the feature is on; the total is then their sum."""
+    config = "global: {scrape_interval: 1h}\ntinyobs: {features: [promql-per-step-stats]}\n"
+    async with running_agent(settings(config)) as running:
+        await running.store("x", 1.0)
+        at = running.agent.clock.now_ms() // 1000 + 1
+        path = f"/api/v1/query_range?query=x&start={at - 600}&end={at}&step=600&stats="
+        samples = json.loads((await running.get(path + "all"))[1])["data"]["stats"]["samples"]
+        assert samples["totalQueryableSamplesPerStep"] == [[at - 600, 0], [at, 1]]
+        assert samples["totalQueryableSamples"] == 1
+        assert "totalQueryableSamplesPerStep" not in (await running.get(path + "1"))[1].decode()

@@ -50,6 +50,7 @@ from .printer import to_text
 from .raw_ranges import raw_ranges
 from .result import QueryStatistics, Result
 from .result_cache import ResultCache, is_reusable, piece_of
+from .step_counts import FEATURE_PER_STEP, StepCounts
 
 Check = Callable[[], None]
 Known = Callable[[Plan], dict[int, Vector]]
@@ -78,6 +79,7 @@ class Run:
     prepared: float = 0.0
     known: dict[int, Vector] = Factory(dict)
     """Values of some nodes, by identity, that are there already."""
+    step_counts: StepCounts | None = None
 
     def statistics(self) -> QueryStatistics:
         """Return what the query cost so far."""
@@ -88,6 +90,7 @@ class Run:
             series=self.budget.series,
             prepare_seconds=self.prepared - self.started,
             evaluate_seconds=now - self.prepared,
+            steps=None if self.step_counts is None else (self.plan.grid.times(), self.step_counts.counts),
         )
 
 
@@ -132,18 +135,19 @@ class PromqlEngine:
         check: Check | None = None,
         observe: Callable[[Node, Value], Value] | None = None,
         watch: Callable[[Budget], None] | None = None,
+        per_step: bool = False,
     ) -> Result:
         """Evaluate a query at one moment; `resolution_ms` asks for a downsampling tier (0 for none).
 
-        watch: gets the meter of the query before it is evaluated.
+        watch: gets the meter of the query before it is evaluated.  per_step: count the samples of each step, where the
+        feature `promql-per-step-stats` is on.
 
         Raises `QueryError`: its subclasses say whether the text, the time or the data are at fault.
         """
         times = TimeRange(time_ms, time_ms, 0)
         with _bounded_depth():
             run = self.start(text, instant(time_ms), times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
-            if watch is not None:
-                watch(run.budget)
+            self._watch(run, watch, per_step)
             return self.finish(queryable, run)
 
     def range(
@@ -161,10 +165,11 @@ class PromqlEngine:
         observe: Callable[[Node, Value], Value] | None = None,
         watch: Callable[[Budget], None] | None = None,
         fresh: bool = False,
+        per_step: bool = False,
     ) -> Result:
         """Evaluate a query at every step from `start_ms` to `end_ms`, both included.
 
-        fresh: evaluate all steps, also those that are remembered.
+        fresh: evaluate all steps, also those that are remembered, as `per_step` does.
         Raises `QueryError` as `instant` does; a result that is no vector and no scalar is an error.
         """
         if step_ms <= 0 or end_ms < start_ms:
@@ -174,14 +179,13 @@ class PromqlEngine:
             grid, times = between(first_ms, last_ms, step_ms), TimeRange(first_ms, last_ms, step_ms)
             with _bounded_depth():
                 run = self.start(text, grid, times, lookback_ms, timeout_seconds, check, observe, resolution_ms)
-                if watch is not None:
-                    watch(run.budget)
+                self._watch(run, watch, per_step)
                 if known is not None:
                     run.known = known(run.plan)
                 return self.finish(queryable, run)
 
         changes: Changes | None = getattr(queryable, "changes", None)
-        special = fresh or resolution_ms is not None or observe is not None or self.options.points_max
+        special = fresh or per_step or resolution_ms is not None or observe is not None or self.options.points_max
         if self.results is None or changes is None or special or not self._is_reusable(text):
             return evaluate(start_ms, end_ms)
         key = text, step_ms, start_ms % step_ms, lookback_ms
@@ -212,6 +216,13 @@ class PromqlEngine:
                     piece = piece_of(result.columns, plan.grid)
                     known[id(node)] = vector_of(piece.labels, piece.values, piece.mask())
         return known
+
+    def _watch(self, run: Run, watch: Callable[[Budget], None] | None, per_step: bool) -> None:
+        """Let others see how a query fares, and count its samples by step."""
+        if watch is not None:
+            watch(run.budget)
+        if per_step and FEATURE_PER_STEP in self.options.features:
+            run.step_counts = StepCounts(run.plan)
 
     def _is_reusable(self, text: str) -> bool:
         """Tell whether steps of a query may be used again."""
@@ -289,6 +300,7 @@ def _evaluated(run: Run, querier: Querier) -> tuple[SeriesColumns, str]:
         run.labels,
         run.observe,
         run.known,
+        run.step_counts,
     )
     root = run.plan.root
     return _columns(run, raw_ranges(evaluation, root) if root.type is ValueType.MATRIX else evaluation.evaluate(root))

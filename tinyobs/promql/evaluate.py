@@ -47,6 +47,7 @@ from .native.instants import instants, negated
 from .native.samples import extra_samples, hinted, pieces
 from .native.windows import computed
 from .nodes import ValueType
+from .step_counts import StepCounts
 from .windows import Windows, without_stale
 
 _BLOCK_SAMPLES: Final = 1 << 17
@@ -88,6 +89,7 @@ class Evaluation:
     labels: LabelMemory
     observe: Callable[[p.Node, Value], Value] | None = None
     known: Mapping[int, Vector] = Factory(dict)
+    step_counts: StepCounts | None = None
     _selections: dict[int, Selection] = Factory(dict)
 
     @property
@@ -215,7 +217,8 @@ class Evaluation:
                     kept = without_stale(columns)
                     if node.statistics and kept.histograms is not None:
                         kept = hinted(kept)
-                    yield first, Windows(kept, reference, range_ms, moments, modifier, lookback_ms, rounding)
+                    windows = Windows(kept, reference, range_ms, moments, modifier, lookback_ms, rounding)
+                    yield first, self._counted(node, first, windows)
 
             makers = tuple([partial(of_samples, reading) for reading in self.readings(source, len(moments))])
             return Vector(self.selection(source).labels, node.steps, lambda: iter(())), makers
@@ -225,9 +228,15 @@ class Evaluation:
 
         def of_points() -> Iterator[tuple[int, Windows]]:
             for block in inner.blocks():
-                yield block.first, Windows(self._points(inner, block, times), reference, range_ms, moments)
+                windows = Windows(self._points(inner, block, times), reference, range_ms, moments)
+                yield block.first, self._counted(node, block.first, windows)
 
         return Vector(inner.labels, node.steps, lambda: iter(()), inner.drop), (of_points,)
+
+    def _counted(self, node: p.Node, first: int, windows: Windows) -> Windows:
+        if self.step_counts is not None:
+            self.step_counts.of_windows(node, first, windows.counts)
+        return windows
 
     def _points(self, vector: Vector, block: Block, times: np.ndarray) -> SeriesColumns:
         rows, steps = np.nonzero(block.present)
@@ -285,10 +294,13 @@ def _instant(evaluation: Evaluation, node: p.Instant) -> Value:
     def stream(reading: Reading) -> Iterator[Block]:
         for first, columns in reading():
             if columns.histograms is not None:
-                yield repeated(instants(evaluation, node, first, columns, lookback_ms), node.steps)
-                continue
-            values, _, present = newest(columns, node.reference, lookback_ms, smoothed=node.smoothed)
-            yield repeated(Block(first, values, present), node.steps)
+                block = instants(evaluation, node, first, columns, lookback_ms)
+            else:
+                values, _, present = newest(columns, node.reference, lookback_ms, smoothed=node.smoothed)
+                block = Block(first, values, present)
+            if evaluation.step_counts is not None:
+                evaluation.step_counts.of_instants(node, first, block.present)
+            yield repeated(block, node.steps)
 
     parts = tuple([partial(stream, reading) for reading in evaluation.readings(node.source, node.steps)])
     return in_parts(evaluation.selection(node.source).labels, node.steps, parts)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import Factory, frozen
+from attrs import Factory, field, frozen
 
 from ..model.columns import SeriesColumns
+from .arrays import Indexes
 from .nodes import ValueType
 
 
@@ -22,6 +23,8 @@ class QueryStatistics:
     """Parsing, checking, planning and selecting series."""
     evaluate_seconds: float = 0.0
     """Evaluation."""
+    steps: tuple[Indexes, Indexes] | None = field(default=None, eq=False)
+    """Moments in ms and the samples looked at by each, where they were counted (`step_counts.py`)."""
 
 
 @frozen(eq=False)

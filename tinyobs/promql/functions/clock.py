@@ -86,6 +86,8 @@ def _of_newest(
     def stream() -> Iterator[Block]:
         for first, columns in evaluation.read(selector.source, selector.steps):
             index, present = newest_index(columns, selector.reference, evaluation.lookback(selector))
+            if evaluation.step_counts is not None:
+                evaluation.step_counts.of_instants(selector, first, present)
             found = moments(columns, index) / 1000.0 if columns.samples else np.zeros(index.shape)
             yield repeated(Block(first, found, present), call.steps)
 

@@ -87,8 +87,10 @@ def _read(evaluation: Evaluation, call: CallNode, vector: Vector) -> _Infos:
     present = [np.empty((0, call.steps), np.bool_)]
     if not any(values.values()):
         return _Infos(labels, times[0], present[0])
-    for _, columns in evaluation.read(node.source, call.steps):
+    for first, columns in evaluation.read(node.source, call.steps):
         found, stamps, here = newest(columns, node.reference, evaluation.lookback(node))
+        if evaluation.step_counts is not None:
+            evaluation.step_counts.of_instants(node, first, here)
         kept = [
             i
             for i, series in enumerate(columns.labels)

@@ -60,7 +60,7 @@ class QueryApi:
         services = self._services
 
         def evaluate(place: Place) -> Result:
-            given = _given(lookback_ms, resolution_ms, place)
+            given = _given(lookback_ms, resolution_ms, place, wanted)
             return services.promql.instant(services.queryable, question.text, time_ms, **given)
 
         key = self._key(question, 1, (lookback_ms, resolution_ms)) if wanted.inline else None
@@ -83,7 +83,7 @@ class QueryApi:
         fresh = form.get("nocache") not in ("", "0", "false")
 
         def evaluate(place: Place) -> Result:
-            given = _given(lookback_ms, resolution_ms, place)
+            given = _given(lookback_ms, resolution_ms, place, wanted)
             if fresh:
                 given["fresh"] = True
             return services.promql.range(services.queryable, question.text, start_ms, end_ms, step_ms, **given)
@@ -114,10 +114,10 @@ class QueryApi:
 
 @frozen
 class _Wanted:
-    """What of the result the client wants: at most `limit` series (0: all), with statistics or without, in which form."""
+    """What the client wants: at most `limit` series (0: all), statistics ("": none, "all": by step), and in which form."""
 
     limit: int
-    with_statistics: bool
+    statistics: str
     form: Format
 
     @property
@@ -127,7 +127,7 @@ class _Wanted:
 
 
 def _wanted(form: Form, request: Request) -> _Wanted:
-    return _Wanted(parameters.limit(form), bool(form.get("stats")), wanted_by(form.get("format"), request.scope))
+    return _Wanted(parameters.limit(form), form.get("stats"), wanted_by(form.get("format"), request.scope))
 
 
 def _question(request: Request, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int = 0) -> Question:
@@ -135,11 +135,13 @@ def _question(request: Request, kind: str, text: str, start_ms: int, end_ms: int
     return Question(kind, text, start_ms, end_ms, step_ms, *client_of(scope), scope["method"], scope["path"])
 
 
-def _given(lookback_ms: int | None, resolution_ms: int | None, place: Place) -> dict[str, Any]:
+def _given(lookback_ms: int | None, resolution_ms: int | None, place: Place, wanted: _Wanted) -> dict[str, Any]:
     """Return the arguments for the engine."""
     given: dict[str, Any] = {"lookback_ms": lookback_ms, "resolution_ms": resolution_ms, "check": place.check}
     if place.watch is not None:
         given["watch"] = place.watch
+    if wanted.statistics == "all":
+        given["per_step"] = True
     return given
 
 
@@ -154,7 +156,7 @@ def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -
         if wanted.form is not Format.JSON:
             return _in_form(result, warnings, wanted.form, place, bounds)
         statistics = None
-        if wanted.with_statistics:
+        if wanted.statistics:
             statistics = shown_statistics(result.statistics, place.queued_seconds, time.monotonic() - started)
         return stream(encode(result, statistics), warnings, result.infos, place.check, bounds)
     except TooSlowInline:
