@@ -8,7 +8,6 @@ same at every step, so that it is evaluated once.  It reads nothing; `evaluate.p
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from attrs import Factory, define, evolve, field, frozen
 
@@ -21,16 +20,7 @@ from .functions.registry import BUILT_IN, FunctionSet, Implementation, implement
 from .grid import Grid, instant, subquery
 from .nodes import At, AtKind, Duration, Expr, ValueType
 from .operators import scalar_operation
-
-_WHOLE, _STATISTICS, _ADDED = 0, 1, 2
-"""What histograms are selected for: all of them, their counts and sums alone, these added up."""
-_PURPOSES: Final = {
-    **dict.fromkeys(("histogram_avg", "histogram_count", "histogram_sum"), _STATISTICS),
-    **dict.fromkeys(("histogram_fraction", "histogram_quantile", "histogram_quantiles"), _WHOLE),
-}
-_ADDING: Final = frozenset(("avg", "avg_over_time", "sum", "sum_over_time"))
-_CHANGE: Final = frozenset(("delta", "idelta", "increase", "irate", "rate"))
-"""Functions that work out resets themselves; their results are gauges."""
+from .purpose import Purpose
 
 
 @frozen
@@ -229,7 +219,7 @@ class Planner:
     sources: dict[Source, int] = Factory(dict)
     _function: str = "[]"
     """The function whose arguments are being planned."""
-    _purpose: int = _WHOLE
+    _purpose: Purpose = Purpose.WHOLE
     """What histograms are selected for."""
 
     def plan(self, expr: Expr, grid: Grid) -> Node:
@@ -257,7 +247,7 @@ class Planner:
         if isinstance(expr, nodes.Call):
             return self.call(expr, grid)
         if isinstance(expr, nodes.Aggregate):
-            outer, self._purpose = self._purpose, self.purpose(expr.op)
+            outer, self._purpose = self._purpose, self._purpose.below(expr.op)
             inner = self.plan(expr.expr, grid)
             self._purpose = outer
             parameter = None if expr.parameter is None else self.plan(expr.parameter, grid)
@@ -276,7 +266,14 @@ class Planner:
         span = reference.start_ms - before + 1, reference.end_ms + ahead
         source = self.source(expr, span, self.hints("", reference, self.lookback_ms))
         return Instant(
-            expr, ValueType.VECTOR, grid, source, reference, self.lookback_ms, expr.smoothed, self._purpose == _ADDED
+            expr,
+            ValueType.VECTOR,
+            grid,
+            source,
+            reference,
+            self.lookback_ms,
+            expr.smoothed,
+            self._purpose is Purpose.ADDED,
         )
 
     def samples(self, expr: nodes.MatrixSelector, grid: Grid) -> Node:
@@ -289,7 +286,7 @@ class Planner:
         after = self.lookback_ms if modifier == "smoothed" else 0
         span = reference.start_ms - before + 1, reference.end_ms + after
         source = self.source(selector, span, self.hints(self._function, reference, range_ms))
-        lookback_ms, statistics = self.lookback_ms, self._purpose == _ADDED
+        lookback_ms, statistics = self.lookback_ms, self._purpose is Purpose.ADDED
         return Samples(expr, ValueType.MATRIX, grid, source, reference, range_ms, lookback_ms, modifier, statistics)
 
     def subquery(self, expr: nodes.Subquery, grid: Grid) -> Node:
@@ -297,7 +294,7 @@ class Planner:
         range_ms = resolved_ms(expr.range, self.times, positive=True)
         step_ms = self.subquery_step_ms if expr.step is None else resolved_ms(expr.step, self.times, positive=True)
         reference = self.reference(grid, expr.offset, expr.at)
-        outer, self._purpose = self._purpose, _WHOLE
+        outer, self._purpose = self._purpose, Purpose.WHOLE
         inner = self.plan(expr.expr, subquery(reference, range_ms, step_ms or self.subquery_step_ms))
         self._purpose = outer
         return Inner(expr, ValueType.MATRIX, grid, inner, reference, range_ms)
@@ -309,7 +306,7 @@ class Planner:
             raise AssertionError(f"function {expr.name} is declared but not implemented")
         arguments: tuple[Node, ...]
         outer, self._function = self._function, expr.name
-        before, self._purpose = self._purpose, self.purpose(expr.name)
+        before, self._purpose = self._purpose, self._purpose.below(expr.name)
         if expr.name == "info":
             arguments = (self.plan(expr.args[0], grid), self.info_selector(expr, grid))
         else:
@@ -337,7 +334,7 @@ class Planner:
 
     def binary(self, expr: nodes.Binary, grid: Grid) -> Node:
         """Plan a binary operation."""
-        outer, self._purpose = self._purpose, _WHOLE
+        outer, self._purpose = self._purpose, Purpose.WHOLE
         left, right = self.plan(expr.left, grid), self.plan(expr.right, grid)
         self._purpose = outer
         if isinstance(left, Constant) and isinstance(right, Constant):
@@ -364,13 +361,7 @@ class Planner:
 
     def before_first(self) -> int:
         """Return how far to read ahead of the samples that are needed: where counter resets are told of each (ms)."""
-        return self.lookback_ms if self._purpose == _ADDED else 0
-
-    def purpose(self, name: str) -> int:
-        """Return what histograms below a function or aggregation are selected for."""
-        if name in _ADDING or name in _CHANGE:
-            return min(self._purpose, _STATISTICS) + (name in _ADDING and self._purpose != _WHOLE)
-        return _PURPOSES.get(name, self._purpose)
+        return self.lookback_ms if self._purpose is Purpose.ADDED else 0
 
     def hints(self, function: str, reference: Grid, range_ms: int) -> SelectHints:
         """Return what a selector that looks back over a range at some moments is for."""
