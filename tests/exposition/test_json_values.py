@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -49,6 +50,32 @@ def test_a_float_is_written_as_prometheus_writes_it(value: float, text: str) -> 
     """Plain notation from 1e-6 up to 1e21, the exponent of Go outside, signs on infinities."""
     assert writer.format_float(value) == text
     assert writer.format_floats(np.array([value, 0.5])) == [text, "0.5"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda r: r.random(20_000) * 100,
+        lambda r: 10 ** r.uniform(-9, 23, 20_000),
+        lambda r: -r.random(20_000),
+        lambda r: r.integers(1, 10**9, 20_000) / 300.0,
+        lambda r: r.integers(10**15, 9 * 10**15, 20_000) / 10.0 ** r.integers(0, 15, 20_000),
+        lambda r: r.integers(0, 10**15, 20_000).astype(float),
+        lambda r: np.frombuffer(r.bytes(160_000), np.float64),
+        lambda r: np.nextafter(2.0 ** np.arange(-1074, 1024), np.inf),
+        lambda r: np.nextafter(10.0 ** np.arange(-300, 300), -np.inf),
+    ],
+)
+def test_many_floats_are_written_as_one(make: Callable[[np.random.Generator], np.ndarray]) -> None:
+    """Values as metrics have them, all sizes, any bits, neighbours of powers of two and ten."""
+    values = make(np.random.default_rng(7))
+    assert writer.format_floats(values) == [writer.format_float(v) for v in values.tolist()]
+
+
+def test_floats_that_do_not_lie_together() -> None:
+    """A column of a matrix is written like a copy of it."""
+    matrix = np.arange(12.0).reshape(3, 4)
+    assert writer.format_floats(matrix[:, 1]) == ["1", "5", "9"]
 
 
 @pytest.mark.parametrize(

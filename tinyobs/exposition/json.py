@@ -5,9 +5,8 @@ prometheus web/api/v1/json_codec.go and util/jsonutil/marshal.go (3.5).  A value
 decimal that reads back as the same float, without an exponent from 1e-6 up to 1e21; a time is seconds, with three
 decimals where there are milliseconds.
 
-The speed rests on three facts.  The shortest decimals of many floats can be found at once (`shortest.py`).  Integral
-values, the most frequent kind, are printed as integers.  Series of a range query share their timestamps, so that one
-template serves them all.
+The speed rests on two facts.  orjson writes the shortest decimals of many floats at once, nearly as they have to be.
+Series of a range query share their timestamps, so that one template serves them all.
 """
 
 from __future__ import annotations
@@ -18,25 +17,19 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
-from . import shortest
 
 CHUNK_POINTS: Final = 1 << 14
 """Points written per yielded chunk, about half a MB of text: the arrays of a chunk fit the cache."""
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-BULK_MIN: Final = 500
-"""Values from which the bulk writer is faster than one by one."""
-INTEGRAL_MIN: Final = 64
-"""Values from which it pays to ask whether all are integral."""
 
 PAIRS_KEPT: Final = 4096
 """Label pairs whose text is kept from one answer to the next: about a megabyte."""
-
-_INTEGER_MAX: Final = 2.0**53
 
 
 def dump(value: Any) -> str:
@@ -87,24 +80,20 @@ def format_plain(value: float) -> str:
 
 
 def format_floats(values: NDArray[np.float64]) -> list[str]:
-    """Return the texts of float64[n] in bulk; the same as `format_float` of each."""
-    if len(values) >= INTEGRAL_MIN and _is_integral(values):
-        return list(map(str, values.astype(np.int64).tolist()))
-    if len(values) < BULK_MIN:
-        return _few_floats(values.tolist())
-    texts, decided = shortest.texts(values)
-    found = b"\n".join(texts.tolist()).decode("ascii").split("\n")
-    for i in np.flatnonzero(~decided).tolist():
-        found[i] = format_float(float(values[i]))
+    """Return the texts of float64[n] in bulk; the same as `format_float` of each.
+
+    orjson finds the same shortest digits as `repr`, many times as fast; it differs in ".0" behind integral values, in
+    exponents, and in having null for what JSON has no number for.
+    """
+    if not len(values):
+        return []
+    text = orjson.dumps(np.ascontiguousarray(values, np.float64), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode()
+    found = text.replace(".0,", ",").removesuffix(".0").split(",")
+    if "e" in text or "n" in text:
+        for i, each in enumerate(found):
+            if "e" in each or "n" in each:
+                found[i] = format_float(float(values[i]))
     return found
-
-
-def _few_floats(values: list[float]) -> list[str]:
-    """Return the texts of a few floats: what `repr` gives, if that has no exponent and no name, without ".0"."""
-    text = "".join([f"{v!r}," for v in values])
-    if "e" in text or "n" in text:  # an exponent, "inf" or "nan"
-        return [format_float(v) for v in values]
-    return text.replace(".0,", ",").split(",")[:-1]
 
 
 def format_time(time_ms: int) -> str:
@@ -198,13 +187,6 @@ def _template(times: NDArray[np.int64]) -> str:
             both = np.column_stack((seconds, rest)).ravel().tolist()
             return (',[%d.%03d,"%%s"]' * len(times) % tuple(both))[1:]
     return ",".join([f'[{format_time(t)},"%s"]' for t in times.tolist()])
-
-
-def _is_integral(values: NDArray[np.float64]) -> bool:
-    """Tell whether every value prints as an integer."""
-    if not (np.abs(values) < _INTEGER_MAX).all() or not (np.trunc(values) == values).all():
-        return False
-    return not (np.signbit(values) & (values == 0.0)).any()
 
 
 def _without_exponent(text: str) -> str:
