@@ -11,10 +11,15 @@ import pytest
 import yaml
 from web_fakes import FakeEngine, make_application, make_services, scalar
 
+from tinyobs.exposition import protobuf_json
+from tinyobs.model.families import MetricFamily, Point, counter
+from tinyobs.model.metadata import MetricType
+from tinyobs.promql.parser import parse
 from tinyobs.web.api_v1.openapi.document import document
 from tinyobs.web.api_v1.openapi.endpoints import ENDPOINTS
 from tinyobs.web.api_v1.openapi.schemas import COMPONENTS
 from tinyobs.web.api_v1.routes import PREFIX, api_routes
+from tinyobs.web.api_v1.syntax_tree import to_json
 from tinyobs.web.api_v1.write import write_routes
 from tinyobs.web.form import Form
 from tinyobs.web.options import WebOptions
@@ -126,3 +131,39 @@ async def test_the_document_is_served_in_two_versions(make_client: Any) -> None:
     events = second["paths"]["/notifications/live"]["get"]["responses"]["200"]["content"]["text/event-stream"]
     assert "itemSchema" in events
     assert "&id" not in answer.text
+
+
+TREES = (
+    "sum by (a, b) (rate(x{a=~'b'}[5m] offset 1m))", "topk(5, x @ 10)", "a * on(b) group_left(c) d", "-a + 1e-7",
+    "a[1h:5m] @ end()", "a[1h:]", "'s'", "round(a)", "a[5m] @ start()", "count_values('v', a)", "(a == bool 1)",
+)  # fmt: skip
+
+
+def validator(name: str) -> Any:
+    """Return the validator of a component."""
+    jsonschema_rs = pytest.importorskip("jsonschema_rs", reason="jsonschema_rs, which schemathesis needs, is missing")
+    components = document("3.1", ENDPOINTS.values(), "/")["components"]
+    return jsonschema_rs.Draft202012Validator({"$ref": f"#/components/schemas/{name}", "components": components})
+
+
+@pytest.mark.parametrize("query", TREES)
+def test_syntax_trees_are_as_described(query: str) -> None:
+    """Every kind of node; one that lacks a field is not."""
+    tree = to_json(parse(query))
+    assert validator("SyntaxTree").is_valid(tree)
+    tree.popitem()
+    assert not validator("SyntaxTree").is_valid(tree)
+
+
+def test_own_metrics_are_as_described() -> None:
+    """Every type, and numbers that JSON has none for."""
+    points = (Point(float("nan"), (("quantile", "0.5"),)), Point(1.0, (), "_sum"), Point(2.0, (), "_count"))
+    families = [
+        counter("a_total", "Help.", float("inf"), x="1"),
+        MetricFamily("s", MetricType.SUMMARY, "", points),
+        MetricFamily("h", MetricType.HISTOGRAM, "", (Point(2, (("le", "+Inf"),), "_bucket"), *points[1:])),
+        MetricFamily("u", MetricType.UNKNOWN, "", (Point(1.0, (), "", 5),)),
+    ]
+    check = validator("OwnMetricFamily")
+    assert all(check.is_valid(family) for family in protobuf_json.to_json(families))
+    assert not check.is_valid({"name": "a", "type": "nonsense"})

@@ -25,6 +25,9 @@ _KINDS: Final = (
     "application/javascript",
     "image/svg",
     "application/vnd.apache.arrow",
+    "application/vnd.google.protobuf",
+    "application/x-ndjson",
+    "application/yaml",
 )
 
 

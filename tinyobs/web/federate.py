@@ -79,7 +79,7 @@ class Federation:
             for matchers in sets:
                 if matchers:
                     self._select(querier, matchers, found)
-        samples = [found[labels] for labels in sorted(found)]
+        samples = [found[labels] for labels in (sorted(found) if len(sets) > 1 else found)]
         return sorted(samples, key=lambda s: get(s.labels, NAME))
 
     def _select(self, querier: Querier, matchers: Sequence[Matcher], found: dict[Labels, FederatedSample]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from .tree_schemas import NODES
 from .values import (
     BOOLEAN,
     DATE,
@@ -33,6 +34,17 @@ _BUCKET: Final[Schema] = {
 }
 _RANKING: Final = array(record(name=TEXT, value=INTEGER))
 _BLOCK_STATS: Final = record(numSamples=INTEGER, numSeries=INTEGER, numChunks=INTEGER)
+
+_RULE: Final[Mapping[str, Schema]] = {
+    "name": TEXT,
+    "query": TEXT,
+    "health": one_of("ok", "err", "unknown"),
+    "evaluationTime": NUMBER,
+    "lastEvaluation": DATE,
+}
+_DOUBLE: Final[Schema] = {"oneOf": [NUMBER, one_of("NaN", "Infinity", "-Infinity")]}
+_QUANTILES: Final = array(record(quantile=_DOUBLE, value=_DOUBLE))
+_BUCKETS: Final = array(record(cumulativeCount=TEXT, upperBound=_DOUBLE))
 
 COMPONENTS: Final[Mapping[str, Schema]] = {
     "Error": record(
@@ -85,12 +97,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     "SeriesExemplars": record(
         seriesLabels=ref("Labels"), exemplars=array(record(labels=ref("Labels"), value=TEXT, timestamp=NUMBER))
     ),
-    "SyntaxTree": {
-        "type": "object",
-        "properties": {"type": TEXT},
-        "required": ["type"],
-        "description": "A node; what else it has depends on its type, as in Prometheus.",
-    },
+    **NODES,
     "Metadata": record(type=ref("MetricType"), help=TEXT, unit=TEXT),
     "MetricType": one_of(
         *("counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown")
@@ -122,8 +129,20 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         limit=INTEGER,
         evaluationTime=NUMBER,
         lastEvaluation=DATE,
-        rules=array({"type": "object"}),
+        rules=array({"oneOf": [ref("AlertingRule"), ref("RecordingRule")]}),
     ),
+    "AlertingRule": record(
+        {"lastError": TEXT},
+        type=one_of("alerting"),
+        state=one_of("inactive", "pending", "firing", "unknown"),
+        duration=NUMBER,
+        keepFiringFor=NUMBER,
+        annotations=ref("Labels"),
+        labels=ref("Labels"),
+        alerts=array(ref("Alert")),
+        **_RULE,
+    ),
+    "RecordingRule": record({"lastError": TEXT, "labels": ref("Labels")}, type=one_of("recording"), **_RULE),
     "Alert": record(
         {"keepFiringSince": DATE},
         labels=ref("Labels"),
@@ -179,17 +198,22 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
         compaction=record({"hints": TEXTS}, level=INTEGER, sources=TEXTS),
         version=INTEGER,
     ),
-    "OwnMetricFamily": {
-        "type": "object",
-        "properties": {
-            "name": TEXT,
-            "help": TEXT,
-            "type": one_of("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM"),
-            "metric": array({"type": "object"}),
-            "unit": TEXT,
-        },
-        "required": ["name", "type"],
-        "description": "The JSON form of the protobuf message io.prometheus.client.MetricFamily.",
+    "OwnMetricFamily": record(
+        {"help": TEXT, "metric": array(ref("OwnMetric")), "unit": TEXT},
+        name=TEXT,
+        type=one_of("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM"),
+    ),
+    "OwnMetric": {
+        **record(
+            {
+                "label": array(record(name=TEXT, value=TEXT)),
+                **dict.fromkeys(("gauge", "counter", "untyped"), record(value=_DOUBLE)),
+                "summary": record({"sampleCount": TEXT, "sampleSum": _DOUBLE, "quantile": _QUANTILES}),
+                "histogram": record({"sampleCount": TEXT, "sampleSum": _DOUBLE, "bucket": _BUCKETS}),
+                "timestampMs": TEXT,
+            }
+        ),
+        "description": "The JSON form of the protobuf message io.prometheus.client.Metric.",
     },
     "Notification": record(text=TEXT, date=DATE, active=BOOLEAN),
 }
