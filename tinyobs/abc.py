@@ -26,6 +26,7 @@ from .model.labels import Labels
 from .model.matchers import Matcher
 from .model.metadata import MetricMetadata
 from .model.notices import Notice as Notice
+from .model.read_counts import ReadCounts
 from .model.registry import SeriesRegistry
 from .model.rollup import Rounding
 from .model.select_hints import SelectHints
@@ -39,10 +40,7 @@ T = TypeVar("T")
 
 
 class Selection(abc.ABC):
-    """The series that fulfil matchers within a time range, before any sample is read.
-
-    Series are sorted by label set and unique.  A series may turn out to have no sample in the range.
-    """
+    """The series that fulfil matchers in a time range, before any sample is read: sorted by label set, and unique."""
 
     labels: Sequence[Labels]
     resolution_ms: int = 0
@@ -52,17 +50,20 @@ class Selection(abc.ABC):
 
     @abc.abstractmethod
     def read(self, first: int, last: int) -> SeriesColumns:
-        """Return the samples of series `first` .. `last - 1` in the selection's time range, both ends included.
+        """Return the samples of series `first` .. `last - 1` in the time range, both ends included; some may have none.
 
         Staleness markers are included.  Reading blocks in ascending order is the fast way.  Thread-safe.
         """
+
+    def count_reads(self) -> ReadCounts:
+        """Return counts that go up with each `read` from now on; a storage that does not count leaves them at 0."""
+        return ReadCounts()
 
 
 class Querier(abc.ABC):
     """A consistent view of stored samples within `[mint_ms, maxt_ms]`: all of a batch or none of it.
 
-    A context manager; nothing may be used after exit.  All methods are synchronous, thread-safe and may raise
-    `StorageError`.  `check` is called between pieces of long work and may raise to stop it.
+    Synchronous, thread-safe, not used after exit; may raise `StorageError`, and what `check` does between long work.
     """
 
     mint_ms: int
@@ -369,10 +370,9 @@ class Services(Protocol):
         """
 
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
-        """Do work on the thread that alone changes the storage, between two commits, and return its result.
+        """Return the result of short work (`Storage.delete`, ...) on the thread that alone changes the storage.
 
-        For what only that thread may do (`Storage.delete`, `snapshot`); nothing is stored meanwhile, so it must be
-        short.  Raises what it raises, and `Unavailable` while the storage is not open.
+        Nothing is stored meanwhile.  Raises what it raises, and `Unavailable` while the storage is not open.
         """
 
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:

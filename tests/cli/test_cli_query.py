@@ -73,6 +73,22 @@ async def test_scalars_and_strings_have_rows_too(ask, url):
     assert (await ask("instant", "'text'", "--url", url + "/"))[1].splitlines()[1].split()[::2] == ["string", "text"]
 
 
+async def test_the_plan_is_printed_as_a_tree(ask, url):
+    """After the result: a line for each part, with what it took."""
+    code, out, _ = await ask("instant", "sum(temperature) > bool 1", "--explain", "--url", url)
+    tree = out.split("\n\n")[1].splitlines()
+    assert code == 0
+    assert [line.partition("  (")[0] for line in tree] == [
+        "operator >  sum(temperature) > bool 1",
+        "├─ aggregation sum  sum(temperature)",
+        "│  └─ selector  temperature",
+        "└─ constant  1",
+    ]
+    assert "(2 series, 2 points, 2 samples, " in tree[2]
+    code, out, _ = await ask("range", "1", "--start", "1", "--end", "2", "--step", "1", "--explain", "--url", url)
+    assert out.splitlines()[-1].startswith("constant  1  (1 series, 2 points, ")
+
+
 async def test_range_prints_every_step(ask, url):
     """One row a step."""
     code, out, _ = await ask(

@@ -95,3 +95,21 @@ def test_explained_with_what_running_showed() -> None:
     assert (rate.series, rate.points) == (3, 33)
     assert rate.seconds > 0
     assert "3 series, 33 points" in "\n".join(step.lines())
+
+
+def test_a_trace_tells_what_a_selection_took() -> None:
+    """Samples of a selection stand at each part that reads it; a range at the top is not evaluated and still counted."""
+    store = MemoryStore.of({from_mapping({"__name__": "m"}): [(15_000 * k, k) for k in range(80)]})
+    tracer = Tracer()
+    PromqlEngine().instant(store, "m[5m]", 600_000, observe=tracer)
+    step = tracer.explanation()
+    assert (step.what, step.series, step.points, step.samples) == ("range selector", 1, 20, 20)
+    assert (step.pages, step.cache_hits) == (0, 0)  # a store without pages
+    assert step.seconds > 0
+    tracer = Tracer()
+    result = PromqlEngine().instant(store, "m + on() m", 600_000, observe=tracer)
+    parts = tracer.explanation().parts
+    assert [part.samples for part in parts] == [result.statistics.samples_read] * 2
+    tracer = Tracer()
+    PromqlEngine().instant(store, "1 + 1", 600_000, observe=tracer)
+    assert tracer.explanation().what == "constant"

@@ -14,6 +14,7 @@ from web_fakes import NOW_MS, SERIES, FakeEngine, columns, scalar, vector
 
 from tinyobs.errors import CorruptionError, LimitExceeded, QueryExecutionError, QueryTimeout
 from tinyobs.model.columns import SeriesColumns
+from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.nodes import ValueType
 from tinyobs.promql.result import Result
 from tinyobs.web.api_v1 import envelope, pace, query
@@ -421,6 +422,38 @@ async def test_a_slow_client_is_given_up(autojump_clock: Any, monkeypatch: pytes
         await PiecesResponse(pieces(), seconds=100.0)({}, None, send)
     assert trio.current_time() - began == pytest.approx(130, abs=0.1)  # the head took 30
     assert sent == ["http.response.start", *["http.response.body"] * 4, "closed"]
+
+
+@pytest.mark.parametrize("text", ["true", "1", "x"])
+async def test_a_query_can_be_explained(make_client: Any, text: str) -> None:
+    """The plan with series, points, samples and time of its parts stands beside the result."""
+    client = make_client(promql=PromqlEngine())
+    answer = (await client.get(QUERY, params={"query": "sum by (job) (up) + 1", "explain": text})).json()["data"]
+    assert len(answer["result"]) == 2
+    plan = answer["explain"]
+    assert (plan["kind"], plan["query"], plan["series"], plan["points"]) == (
+        "operator +",
+        "sum by (job) (up) + 1",
+        2,
+        2,
+    )
+    aggregation, constant = plan["parts"]
+    assert constant["kind"] == "constant"
+    (selector,) = aggregation["parts"]
+    assert selector["kind"] == "selector"
+    assert (selector["series"], selector["samplesRead"], selector["pagesRead"], selector["cacheHits"]) == (2, 2, 0, 0)
+    assert selector["seconds"] > 0
+    answer = await client.get(
+        RANGE, params={"query": "up", "start": "1", "end": "2", "step": "1", "explain": text, "stats": "1"}
+    )
+    assert {"result", "stats", "explain"} <= answer.json()["data"].keys()
+
+
+@pytest.mark.parametrize("text", ["", "0", "false"])
+async def test_a_query_is_not_explained_unasked(make_client: Any, text: str) -> None:
+    """Tracing costs time."""
+    answer = await make_client(promql=PromqlEngine()).get(QUERY, params={"query": "up", "explain": text})
+    assert "explain" not in answer.json()["data"]
 
 
 async def test_other_methods_are_not_allowed(make_client: Any) -> None:

@@ -12,6 +12,7 @@ import click
 from ..errors import QueryError
 from ..model import labels as lb
 from .ask import DEFAULT_URL, ask
+from .explain import explained
 from .tables import echo_table
 
 Pairs = list[tuple[str, str]]
@@ -40,6 +41,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_explain = click.option("--explain", is_flag=True, help="Show the plan of the query, and what each part of it took.")
 _resolution = click.option(
     "--resolution", help='Downsampling tier to read: "raw", 5m, 1h.  [default: the server chooses by the step]'
 )
@@ -54,10 +56,13 @@ def query() -> None:
 @click.argument("expression")
 @click.option("--time", "at", help="Evaluation time, RFC 3339 or Unix seconds.  [default: now]")
 @_resolution
+@_explain
 @_common
-def instant(expression: str, at: str | None, resolution: str | None, url: str, output: str, timeout: float) -> None:
+def instant(
+    expression: str, at: str | None, resolution: str | None, explain: bool, url: str, output: str, timeout: float
+) -> None:
     """Evaluate a PromQL expression at one time."""
-    parameters = [("query", expression), *_given(time=at, resolution=resolution)]
+    parameters = [("query", expression), *_given(time=at, resolution=resolution, explain="true" if explain else None)]
     _show(ask(url, "query", parameters, timeout), output, _result_rows)
 
 
@@ -67,13 +72,22 @@ def instant(expression: str, at: str | None, resolution: str | None, url: str, o
 @click.option("--end", required=True, help="Last time.")
 @click.option("--step", required=True, help="Distance of the steps: 15, 15s, 5m.")
 @_resolution
+@_explain
 @_common
 def range_(
-    expression: str, start: str, end: str, step: str, resolution: str | None, url: str, output: str, timeout: float
+    expression: str,
+    start: str,
+    end: str,
+    step: str,
+    resolution: str | None,
+    explain: bool,
+    url: str,
+    output: str,
+    timeout: float,
 ) -> None:
     """Evaluate a PromQL expression at many times."""
     parameters = [("query", expression), ("start", start), ("end", end), ("step", step)]
-    parameters += _given(resolution=resolution)
+    parameters += _given(resolution=resolution, explain="true" if explain else None)
     _show(ask(url, "query_range", parameters, timeout), output, _result_rows)
 
 
@@ -133,6 +147,15 @@ def _show(envelope: Mapping[str, Any], output: str, rows: Callable[[Any], tuple[
         click.echo(json.dumps(envelope["data"], indent=2, ensure_ascii=False))
     else:
         echo_table(*rows(envelope["data"]))
+        _echo_plan(envelope["data"])
+
+
+def _echo_plan(data: Any) -> None:
+    """Print the plan of a query where the answer has it."""
+    if isinstance(data, dict) and "explain" in data:
+        click.echo()
+        for line in explained(data["explain"]):
+            click.echo(line)
 
 
 def _result_rows(data: Mapping[str, Any]) -> tuple[Sequence[str], list[Any]]:

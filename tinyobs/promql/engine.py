@@ -23,6 +23,7 @@ from .blocks import Block, Ranges, Scalar, Text, Value, Vector, cleaned, vector_
 from .crew import Crew, each_block
 from .durations import TimeRange
 from .evaluate import Evaluation
+from .explain import Tracer
 from .functions import (
     absence,
     clock,
@@ -269,6 +270,8 @@ class PromqlEngine:
         kind = run.plan.root.type
         if run.times.step_ms and kind in (ValueType.MATRIX, ValueType.STRING):
             raise _not_over_a_range(kind)
+        if isinstance(run.observe, Tracer):
+            run.observe.begin(run.plan)
         # Division by zero, overflow and the like have results in PromQL; nothing here may warn about them.
         try:
             with np.errstate(all="ignore"), queryable.querier(*run.plan.range_ms()) as querier:

@@ -6,6 +6,7 @@ function, an aggregation or an operator does lives in its own module; here is th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -38,6 +39,7 @@ from .blocks import (
 )
 from .crew import Crew, each_block
 from .durations import TimeRange
+from .explain import Tracer
 from .functions.registry import Kind, extended_names
 from .instants import newest
 from .label_memory import LabelMemory
@@ -140,7 +142,10 @@ class Evaluation:
         if found is None:
             wanted = self.plan.sources[source]
             span = wanted.mint_ms, wanted.maxt_ms
+            started = time.perf_counter()
             found = self.querier.select(wanted.matchers, *span, self.budget.poll, wanted.hints)
+            if isinstance(self.observe, Tracer):
+                found = self.observe.selected(source, found, time.perf_counter() - started)
             self._selections[source] = found
             if not self._is_selected_otherwise(source):
                 self.budget.touch(len(found.labels))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..codec.pages import SAMPLES_MAX, Page, decode_page, encode_page
 from ..model.ragged import offsets_of, spread
-from .page_cache import PageCache
+from .page_cache import TALLY, PageCache
 from .runs import Runs, concatenate_runs
 from .strips import PART_READ_MAX, Piece, Strip, strip_of_page
 
@@ -64,6 +64,7 @@ class HeadChunk:
         return places, None if len(rows) == len(self.refs) else rows, strip
 
     def _parse(self) -> tuple[Page, int]:
+        TALLY.page()
         page = decode_page(self.page)
         return page, page.nbytes
 

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
+from ..model.read_counts import ReadCounts
+
 T = TypeVar("T")
 
 DEFAULT_BYTES_MAX: Final = 128 << 20
@@ -33,6 +35,25 @@ class PageCacheStatistics:
     """Bytes held now."""
 
 
+class Tally(threading.local):
+    """Who counts what this thread reads, None for nobody (`Selection.count_reads`)."""
+
+    counts: ReadCounts | None = None
+
+    def page(self) -> None:
+        """Count a page that is decoded."""
+        if self.counts is not None:
+            self.counts.pages += 1
+
+    def hit(self) -> None:
+        """Count something that was in the cache."""
+        if self.counts is not None:
+            self.counts.cache_hits += 1
+
+
+TALLY: Final = Tally()
+
+
 class PageCache:
     """Thread-safe.  Keys are tuples whose first item is the `owner` (a reader), so that an owner can leave."""
 
@@ -49,6 +70,7 @@ class PageCache:
             if entry is not None:
                 self._entries.move_to_end(key)
                 self._hits += 1
+                TALLY.hit()
                 found: T = entry[0]
                 return found
             self._misses += 1
@@ -68,6 +90,7 @@ class PageCache:
             if entry is None:
                 return None
             self._entries.move_to_end(key)
+            TALLY.hit()
             return entry[0]
 
     def put(self, key: tuple[Hashable, ...], value: object, size: int) -> None:

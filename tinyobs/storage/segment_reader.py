@@ -23,7 +23,7 @@ from ..model.matchers import Matcher
 from .assemble import Part, gather
 from .disk import Disk
 from .matching import U32
-from .page_cache import PageCache
+from .page_cache import TALLY, PageCache
 from .runs import Runs
 from .segment_format import (
     FOOTER_BYTES,
@@ -240,6 +240,7 @@ class SegmentReader:
     def _decode_page(self, i: int) -> Page:
         table = self._pages
         offset, length = int(table.offsets[i]), int(table.lengths[i])
+        TALLY.page()
         try:
             page = decode_page(self._data[offset : offset + length])
             if len(page.counts) != int(table.counts[i]):

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ..abc import Selection
 from ..model.columns import SeriesColumns
 from ..model.labels import Labels
+from ..model.read_counts import ReadCounts
 from .assemble import Part, assemble, clip
 from .chunk_memory import Reading
 from .head_view import HeadHits, HeadView, KeptRuns
-from .page_cache import PageCache
+from .page_cache import TALLY, PageCache
 from .runs import Runs, runs_of
 from .segment_reader import SegmentReader
 from .series_sets import ENTRY_BYTES, LABELS_BYTES, NamedSeries, is_kept
@@ -68,6 +69,7 @@ class EngineSelection(Selection):
         self, sources: list[Source], mint_ms: int, maxt_ms: int, cache: PageCache, *, weighted: bool = False
     ) -> None:
         self._sources, self._mint_ms, self._maxt_ms, self._weighted = sources, mint_ms, maxt_ms, weighted
+        self._counts: ReadCounts | None = None
         if len(sources) < 2:
             self.labels = sources[0].series.labels if sources else ()
             return
@@ -80,8 +82,22 @@ class EngineSelection(Selection):
         for source, places in zip(sources, union.places, strict=True):
             source.places = places
 
+    def count_reads(self) -> ReadCounts:
+        """Return counts that go up with each `read` from now on."""
+        self._counts = ReadCounts()
+        return self._counts
+
     def read(self, first: int, last: int) -> SeriesColumns:
         """Return the samples of series `first` .. `last - 1` in the selection's time range."""
+        if self._counts is None:
+            return self._read(first, last)
+        TALLY.counts = self._counts
+        try:
+            return self._read(first, last)
+        finally:
+            TALLY.counts = None
+
+    def _read(self, first: int, last: int) -> SeriesColumns:
         if not self._weighted and (pieces := self._pieces(first, last)) is not None:
             found = combined(pieces, self.labels[first:last], self._mint_ms, self._maxt_ms)
             if found is not None:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from ...errors import QueryError, StorageError
 from ...exposition import histogram_json, json
+from ...promql.explain import Tracer
 from ...promql.nodes import ValueType
 from ...promql.result import Result
 from ..form import Form, read_form
@@ -31,7 +32,7 @@ from . import formats, parameters
 from .envelope import TRUNCATED, Bounds, stream, streamed
 from .formats import CONTENT_TYPES, Format, wanted_by
 from .pace import TooSlowInline, question_key, span_key
-from .query_statistics import shown_statistics
+from .query_statistics import shown_statistics, shown_step
 
 POINTS_MAX: Final = 11_000
 """Steps of a range query, as in Prometheus: enough for a week by minutes or a year by hours."""
@@ -119,15 +120,17 @@ class _Wanted:
     limit: int
     statistics: str
     form: Format
+    tracer: Tracer | None = None
 
     @property
     def inline(self) -> bool:
-        """Whether it may be made in the event loop: the library behind Arrow is not for that."""
-        return self.form is not Format.ARROW
+        """Whether it may be made in the event loop: the library behind Arrow is not for that, and tracing takes time."""
+        return self.form is not Format.ARROW and self.tracer is None
 
 
 def _wanted(form: Form, request: Request) -> _Wanted:
-    return _Wanted(parameters.limit(form), form.get("stats"), wanted_by(form.get("format"), request.scope))
+    tracer = Tracer() if form.get("explain") not in ("", "0", "false") else None
+    return _Wanted(parameters.limit(form), form.get("stats"), wanted_by(form.get("format"), request.scope), tracer)
 
 
 def _question(request: Request, kind: str, text: str, start_ms: int, end_ms: int, step_ms: int = 0) -> Question:
@@ -142,6 +145,8 @@ def _given(lookback_ms: int | None, resolution_ms: int | None, place: Place, wan
         given["watch"] = place.watch
     if wanted.statistics == "all":
         given["per_step"] = True
+    if wanted.tracer is not None:
+        given["observe"] = wanted.tracer
     return given
 
 
@@ -158,7 +163,8 @@ def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -
         statistics = None
         if wanted.statistics:
             statistics = shown_statistics(result.statistics, place.queued_seconds, time.monotonic() - started)
-        return stream(encode(result, statistics), warnings, result.infos, place.check, bounds)
+        explained = wanted.tracer and shown_step(wanted.tracer.explanation())
+        return stream(encode(result, statistics, explained), warnings, result.infos, place.check, bounds)
     except TooSlowInline:
         raise
     except QueryError as e:
@@ -176,7 +182,7 @@ def _in_form(result: Result, warnings: tuple[str, ...], form: Format, place: Pla
     return streamed(formats.arrow(result, warnings), CONTENT_TYPES[form], place.check, bounds)
 
 
-def encode(result: Result, statistics: Any = None) -> Iterator[str]:
+def encode(result: Result, statistics: Any = None, explained: Any = None) -> Iterator[str]:
     """Yield the `data` of a query's answer in pieces of JSON."""
     yield f'{{"resultType":"{result.type}","result":'
     if result.type is ValueType.STRING:
@@ -186,7 +192,9 @@ def encode(result: Result, statistics: Any = None) -> Iterator[str]:
     else:
         writer = json if result.columns.histograms is None else histogram_json
         yield from (writer.vector if result.type is ValueType.VECTOR else writer.matrix)(result.columns)
-    yield "}" if statistics is None else f',"stats":{json.dump(statistics)}}}'
+    if statistics is not None:
+        yield f',"stats":{json.dump(statistics)}'
+    yield "}" if explained is None else f',"explain":{json.dump(explained)}}}'
 
 
 def _step(form: Form, span_ms: int) -> int:

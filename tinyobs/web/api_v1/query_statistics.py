@@ -1,10 +1,11 @@
-"""The `stats` of a query, in the shape of Prometheus (util/stats/query_stats.go)."""
+"""What an answer says of its query: `stats`, in the shape of Prometheus (util/stats/query_stats.go), and `explain`, ours."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...promql.arrays import Indexes
+from ...promql.explain import Step
 from ...promql.result import QueryStatistics
 
 
@@ -32,3 +33,20 @@ def _steps(times_ms: Indexes, counts: Indexes) -> list[tuple[float, int]]:
     """Return (time in seconds, samples) of each step; whole seconds are whole numbers, as Go writes them."""
     seconds = [ms // 1000 if ms % 1000 == 0 else ms / 1000 for ms in times_ms.tolist()]
     return list(zip(seconds, counts.tolist(), strict=True))
+
+
+def shown_step(step: Step) -> dict[str, Any]:
+    """Return a part of a plan with the parts below it; what was not run has no figures."""
+    out: dict[str, Any] = {"kind": step.what, "query": step.text, "steps": step.steps}
+    if step.series >= 0:
+        out |= {"series": step.series, "points": step.points, "seconds": step.seconds}
+    if step.samples >= 0:
+        out |= {
+            "selection": step.source,
+            "samplesRead": step.samples,
+            "pagesRead": step.pages,
+            "cacheHits": step.cache_hits,
+        }
+    if step.parts:
+        out["parts"] = [shown_step(part) for part in step.parts]
+    return out

@@ -32,7 +32,8 @@ _LOOKBACK = Parameter("lookback_delta", "How far back an instant selector looks.
 _RESOLUTION = Parameter("resolution", "The downsampling tier to read: auto, raw or its distance.", example="raw")
 _STATS = Parameter("stats", "Any value adds statistics; `all` those of each step as well.", example="all")
 _FORMAT = Parameter("format", "The form of the answer: json, csv or arrow; else that of `Accept`.", example="json")
-_EVALUATION: Final = (_TIMEOUT, _LIMIT, _LOOKBACK, _RESOLUTION, _STATS, _FORMAT)
+_EXPLAIN = Parameter("explain", "Anything but 0 or false adds the plan and what running it took.", example="1")
+_EVALUATION: Final = (_TIMEOUT, _LIMIT, _LOOKBACK, _RESOLUTION, _STATS, _FORMAT, _EXPLAIN)
 _TOP: Final = (
     Parameter("limit", "Entries of each list, at most 10000.", INTEGER, example=10),
     Parameter("topN", "The same.", INTEGER, example=10),
