@@ -82,6 +82,31 @@ def _monotonic(bounds: Floats, counts: Floats, sound: Mask) -> tuple[Floats, Rep
     before, after = counts[:, :-1], counts[:, 1:]
     if (after > before * (1 + 2 * SMALL_DELTA)).all() and (before >= 0).all():
         return counts, None
+    return _raised(bounds, counts, sound) or _raised_by_steps(bounds, counts, sound)
+
+
+def _raised(bounds: Floats, counts: Floats, sound: Mask) -> tuple[Floats, Repairs | None] | None:
+    """Do the work of `_raised_by_steps` at once; None where a tiny difference would have to be levelled, or for NaN."""
+    if not np.isfinite(counts).all():
+        return None
+    raised = np.maximum.accumulate(counts, axis=1)
+    before, after = raised[:, :-1], counts[:, 1:]
+    fall = before - after
+    size = np.abs(fall)
+    if ((size <= 4 * SMALL_DELTA * (np.abs(before) + np.abs(after)) + np.finfo(np.float64).tiny) & (size > 0)).any():
+        return None
+    fallen = (fall > 0) & sound
+    number: Indexes = fallen.sum(axis=1)
+    if not number.any():
+        return raised, None
+    some = number > 0
+    smallest = np.where(some, bounds[1 + fallen.argmax(axis=1)], np.inf)
+    largest = np.where(some, bounds[len(bounds) - 1 - fallen[:, ::-1].argmax(axis=1)], -np.inf)
+    return raised, Repairs(number, smallest, largest, np.where(fallen, fall, 0.0).max(axis=1))
+
+
+def _raised_by_steps(bounds: Floats, counts: Floats, sound: Mask) -> tuple[Floats, Repairs | None]:
+    """Go from bound to bound as upstream does."""
     counts = counts.copy()
     shape = (counts.shape[0], counts.shape[2])
     number, difference = np.zeros(shape, np.int64), np.zeros(shape)
