@@ -292,7 +292,9 @@ async def test_a_whole_body_arrives_in_one_piece() -> None:
     app = whole_body_route(handler, WebOptions(body_bytes_max=6))
     async with client_of(app) as client:
         assert (await client.post("/x", content=pieces(3))).text == "b'ababab'"
-        assert (await client.post("/x", content=b"ab" * 4)).status_code == 413  # unread pieces would be left to the collector
+        assert (
+            await client.post("/x", content=b"ab" * 4)
+        ).status_code == 413  # unread pieces would be left to the collector
         assert (await client.post("/x")).text == "b''"
     assert (app.statistics.count("/x", 200), app.statistics.count("/x", 413)) == (2, 1)
 

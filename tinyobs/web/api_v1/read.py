@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any, Final
 
 import cramjam
+import numpy as np
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +30,7 @@ from ...exposition.remote_read import (
     without_external,
 )
 from ...model.columns import SeriesColumns
+from ...model.select_hints import SelectHints
 from ..options import WebOptions
 from ..pieces import PiecesResponse
 from ..problem import HttpError
@@ -114,13 +116,18 @@ class ReadApi:
             yield b"".join(waiting)
 
     def _columns(self, query: ReadQuery) -> Generator[SeriesColumns]:
-        """Yield what a query selects, some series at a time; raises `HttpError`."""
+        """Yield what a query selects, some series at a time; raises `HttpError`.
+
+        Where samples as they were stored are gone, those that downsampling has kept are read.
+        """
+        hints = SelectHints("[]", query.maxt_ms, 0, query.maxt_ms - query.mint_ms)
         matchers = without_external(query, dict(self._services.external_labels()))
         try:
             with self._services.queryable.querier(query.mint_ms, query.maxt_ms) as querier:
-                selection: Selection = querier.select(matchers, query.mint_ms, query.maxt_ms)
+                selection: Selection = querier.select(matchers, query.mint_ms, query.maxt_ms, hints=hints)
                 for first in range(0, len(selection.labels), READ_SERIES):
-                    yield selection.read(first, min(first + READ_SERIES, len(selection.labels)))
+                    columns = selection.read(first, min(first + READ_SERIES, len(selection.labels)))
+                    yield columns if not selection.resolution_ms else _clipped(columns, query)
         except (StorageError, Unavailable) as e:
             raise HttpError(503 if isinstance(e, Unavailable) else 500, str(e)) from None
 
@@ -129,6 +136,13 @@ def _after(first: bytes, rest: Generator[bytes]) -> Generator[bytes]:
     if first:
         yield first
     yield from rest
+
+
+def _clipped(columns: SeriesColumns, query: ReadQuery) -> SeriesColumns:
+    """Return only samples within the range: a tier is read from the beginning of its bucket."""
+    kept = (columns.timestamps_ms >= query.mint_ms) & (columns.timestamps_ms <= query.maxt_ms)
+    offsets = np.append(0, np.cumsum(kept))[columns.offsets]
+    return SeriesColumns(columns.labels, offsets, columns.timestamps_ms[kept], columns.values[kept], columns.histograms)
 
 
 class _Answer(Response):
