@@ -134,6 +134,11 @@ def label_names(series: Iterable[Labels]) -> list[str]:
     return sorted({name for labels in series for name, _ in labels})
 
 
+def column_labels(series: Iterable[Labels]) -> dict[str, str]:
+    """Return the labels that occur, in the order of columns, and what their columns are called."""
+    return _shown(label_names(series))
+
+
 def plain(histogram: Histogram) -> dict[str, Any]:
     """Return a histogram as numbers, texts and lists; counts become floats."""
     h = histogram
@@ -166,18 +171,24 @@ def load(module: str, extra: str) -> Any:
 
 def _encode(series: Sequence[Labels], names: Sequence[str]) -> dict[str, tuple[NDArray[np.int32], list[str]]]:
     """Return for each label (codes int32[S], values), by the name of its column."""
-    taken = {TIMESTAMP, VALUE, HISTOGRAM, START}
-    codes = {name: np.full(len(series), NONE, np.int32) for name in sorted(names, key=lambda n: (n != NAME, n))}
+    shown = _shown(names)
+    codes = {name: np.full(len(series), NONE, np.int32) for name in shown}
     values: dict[str, dict[str, int]] = {name: {} for name in codes}
     for i, labels in enumerate(series):
         for name, value in labels:
             known = values.get(name)
             if known is not None:
                 codes[name][i] = known.setdefault(value, len(known))
-    out = {}
-    for name, column in codes.items():
-        shown = name
-        while shown in taken or (shown != name and shown in codes):
-            shown = f"label_{shown}"
-        out[shown] = column, list(values[name])
+    return {shown[name]: (column, list(values[name])) for name, column in codes.items()}
+
+
+def _shown(names: Iterable[str]) -> dict[str, str]:
+    """Return for each label the name of its column, in the order of columns."""
+    taken = {TIMESTAMP, VALUE, HISTOGRAM, START}
+    out = dict.fromkeys(sorted(names, key=lambda n: (n != NAME, n)), "")
+    for name in out:
+        column = name
+        while column in taken or (column != name and column in out):
+            column = f"label_{column}"
+        out[name] = column
     return out

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import UsageError
 from ...exposition.histogram_json import objects
 from ...exposition.json import dump, format_floats, format_time
-from ...frames.table import HISTOGRAM, TIMESTAMP, VALUE, LongTable, load, long_tables
+from ...frames.table import HISTOGRAM, TIMESTAMP, VALUE, column_labels, load, long_tables
 from ...frames.to_arrow import arrow_batch
 from ...model.columns import SeriesColumns
 from ...model.histograms import is_handle, numbers_of
@@ -26,8 +26,10 @@ from ...promql.result import Result
 from ..problem import ApiError
 from . import parameters
 
-ROWS_MAX: Final = 1 << 16
+ROWS_MAX: Final = 1 << 14
 """Rows of one piece of an answer, or of one batch of Arrow."""
+TIMES_KEPT: Final = 1 << 16
+"""Texts of times that are kept from one piece to the next."""
 _QUOTED: Final = frozenset(',"\r\n')
 
 
@@ -117,34 +119,48 @@ def csv(result: Result) -> Iterator[bytes]:
     if result.type is ValueType.STRING:
         yield f"{TIMESTAMP},{VALUE}\r\n{format_time(result.time_ms)},{_field(result.text)}\r\n".encode()
         return
-    for i, table in enumerate(long_tables(result.columns, ROWS_MAX)):
-        if i == 0:
-            names = [TIMESTAMP, VALUE, *([HISTOGRAM] if table.histograms is not None else []), *table.labels]
-            yield (",".join(map(_field, names)) + "\r\n").encode()
-        yield _rows(table, result.columns, i * ROWS_MAX)
+    columns, native = result.columns, result.columns.histograms is not None
+    names = column_labels(columns.labels)
+    yield (
+        ",".join([TIMESTAMP, VALUE, *([HISTOGRAM] if native else []), *map(_field, names.values())]) + "\r\n"
+    ).encode()
+    known = _Times()
+    for start in range(0, columns.samples, ROWS_MAX):
+        end = min(start + ROWS_MAX, columns.samples)
+        if len(known) > TIMES_KEPT:
+            known.clear()
+        times = [known[t] for t in columns.timestamps_ms[start:end].tolist()]
+        values = _values(columns, start, end)
+        first, last = np.searchsorted(columns.offsets, (start, end - 1), side="right").tolist()
+        out: list[str] = []
+        for i in range(first - 1, last):
+            low, high = max(int(columns.offsets[i]) - start, 0), min(int(columns.offsets[i + 1]), end) - start
+            own = dict(columns.labels[i])
+            rest = "".join([f",{_field(own.get(name, ''))}" for name in names]) + "\r\n"
+            out += [f"{t},{v}{rest}" for t, v in zip(times[low:high], values[low:high], strict=True)]
+        yield "".join(out).encode("utf-8", "replace")
 
 
-def _rows(table: LongTable, columns: SeriesColumns, first: int) -> bytes:
-    known: dict[int, str] = {t: format_time(t) for t in np.unique(table.timestamps_ms).tolist()}
-    fields: list[list[str]] = [[known[t] for t in table.timestamps_ms.tolist()], format_floats(table.values)]
-    if table.histograms is not None:
-        fields.append(_histograms(fields[1], columns, first))
-    for label in table.labels.values():
-        texts = [*map(_field, label.values), ""]  # an absent label has the code -1
-        fields.append([texts[code] for code in label.codes.tolist()])
-    return "".join([",".join(row) + "\r\n" for row in zip(*fields, strict=True)]).encode("utf-8", "replace")
+class _Times(dict[int, str]):
+    """The texts of times, each made once: series of a range query share them."""
+
+    def __missing__(self, time_ms: int) -> str:
+        text = self[time_ms] = format_time(time_ms)
+        return text
 
 
-def _histograms(values: list[str], columns: SeriesColumns, first: int) -> list[str]:
-    """Return the column of histograms, and empty the values in their places."""
-    out = [""] * len(values)
-    here = columns.values[first : first + len(values)]
+def _values(columns: SeriesColumns, start: int, end: int) -> list[str]:
+    """Return the fields of some samples: the value, and where there are histograms theirs behind a comma."""
+    here = columns.values[start:end]
+    texts = format_floats(here)
+    if columns.histograms is None:
+        return texts
+    texts = [text + "," for text in texts]
     places = np.flatnonzero(is_handle(here))
-    if len(places) and columns.histograms is not None:
-        texts = objects(columns.histograms.take(numbers_of(here[places])))
-        for place, text in zip(places.tolist(), texts, strict=True):
-            out[place], values[place] = _field(text), ""
-    return out
+    found = objects(columns.histograms.take(numbers_of(here[places]))) if len(places) else []
+    for place, text in zip(places.tolist(), found, strict=True):
+        texts[place] = "," + _field(text)
+    return texts
 
 
 def _field(text: str) -> str:
