@@ -8,7 +8,8 @@ import pytest
 from tinyobs.model.histograms import CUSTOM_SCHEMA, Histogram, ResetHint, histograms_of
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.native import arithmetic, measures
-from tinyobs.promql.native.codec import decoded, encoded, sizes
+from tinyobs.promql.native.codec import decoded, encoded
+from tinyobs.promql.native.sizes import extra_samples, sizes, stored_sizes
 from tinyobs.promql.native.table import Table
 from tinyobs.promql.native.totals import means, totals
 from tinyobs.promql.native.trim import trimmed
@@ -65,9 +66,12 @@ def test_words_and_rows_hold_the_same(random: np.random.Generator) -> None:
 
 
 def test_sizes_are_those_of_upstream() -> None:
-    """A histogram counts 168 bytes and 8 for each span and bucket, in units of 16."""
+    """A histogram counts 176 bytes and 8 for each span and bucket, in units of 16, in matrices as in storage."""
     one = made_of(0, 0.0, (0.0, 3.0, 3.0), {0: 1.0, 1: 1.0, 5: 1.0}, {2: 1.0})
-    assert sizes(table_of([one, Histogram(0, 0.0, 0.0, 0.0, 0.0)])).tolist() == [(168 + 8 * (4 + 3)) // 16, 168 // 16]
+    some, want = [one, Histogram(0, 0.0, 0.0, 0.0, 0.0)], [(176 + 8 * (7 + 2)) // 16, 176 // 16]
+    assert stored_sizes(histograms_of(some)).tolist() == want
+    assert sizes(table_of(some)).tolist() == [(176 + 8 * (4 + 3)) // 16, 11]  # empty buckets are gone
+    assert extra_samples(histograms_of(some)) == sum(want) - 2
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tinyobs.model.histograms import Histogram
 from tinyobs.model.labels import from_mapping
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.limits import EngineOptions
@@ -54,3 +55,15 @@ def test_nothing_is_counted_unless_it_is_asked_for() -> None:
     """By the caller, and by the feature."""
     assert COUNTING.instant(STORE, "m", 0).statistics.steps is None
     assert PromqlEngine().instant(STORE, "m", 0, per_step=True).statistics.steps is None
+
+
+def test_histograms_count_for_as_many_floats_as_they_are_larger() -> None:
+    """A histogram with a span and a bucket takes 192 bytes with its time, 12 times as many as a float."""
+    store = MemoryStore({})
+    one = Histogram(0, 0.0, 0.0, 1.0, 1.0, ((0, 1),), (1.0,))
+    store.add(from_mapping({"__name__": "h"}), [(t * 10_000, one if t % 2 else 1.0) for t in range(31)])
+    for text, want in (("h", [1, 12]), ("count_over_time(h[20s])", [13, 13]), ("h @ 10", [12, 12])):
+        result = COUNTING.range(store, text, 60_000, 70_000, 10_000, per_step=True)
+        assert result.statistics.steps is not None
+        assert result.statistics.steps[1].tolist() == want
+    assert COUNTING.instant(store, "h", 70_000).statistics.samples_read >= 12

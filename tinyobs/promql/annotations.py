@@ -1,8 +1,8 @@
 """Warnings and infos that accompany a result, with the wording and positions of Prometheus.
 
 Source of the texts: prometheus util/annotations/annotations.go (3.14).  An annotation is kept once, however often it
-occurs and wherever in the query: with the last of its positions, as upstream mostly has it.  The number of distinct ones
-is bounded when they are given out.
+occurs and wherever in the query: with the position that upstream evaluates last, which is the right one of two operands,
+and the outer one of two expressions in each other.  The number of distinct ones is bounded when they are given out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,21 @@ Key: TypeAlias = tuple[str, int]
 """A text and, where it counts, the place that it is about; else -1."""
 
 
+Place: TypeAlias = tuple[int, int]
+"""Where an expression ends, and less where it starts: of two, the one that is evaluated later is the larger."""
+_NOWHERE: Final = (-1, 0)
+
+
+def place_of(node: Expr) -> Place:
+    """Return the place of an expression."""
+    return node.end, -node.start
+
+
 @define
 class _Repair:
     """What is known of repaired buckets of one metric, and where in the query they are."""
 
-    start: int
+    place: Place
     smallest: float
     largest: float
     difference: float
@@ -50,9 +60,9 @@ class Annotations:
     """The annotations of one query over `text`."""
 
     text: str
-    _warnings: dict[Key, int] = Factory(dict)
+    _warnings: dict[Key, Place] = Factory(dict)
     """Texts without position, and where in the query they are about."""
-    _infos: dict[Key, int] = Factory(dict)
+    _infos: dict[Key, Place] = Factory(dict)
     _repairs: dict[str, _Repair] = Factory(dict)
 
     def position(self, start: int) -> str:
@@ -64,12 +74,12 @@ class Annotations:
     def warn(self, message: str, node: Expr) -> None:
         """Add a warning."""
         key = _WARNING + message, -1
-        self._warnings[key] = max(self._warnings.get(key, 0), node.start)
+        self._warnings[key] = max(self._warnings.get(key, _NOWHERE), place_of(node))
 
     def info(self, message: str, node: Expr, *, at_each: bool = False) -> None:
         """Add an info; `at_each` place of the query that it is about, not at the last one only."""
         key = _INFO + message, node.start if at_each else -1
-        self._infos[key] = max(self._infos.get(key, 0), node.start)
+        self._infos[key] = max(self._infos.get(key, _NOWHERE), place_of(node))
 
     def invalid_quantile(self, quantile: float, node: Expr) -> None:
         """A quantile outside 0 .. 1."""
@@ -185,9 +195,9 @@ class Annotations:
         key = _named(metric)
         old = self._repairs.get(key)
         if old is None:
-            self._repairs[key] = _Repair(node.start, bounds[0], bounds[1], difference, count, times[0], times[1])
+            self._repairs[key] = _Repair(place_of(node), bounds[0], bounds[1], difference, count, times[0], times[1])
             return
-        old.start = max(old.start, node.start)
+        old.place = max(old.place, place_of(node))
         old.smallest, old.largest = min(old.smallest, bounds[0]), max(old.largest, bounds[1])
         old.difference = max(old.difference, difference)
         old.count += count
@@ -205,11 +215,11 @@ class Annotations:
                 f"{_MONOTONICITY}{named}, from buckets {format_g(r.smallest)} to {format_g(r.largest)}, with a max diff "
                 f"of {r.difference:.2g}, over {r.count} samples from {_time(r.first_ms)} to {_time(r.last_ms)}"
             )
-            found[text, -1] = r.start
+            found[text, -1] = r.place
         return self._cut(found, "info")
 
-    def _cut(self, found: dict[Key, int], kind: str) -> tuple[str, ...]:
-        texts = sorted(text + self.position(start) for (text, _), start in found.items())
+    def _cut(self, found: dict[Key, Place], kind: str) -> tuple[str, ...]:
+        texts = sorted(text + self.position(-place[1]) for (text, _), place in found.items())
         if len(texts) <= ANNOTATIONS_MAX:
             return tuple(texts)
         return (*texts[:ANNOTATIONS_MAX], f"{len(texts) - ANNOTATIONS_MAX} more {kind} annotations omitted")

@@ -46,7 +46,8 @@ from .label_memory import LabelMemory
 from .limits import Budget, EngineOptions
 from .native.codec import encoded
 from .native.instants import instants, negated
-from .native.samples import extra_samples, hinted, pieces
+from .native.samples import hinted, pieces
+from .native.sizes import extra_samples
 from .native.windows import computed
 from .nodes import ValueType
 from .step_counts import StepCounts
@@ -190,7 +191,7 @@ class Evaluation:
                 yield first + a, part
                 continue
             for b, piece in pieces(part):
-                self.budget.read(0 if piece.histograms is None else extra_samples(piece.histograms))
+                self.budget.read(extra_samples(piece.histograms))
                 yield first + a + b, piece
 
     def each_block(self, vector: Vector, work: Callable[[Block], T]) -> Iterator[T]:
@@ -240,7 +241,7 @@ class Evaluation:
 
     def _counted(self, node: p.Node, first: int, windows: Windows) -> Windows:
         if self.step_counts is not None:
-            self.step_counts.of_windows(node, first, windows.counts)
+            self.step_counts.of_windows(node, first, windows)
         return windows
 
     def _points(self, vector: Vector, block: Block, times: np.ndarray) -> SeriesColumns:
@@ -304,7 +305,7 @@ def _instant(evaluation: Evaluation, node: p.Instant) -> Value:
                 values, _, present = newest(columns, node.reference, lookback_ms, smoothed=node.smoothed)
                 block = Block(first, values, present)
             if evaluation.step_counts is not None:
-                evaluation.step_counts.of_instants(node, first, block.present)
+                evaluation.step_counts.of_instants(node, block)
             yield repeated(block, node.steps)
 
     parts = tuple([partial(stream, reading) for reading in evaluation.readings(node.source, node.steps)])

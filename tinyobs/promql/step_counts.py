@@ -1,8 +1,8 @@
 """Samples that a query looks at, step by step: what `stats=all` tells with the feature `promql-per-step-stats`.
 
 As in Prometheus: a sample counts at each step whose window it lies in, an instant selector counts one for each series,
-and what a subquery reads counts when its windows are looked at.  A native histogram counts as one.  Source: prometheus
-util/stats/query_stats.go (QuerySamples).
+and what a subquery reads counts when its windows are looked at.  A native histogram counts for as many as it is larger.  Source:
+prometheus util/stats/query_stats.go (QuerySamples).
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Final
 import numpy as np
 from attrs import define, field
 
-from .arrays import Indexes, Mask
+from .arrays import Indexes
+from .blocks import Block
+from .native.sizes import samples_in_block, samples_in_windows
 from .plan import Inner, Node, Plan, children
+from .windows import Windows
 
 FEATURE_PER_STEP: Final = "promql-per-step-stats"
 
@@ -33,13 +36,13 @@ class StepCounts:
         self.counts = np.zeros(self.plan.grid.steps, np.int64)
         self._inside = _inside_subqueries(self.plan.root)
 
-    def of_instants(self, node: Node, first: int, present: Mask) -> None:
-        """Count series of a block that have a sample, bool[S, T]."""
-        self._add(node, first, present.sum(axis=0))
+    def of_instants(self, node: Node, block: Block) -> None:
+        """Count series of a block that have a sample."""
+        self._add(node, block.first, samples_in_block(block).sum(axis=0))
 
-    def of_windows(self, node: Node, first: int, counts: Indexes) -> None:
-        """Count the samples in the windows of a block, int64[S, T]."""
-        self._add(node, first, counts.sum(axis=0))
+    def of_windows(self, node: Node, first: int, windows: Windows) -> None:
+        """Count the samples in the windows of a block."""
+        self._add(node, first, samples_in_windows(windows).sum(axis=0))
 
     def _add(self, node: Node, first: int, counts: Indexes) -> None:
         """Add the counts of a block, once; what is evaluated at one moment counts at each step."""

@@ -86,10 +86,11 @@ def _of_newest(
     def stream() -> Iterator[Block]:
         for first, columns in evaluation.read(selector.source, selector.steps):
             index, present = newest_index(columns, selector.reference, evaluation.lookback(selector))
-            if evaluation.step_counts is not None:
-                evaluation.step_counts.of_instants(selector, first, present)
             found = moments(columns, index) / 1000.0 if columns.samples else np.zeros(index.shape)
-            yield repeated(Block(first, found, present), call.steps)
+            block = Block(first, found, present)
+            if evaluation.step_counts is not None:
+                evaluation.step_counts.of_instants(selector, block)
+            yield repeated(block, call.steps)
 
     labels = evaluation.selection(selector.source).labels
     return evaluation.dropped(Vector(labels, call.steps, stream))

@@ -18,7 +18,7 @@ from ...model.histograms import is_handle
 from ...model.labels import NAME, Labels, get, keep, metric_name
 from ...model.matchers import Matcher
 from .. import nodes
-from ..blocks import Indexes, Mask, Value, Vector, compact, nothing, unified, vector_of
+from ..blocks import Block, Indexes, Mask, Value, Vector, compact, nothing, unified, vector_of
 from ..instants import newest
 from ..matching import braced
 from .registry import Kind, function
@@ -90,7 +90,7 @@ def _read(evaluation: Evaluation, call: CallNode, vector: Vector) -> _Infos:
     for first, columns in evaluation.read(node.source, call.steps):
         found, stamps, here = newest(columns, node.reference, evaluation.lookback(node))
         if evaluation.step_counts is not None:
-            evaluation.step_counts.of_instants(node, first, here)
+            evaluation.step_counts.of_instants(node, Block(first, found, here))
         kept = [
             i
             for i, series in enumerate(columns.labels)

@@ -114,19 +114,3 @@ def _words(b: Batch) -> Histograms:
     floats[spread(heads + FIXED_WORDS + positive + negative, in_buckets)] = counts[rows, columns]
     floats[spread(starts[1:] - custom, np.full(len(b), custom))] = np.tile(b.bounds, len(b))
     return Histograms(starts, words)
-
-
-def sizes(table: Table) -> Indexes:
-    """Return how many samples each histogram counts for: its size in upstream's memory, in units of 16 bytes."""
-    out = np.zeros(len(table), np.int64)
-    for numbers, batch in table.parts():
-        there = batch.data[:, FIXED:] != 0
-        # 168 bytes and 8 for each span, bucket and custom bound; spans are told by the gaps between buckets.
-        index = np.concatenate((batch.negative, batch.positive))
-        edge = np.ones(len(index), np.bool_)
-        edge[1:] = index[1:] != index[:-1] + 1
-        edge[len(batch.negative) : len(batch.negative) + 1] = True
-        spans = there.copy()
-        spans[:, 1:] &= edge[1:] | ~there[:, :-1]
-        out[numbers] = (168 + 8 * (there.sum(axis=1) + spans.sum(axis=1) + len(batch.bounds))) // 16
-    return out

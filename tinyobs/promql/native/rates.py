@@ -140,8 +140,7 @@ def _differences(native: NativeWindows, cells: Indexes, *, counter: bool) -> tup
     native.note_cells(notes.mixed_schemas, cells[~fits])
     cells, first, last, void, begin, custom = (x[fits] for x in (cells, first, last, void, begin, custom))
     table = native.of(last)
-    if counter:
-        table = _coarsened(table, _coarsest(native, begin, last))
+    table = _coarsened(table, _coarsest(native, begin, last, every=counter))
     base = scaled(native.of(begin), np.where(void, 0.0, 1.0))
     table = less(native, table, np.flatnonzero(~void | custom), base)
     if counter:
@@ -178,9 +177,11 @@ def restored(native: NativeWindows, table: Table, begin: Indexes, last: Indexes)
     return table
 
 
-def _coarsest(native: NativeWindows, begin: Indexes, last: Indexes) -> Indexes:
-    """Return the lowest schema among the histograms from `begin` to `last`."""
+def _coarsest(native: NativeWindows, begin: Indexes, last: Indexes, *, every: bool) -> Indexes:
+    """Return the lower schema of the histograms `begin` and `last`, or the lowest of `every` one between."""
     schemas = native.table.schemas()[np.maximum(native.numbers, 0)].astype(np.float64)
+    if not every:
+        return np.minimum(schemas[begin], schemas[last]).astype(np.int64)
     return reduce_between(np.minimum, schemas, begin, last + 1, 0.0).astype(np.int64)
 
 

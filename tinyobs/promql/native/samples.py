@@ -9,7 +9,6 @@ import numpy as np
 from attrs import evolve
 
 from ...model.columns import SeriesColumns
-from ...model.histogram_words import FIXED_WORDS
 from ...model.histograms import Histograms, ResetHint, handles, is_handle, numbers_of
 from ...model.staleness import STALE_NAN, is_stale
 from ..arrays import Floats, Indexes, Mask
@@ -44,12 +43,6 @@ def settled(columns: SeriesColumns) -> SeriesColumns:
         return evolve(columns, values=values, histograms=None)
     values[at[~stale]] = handles(0, int((~stale).sum()))
     return evolve(columns, values=values, histograms=found.take(np.flatnonzero(~stale)))
-
-
-def extra_samples(histograms: Histograms) -> int:
-    """Return for how many samples histograms count beyond one each: their size by upstream's measure, over 16."""
-    words = np.diff(histograms.offsets) - FIXED_WORDS
-    return int(((168 + 8 * words) // 16 - 1).sum())
 
 
 def hinted(columns: SeriesColumns) -> SeriesColumns:
