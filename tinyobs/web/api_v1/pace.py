@@ -59,6 +59,15 @@ class Pace:
             self._seconds.popitem(last=False)
 
 
+def seconds_alone(elapsed: float, processor: float) -> float:
+    """Return what work in a thread would have taken in the event loop, where nothing runs beside it.
+
+    elapsed, processor: what the clock on the wall and that of the thread say.  A thread shares the interpreter: that it
+    waited for others is no reason to count a query as slow.  Where it waited for long, it may have been for a disk.
+    """
+    return processor if elapsed <= INLINE_SECONDS_MAX else elapsed
+
+
 def question_key(texts: Iterable[str], span: tuple[int, ...], *more: object) -> int | None:
     """Return a key for `Pace`, or None for a question too long to be parsed in the event loop.
 

@@ -22,7 +22,7 @@ from ..problem import ApiError
 from ..services import ApiServices
 from . import parameters
 from .envelope import TRUNCATED, stream
-from .pace import Pace, TooSlowInline, inline_check, question_key, span_key
+from .pace import Pace, TooSlowInline, inline_check, question_key, seconds_alone, span_key
 
 PIECE_SERIES: Final = 1000
 """Label sets written per piece of an answer."""
@@ -108,11 +108,12 @@ class SeriesApi:
         """Read in a worker thread, or here when the same question was answered quickly the last time."""
 
         def timed(check: Check) -> Response:
-            started = time.monotonic()
+            started, begun_at = time.monotonic(), time.thread_time()
             try:
                 return read(check)
             finally:
-                self._pace.note(key, time.monotonic() - started)
+                elapsed, processor = time.monotonic() - started, time.thread_time() - begun_at
+                self._pace.note(key, elapsed if check is not _never else seconds_alone(elapsed, processor))
 
         if self._pace.is_quick(key):
             try:

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from ...errors import QueryCanceled, QueryTimeout
 from ...promql.result import QueryStatistics
-from ..api_v1.pace import Pace, TooSlowInline, inline_check
+from ..api_v1.pace import Pace, TooSlowInline, inline_check, seconds_alone
 from ..inbox import Receive, while_client_stays
 from ..options import WebOptions
 from ..problem import ApiError
@@ -190,10 +190,11 @@ class QueryDesk:
             self._turns.rest(turn, unwanted)
 
         place.check = check
+        begun_at = time.thread_time()
         try:
             return work(place)
         finally:
-            self._pace.note(key, self._turns.end(turn))
+            self._pace.note(key, seconds_alone(self._turns.end(turn), time.thread_time() - begun_at))
 
     def _note(self, question: Question, place: Place, begun: float, error: Exception | None = None) -> None:
         """Tell the log of a query that is over, unless its text made no sense."""
