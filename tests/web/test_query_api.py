@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
-from web_fakes import NOW_MS, SERIES, FakeEngine, columns, scalar, vector
+from web_fakes import NOW_MS, SERIES, FakeEngine, columns, make_application, make_services, scalar, vector
 
 from tinyobs.errors import CorruptionError, LimitExceeded, QueryExecutionError, QueryTimeout
 from tinyobs.model.columns import SeriesColumns
@@ -20,6 +20,7 @@ from tinyobs.promql.result import Result
 from tinyobs.web.api_v1 import envelope, pace, query
 from tinyobs.web.options import WebOptions
 from tinyobs.web.pieces import PiecesResponse
+from tinyobs.web.queries.desk import QueryDesk
 
 QUERY, RANGE = "/api/v1/query", "/api/v1/query_range"
 
@@ -394,6 +395,31 @@ async def test_an_answer_that_turns_out_too_large_is_cut_off(monkeypatch: pytest
     assert sent[0]["status"] == 200
     assert sum(len(m["body"]) for m in sent[1:]) <= 1_000_000
     assert all(m["more_body"] for m in sent[1:])
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_the_memory_of_an_answer_counts_while_it_is_sent(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    """So that slow clients cannot hold more than running queries may; it is given back however the sending ends."""
+    monkeypatch.setattr(envelope, "WHOLE_BYTES_MAX", 1000)
+    engine.answers["large"] = large()
+    desk = QueryDesk(WebOptions(), lambda: NOW_MS)
+    app = make_application(make_services(promql=engine, desk=desk), WebOptions())
+    held: list[int] = []
+
+    async def receive() -> Any:
+        await trio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        held.append(desk.memory.used)
+        if cut and len(held) == 3:
+            raise ConnectionResetError
+
+    scope = {"type": "http", "method": "GET", "path": QUERY, "raw_path": QUERY.encode(), "query_string": b"query=large"}
+    await app({**scope, "headers": []}, receive, send)
+    assert max(held) == 200_000 * 16
+    assert desk.memory.used == 0
 
 
 async def test_a_slow_client_is_given_up(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,11 @@ class MemoryPool:
                 )
             self.used += size
 
+    def hold(self, size: int) -> None:
+        """Count bytes that are there already, such as those of a result that is being sent."""
+        with self._lock:
+            self.used += size
+
     def give(self, size: int) -> None:
         """Give bytes back."""
         with self._lock:

@@ -80,8 +80,8 @@ class Agent:
         self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
         self._web_config = self._read_web_config()
         self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs)
-        self.query_desk = QueryDesk(self.web_options, self.clock.now_ms)
         self.query_engine = ConfiguredEngine(self.settings, lambda: self._config, functions)
+        self.query_desk = QueryDesk(self.web_options, self.clock.now_ms, self.query_engine.memory)
         self.api = api_services(self)
         self.listeners: Listeners | None = None
         self._reloading = trio.Lock()

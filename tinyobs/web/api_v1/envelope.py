@@ -10,12 +10,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ...errors import LimitExceeded
 from ...exposition.json import dump
+from ...promql.limits import MemoryPool
 from ..pieces import PiecesResponse
 from ..problem import ApiError
 
@@ -29,10 +30,15 @@ WHOLE_BYTES_MAX: Final = 4 << 20
 
 @frozen
 class Bounds:
-    """What an answer may cost: its size before compression, 0 for no limit, and the seconds that sending it may take."""
+    """What an answer may cost: its size before compression, 0 for no limit, and the seconds that sending it may take.
+
+    memory, held: where the memory of what it is made of is counted while it is sent, and how much that is.
+    """
 
     bytes_max: int = 0
     seconds: float = math.inf
+    memory: MemoryPool = Factory(MemoryPool)
+    held: int = 0
 
     def refusal(self) -> str:
         """Return what is said of an answer that is too large."""
@@ -90,11 +96,15 @@ def streamed(
 
 def _rest(head: bytes, pieces: Iterator[bytes], bounds: Bounds) -> Generator[bytes]:
     size = 0
-    for piece in chain((head,), pieces):
-        size += len(piece)
-        if bounds.bytes_max and size > bounds.bytes_max:
-            raise LimitExceeded(ANSWER_LIMIT, bounds.refusal())
-        yield piece
+    bounds.memory.hold(bounds.held)
+    try:
+        for piece in chain((head,), pieces):
+            size += len(piece)
+            if bounds.bytes_max and size > bounds.bytes_max:
+                raise LimitExceeded(ANSWER_LIMIT, bounds.refusal())
+            yield piece
+    finally:
+        bounds.memory.give(bounds.held)
 
 
 def _notes(warnings: Sequence[str], infos: Sequence[str]) -> str:

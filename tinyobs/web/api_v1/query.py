@@ -20,6 +20,7 @@ from starlette.responses import Response
 from ...errors import QueryError, StorageError
 from ...exposition import histogram_json, json
 from ...promql.explain import Tracer
+from ...promql.limits import SAMPLE_BYTES
 from ...promql.nodes import ValueType
 from ...promql.result import Result
 from ..form import Form, read_form
@@ -36,6 +37,9 @@ from .query_statistics import shown_statistics, shown_step
 
 POINTS_MAX: Final = 11_000
 """Steps of a range query, as in Prometheus: enough for a week by minutes or a year by hours."""
+
+HELD_SAMPLES_MIN: Final = 100_000
+"""Samples of a result from which its memory is counted while it is sent; smaller answers are one piece of text by then."""
 
 LOOKBACK_MS: Final = 300_000
 """How far back an instant query looks by default, in milliseconds; here only to tell quick queries apart."""
@@ -103,7 +107,7 @@ class QueryApi:
     def _bounds(self) -> Bounds:
         """Return what an answer may cost."""
         options = self._desk.options
-        return Bounds(options.answer_bytes_max, options.answer_seconds)
+        return Bounds(options.answer_bytes_max, options.answer_seconds, self._desk.memory)
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
@@ -157,6 +161,8 @@ def _answer(evaluate: Evaluate, wanted: _Wanted, bounds: Bounds, place: Place) -
         place.check()
         result, cut = _truncate(evaluate(place), wanted.limit)
         place.statistics = result.statistics
+        if result.columns.samples > HELD_SAMPLES_MIN:
+            bounds = attrs.evolve(bounds, held=result.columns.samples * SAMPLE_BYTES)
         warnings = (*result.warnings, TRUNCATED) if cut else result.warnings
         if wanted.form is not Format.JSON:
             return _in_form(result, warnings, wanted.form, place, bounds)

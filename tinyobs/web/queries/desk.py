@@ -17,6 +17,7 @@ import trio
 from attrs import define, field, frozen
 
 from ...errors import QueryCanceled, QueryTimeout
+from ...promql.limits import MemoryPool
 from ...promql.result import QueryStatistics
 from ..api_v1.pace import Pace, TooSlowInline, inline_check, seconds_alone
 from ..inbox import Receive, while_client_stays
@@ -70,8 +71,10 @@ class Place:
 class QueryDesk:
     """Takes queries in.  `run` is called in the event loop; what it is given runs there or in a thread."""
 
-    def __init__(self, options: WebOptions, now_ms: Callable[[], int]) -> None:
+    def __init__(self, options: WebOptions, now_ms: Callable[[], int], memory: MemoryPool | None = None) -> None:
+        """Take limits and clock; memory: that of all running queries, where answers that are being sent count too."""
         self._now_ms = now_ms
+        self.memory = memory or MemoryPool()
         self._slots = QuerySlots(options.queries_max, options.queries_queued_max)
         self._turns = Turns(_threads(options))
         self._pace = Pace()
