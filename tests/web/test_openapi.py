@@ -9,11 +9,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from web_fakes import FakeEngine, make_application, make_services, scalar
+from web_fakes import make_application, make_services
 
 from tinyobs.exposition import protobuf_json
 from tinyobs.model.families import MetricFamily, Point, counter
 from tinyobs.model.metadata import MetricType
+from tinyobs.promql.engine import PromqlEngine
+from tinyobs.promql.limits import EngineOptions
 from tinyobs.promql.parser import parse
 from tinyobs.web.api_v1.openapi.document import document
 from tinyobs.web.api_v1.openapi.endpoints import ENDPOINTS
@@ -70,8 +72,7 @@ ASKED = [(path, method) for path, e in ENDPOINTS.items() for method in e.methods
 @pytest.mark.parametrize(("path", "method"), ASKED, ids=[f"{m} {p}" for p, m in ASKED])
 async def test_handlers_read_the_parameters_that_are_described(recorded: None, path: str, method: str) -> None:
     """Neither less nor more, and the examples of the description are accepted."""
-    engine = FakeEngine()
-    engine.answers["up"] = scalar(1.0)
+    engine = PromqlEngine(EngineOptions())
     services = make_services(format=str, promql=engine, admin=admin(), search_enabled=lambda: True)
     application = make_application(services, WebOptions())
     described = [p for p in ENDPOINTS[path].parameters if p.place == "query"]

@@ -98,7 +98,8 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if endpoint.data is not None:
         envelope = record({"warnings": TEXTS, "infos": TEXTS}, status=one_of("success"), data=endpoint.data)
-        found["200"] = {"description": "The answer.", "content": {"application/json": {"schema": envelope}}}
+        others = {kind: {"schema": schema} for kind, schema in endpoint.content.items()}
+        found["200"] = {"description": "The answer.", "content": {"application/json": {"schema": envelope}, **others}}
     elif endpoint.content:
         kind = "itemSchema" if endpoint.since_3_2 else "schema"
         found["200"] = {"description": "The answer.", "content": {c: {kind: s} for c, s in endpoint.content.items()}}

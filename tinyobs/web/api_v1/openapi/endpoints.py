@@ -34,6 +34,7 @@ _STATS = Parameter("stats", "Any value adds statistics; `all` those of each step
 _FORMAT = Parameter("format", "The form of the answer: json, csv or arrow; else that of `Accept`.", example="json")
 _EXPLAIN = Parameter("explain", "Anything but 0 or false adds the plan and what running it took.", example="1")
 _EVALUATION: Final = (_TIMEOUT, _LIMIT, _LOOKBACK, _RESOLUTION, _STATS, _FORMAT, _EXPLAIN)
+_TABLES: Final = {"text/csv": TEXT, "application/vnd.apache.arrow.stream": {"type": "string", "format": "binary"}}
 _TOP: Final = (
     Parameter("limit", "Entries of each list, at most 10000.", INTEGER, example=10),
     Parameter("topN", "The same.", INTEGER, example=10),
@@ -50,6 +51,7 @@ _DATA: Final = (
         ref("QueryData"),
         (_QUERY, Parameter("time", "The time, now by default.", TIME, example=1435781451.781), *_EVALUATION),
         GET_POST,
+        _TABLES,
     ),
     Endpoint(
         "/query_range",
@@ -65,6 +67,7 @@ _DATA: Final = (
             Parameter("nocache", "Anything but 0 or false evaluates steps again that are remembered.", example="1"),
         ),
         GET_POST,
+        _TABLES,
     ),
     Endpoint(
         "/query_exemplars",

@@ -46,6 +46,8 @@ _DOUBLE: Final[Schema] = {"oneOf": [NUMBER, one_of("NaN", "Infinity", "-Infinity
 _QUANTILES: Final = array(record(quantile=_DOUBLE, value=_DOUBLE))
 _BUCKETS: Final = array(record(cumulativeCount=TEXT, upperBound=_DOUBLE))
 
+_BESIDE: Final[Mapping[str, Schema]] = {"stats": ref("QueryStats"), "explain": ref("ExplainedStep")}
+
 COMPONENTS: Final[Mapping[str, Schema]] = {
     "Error": record(
         status=one_of("error"),
@@ -74,9 +76,19 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             samplesRead=INTEGER,
         ),
     ),
+    "ExplainedStep": record(
+        {
+            **dict.fromkeys(("series", "points", "selection", "samplesRead", "pagesRead", "cacheHits"), INTEGER),
+            "seconds": NUMBER,
+            "parts": array(ref("ExplainedStep")),
+        },
+        kind=TEXT,
+        query=TEXT,
+        steps=INTEGER,
+    ),
     "QueryData": {
         "oneOf": [
-            record({"stats": ref("QueryStats")}, resultType=one_of(kind), result=result)
+            record(_BESIDE, resultType=one_of(kind), result=result)
             for kind, result in (
                 ("vector", array(ref("VectorSample"))),
                 ("matrix", array(ref("MatrixSeries"))),
@@ -85,7 +97,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             )
         ]
     },
-    "RangeData": record({"stats": ref("QueryStats")}, resultType=one_of("matrix"), result=array(ref("MatrixSeries"))),
+    "RangeData": record(_BESIDE, resultType=one_of("matrix"), result=array(ref("MatrixSeries"))),
     "ActiveQuery": record(
         **dict.fromkeys(("id", "query", "client"), TEXT),
         kind=one_of("instant", "range"),

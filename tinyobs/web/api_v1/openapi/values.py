@@ -38,7 +38,7 @@ class Endpoint:
     """One path below `/api/v1` with all methods that answer alike.
 
     data: the schema of `data` in the envelope, None where there is none.  content: content type -> schema of answers
-    that have no envelope.  takes: content type of a body that is no form.  statuses: what else than an envelope with 200 may
+    without an envelope.  takes: content type of a body that is no form.  statuses: what else than an envelope with 200 may
     come, with its meaning.  since_3_2: needs OpenAPI 3.2 to be described, so that it is left out of 3.1.
     """
 
