@@ -11,7 +11,7 @@ import pytest
 from tinyobs.errors import LimitExceeded, QueryCanceled, QueryError, QueryExecutionError, QueryParseError, QueryTimeout
 from tinyobs.model.labels import from_mapping
 from tinyobs.promql.engine import PromqlEngine
-from tinyobs.promql.limits import Budget, EngineOptions, MemoryPool, QueryMemoryExhausted
+from tinyobs.promql.limits import Budget, EngineOptions, MemoryPool, QueryLimitExceeded, QueryMemoryExhausted
 from tinyobs.promql.nodes import ValueType
 
 from .memory import MemoryStore
@@ -257,3 +257,20 @@ def test_the_highest_trees_are_evaluated() -> None:
 
     with pytest.raises(QueryExecutionError, match="nested too deeply"):
         sink(sys.getrecursionlimit() // 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sum_over_time(vector(1)[100y:1ms])",
+        "sum_over_time(a[100y:1ms])",
+        "count_over_time(max_over_time(a[10y:1s])[10y:1s])",
+        "absent_over_time((a + 1)[200y:1ms])",
+        "quantile_over_time(0.5, time()[100y:1ms])",
+    ],
+)
+def test_a_subquery_of_too_many_steps_is_refused_before_anything_is_made(text):
+    """The limit on samples holds for the steps of subqueries, whatever they are about; no memory is asked for."""
+    store = MemoryStore.of({(("__name__", "a"),): [(0, 1.0)]})
+    with pytest.raises(QueryLimitExceeded, match="too many samples"):
+        PromqlEngine().instant(store, text, 0)

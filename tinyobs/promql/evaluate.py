@@ -62,6 +62,10 @@ _BLOCK_ROWS_MAX: Final = 4096
 _SCRAPE_INTERVAL_MS: Final = 15_000
 """A guess at the distance of samples, to size blocks before anything is read."""
 
+_MANY_STEPS: Final = 1 << 16
+"""More than a range query may have: those of subqueries."""
+_BLOCK_POINTS_MAX: Final = 1 << 22
+"""Samples or points of a block of few rows, when rows are long."""
 _PARTS_LEAST: Final = 4
 """Parts of a source that has enough samples for so many, so that several threads have something to do."""
 _PART_SAMPLES_MIN: Final = 1 << 16
@@ -105,6 +109,8 @@ class Evaluation:
         self.budget.poll()
         if self.known and id(node) in self.known:
             return self.known[id(node)]
+        if node.steps > _MANY_STEPS:  # a subquery can have any number of them: no array is made before they are counted
+            self.budget.hold(node.steps)
         value = _EVALUATORS[type(node)](self, node) if node.steps else _of_no_step(node)
         return value if self.observe is None else self.observe(node, value)
 
@@ -172,7 +178,8 @@ class Evaluation:
         selection = self.selection(source)
         wanted = self.plan.sources[source]
         expected = max((wanted.maxt_ms - wanted.mint_ms) // _SCRAPE_INTERVAL_MS, steps, 1)
-        rows = min(max(_BLOCK_ROWS_MIN, _BLOCK_SAMPLES // expected), _BLOCK_ROWS_MAX)
+        least = max(1, min(_BLOCK_ROWS_MIN, _BLOCK_POINTS_MAX // expected))
+        rows = min(max(least, _BLOCK_SAMPLES // expected), _BLOCK_ROWS_MAX)
         count = len(selection.labels)
         gulp = min(
             max(_GULP_SAMPLES // expected, rows), max(-(-count // _PARTS_LEAST), _PART_SAMPLES_MIN // expected, 1)
