@@ -266,7 +266,7 @@ def test_the_highest_trees_are_evaluated() -> None:
         "sum_over_time(a[100y:1ms])",
         "count_over_time(max_over_time(a[10y:1s])[10y:1s])",
         "absent_over_time((a + 1)[200y:1ms])",
-        "quantile_over_time(0.5, time()[100y:1ms])",
+        "quantile_over_time(0.5, vector(time())[100y:1ms])",
     ],
 )
 def test_a_subquery_of_too_many_steps_is_refused_before_anything_is_made(text):
