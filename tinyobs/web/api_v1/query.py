@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
-from attrs import frozen
+from attrs import define
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -53,6 +53,7 @@ class QueryApi:
     def __init__(self, services: ApiServices, desk: QueryDesk) -> None:
         self._services = services
         self._desk = desk
+        self._bounds_of = desk.options, Bounds()
 
     async def instant(self, request: Request) -> Response:
         """Answer `/query`."""
@@ -107,7 +108,11 @@ class QueryApi:
     def _bounds(self) -> Bounds:
         """Return what an answer may cost."""
         options = self._desk.options
-        return Bounds(options.answer_bytes_max, options.answer_seconds, self._desk.memory)
+        known, bounds = self._bounds_of
+        if known is not options or bounds.memory is not self._desk.memory:
+            bounds = Bounds(options.answer_bytes_max, options.answer_seconds, self._desk.memory)
+            self._bounds_of = options, bounds
+        return bounds
 
     def _timeout(self, form: Form) -> float:
         """Return the seconds that the query may take: the server's limit, or less when the client says so."""
@@ -117,7 +122,7 @@ class QueryApi:
         return min(parameters.duration(form, "timeout") / 1000.0, seconds_max)
 
 
-@frozen
+@define
 class _Wanted:
     """What the client wants: at most `limit` series (0: all), statistics ("": none, "all": by step), and in which form."""
 
@@ -190,12 +195,13 @@ def _in_form(result: Result, warnings: tuple[str, ...], form: Format, place: Pla
 
 def encode(result: Result, statistics: Any = None, explained: Any = None) -> Iterator[str]:
     """Yield the `data` of a query's answer in pieces of JSON."""
-    yield f'{{"resultType":"{result.type}","result":'
+    head = f'{{"resultType":"{result.type}","result":'
     if result.type is ValueType.STRING:
-        yield json.string(result.time_ms, result.text)
+        yield head + json.string(result.time_ms, result.text)
     elif result.type is ValueType.SCALAR:
-        yield json.scalar(int(result.columns.timestamps_ms[0]), float(result.columns.values[0]))
+        yield head + json.scalar(int(result.columns.timestamps_ms[0]), float(result.columns.values[0]))
     else:
+        yield head
         writer = json if result.columns.histograms is None else histogram_json
         yield from (writer.vector if result.type is ValueType.VECTOR else writer.matrix)(result.columns)
     if statistics is not None:
