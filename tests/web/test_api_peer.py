@@ -145,7 +145,7 @@ def is_version_3(prometheus: http.client.HTTPConnection) -> bool:
 def _skip_what_is_newer(request: pytest.FixtureRequest, is_version_3: bool) -> None:
     """Skip what an older peer answers differently (here, because a skip within trio loses its reason)."""
     parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    newer = parameters.keys() & {"query", "method"} or parameters.get("path") in SINCE_3
+    newer = parameters.keys() & {"query", "method", "origin"} or parameters.get("path") in SINCE_3
     if not is_version_3 and newer:
         pytest.skip("the peer is older than Prometheus 3; TINYOBS_PROMETHEUS3 may name another")
 
