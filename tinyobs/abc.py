@@ -317,7 +317,6 @@ class Route:
     """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`.
 
     It is cancelled when its client goes away; with `whole_body`, for handlers that read the body first, it is not.
-    HEAD has to be named among the methods; OPTIONS is answered in any case.
     """
 
     path: str
