@@ -90,6 +90,45 @@ def test_offset_is_an_earlier_query(store: MemoryStore) -> None:
 
 
 @settings(max_examples=25, deadline=None)
+@given(counters(), st.integers(0, 1200), st.integers(-300, 300))
+def test_at_is_a_query_at_that_time(store: MemoryStore, at: int, offset: int) -> None:
+    """`@ t` gives at every step what a query at t gives; an offset is counted from t, in either order."""
+    query = "rate(c_total[3m])"
+    then = ENGINE.instant(store, query, at * 1000).columns
+    fixed = columns(store, f"rate(c_total[3m] @ {at})")
+    assert list(fixed.labels) == list(then.labels)
+    assert np.array_equal(fixed.values.reshape(len(then), 16), np.repeat(then.values[:, None], 16, axis=1))
+    moved = f"max_over_time(c_total[3m] @ {at} offset {offset}s)"
+    earlier = ENGINE.instant(store, "max_over_time(c_total[3m])", (at - offset) * 1000).columns
+    now = ENGINE.instant(store, moved, 0).columns
+    assert (list(now.labels), now.values.tolist()) == (list(earlier.labels), earlier.values.tolist())
+    swapped = ENGINE.instant(store, f"max_over_time(c_total[3m] offset {offset}s @ {at})", 0).columns
+    assert swapped.values.tolist() == now.values.tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(counters())
+def test_start_and_end_are_those_of_the_query(store: MemoryStore) -> None:
+    """`@ start()` and `@ end()` are the borders of the range, in subqueries too."""
+    for query in ("c_total @ {}", "sum_over_time(c_total[2m] @ {})", "max_over_time((c_total @ {})[2m:30s])"):
+        assert_equal(columns(store, query.format("start()")), columns(store, query.format("300")))
+        assert_equal(columns(store, query.format("end()")), columns(store, query.format("1200")))
+
+
+@settings(max_examples=25, deadline=None)
+@given(counters())
+def test_a_subquery_of_a_selector_is_a_range_of_what_it_saw(store: MemoryStore) -> None:
+    """Windows over a subquery see the values of an instant query at each of its steps."""
+    wide = columns(store, "sum_over_time(c_total[4m:1m])", 600_000, 600_000)
+    moments = [ENGINE.instant(store, "c_total", t * 60_000).columns for t in (7, 8, 9, 10)]
+    for labels, value in zip(wide.labels, wide.values.tolist(), strict=True):
+        parts = [dict(zip(m.labels, m.values.tolist(), strict=True)) for m in moments]
+        bare = tuple(p for p in labels if p[0] != "__name__")
+        whole = ("__name__", "c_total"), *bare
+        assert value == pytest.approx(sum(p[whole] for p in parts if whole in p))
+
+
+@settings(max_examples=25, deadline=None)
 @given(counters())
 def test_sets(store: MemoryStore) -> None:
     """and, or and unless are those of sets."""

@@ -22,7 +22,7 @@ ANNOTATIONS_MAX: Final = 10
 
 _WARNING = "PromQL warning: "
 _INFO = "PromQL info: "
-_MONOTONICITY = (
+MONOTONICITY = (
     "PromQL info: input to histogram_quantile needed to be fixed for monotonicity "
     "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
 )
@@ -212,7 +212,7 @@ class Annotations:
         found = dict(self._infos)
         for named, r in self._repairs.items():
             text = (
-                f"{_MONOTONICITY}{named}, from buckets {format_g(r.smallest)} to {format_g(r.largest)}, with a max diff "
+                f"{MONOTONICITY}{named}, from buckets {format_g(r.smallest)} to {format_g(r.largest)}, with a max diff "
                 f"of {r.difference:.2g}, over {r.count} samples from {_time(r.first_ms)} to {_time(r.last_ms)}"
             )
             found[text, -1] = r.place

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ..errors import QueryExecutionError
 from .blocks import Floats, Mask
 
 
@@ -46,7 +47,9 @@ TRIMS: Final = frozenset(("</", ">/"))
 
 
 def arithmetic(op: str, left: Floats, right: Floats) -> Floats:
-    """Return `left op right`."""
+    """Return `left op right`; `QueryExecutionError` for an operator of histograms, which two scalars may stand around."""
+    if op in TRIMS:
+        raise QueryExecutionError(f'operator "{op}" not allowed for Scalar operations')
     with np.errstate(all="ignore"):
         out: Floats = ARITHMETIC[op](left, right)
     return out
@@ -73,5 +76,4 @@ def scalar_operation(op: str, left: float, right: float) -> float:
     a, b = np.float64(left), np.float64(right)
     if op in COMPARISONS:
         return float(COMPARISONS[op](a, b))
-    with np.errstate(all="ignore"):
-        return float(ARITHMETIC[op](a, b))
+    return float(arithmetic(op, np.asarray(a), np.asarray(b)))
