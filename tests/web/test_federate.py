@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from web_fakes import NOW_MS, FakeClock
+import trio
+from web_fakes import NOW_MS, FakeClock, FakeQuerier
 
 from tinyobs.errors import StorageError, Unavailable
 from tinyobs.memory_storage.storage import MemoryStorage
@@ -104,3 +105,30 @@ async def test_failures_are_counted(make_client: Any) -> None:
     values = {f.name: f.points[0].value for f in statistics.families()}
     assert values["prometheus_web_federation_errors_total"] == 1.0
     assert values["prometheus_web_federation_warnings_total"] == 0.0
+
+
+async def test_work_ends_when_the_client_is_gone(make_client: Any) -> None:
+    """Reading stops at the next block of series, and the view is closed."""
+    begun = trio.Event()
+    closed_by: list[Any] = []
+
+    class View(FakeQuerier):
+        def select(self, matchers: Any, mint_ms: int, maxt_ms: int, check: Any = None, hints: Any = None) -> Any:
+            trio.from_thread.run_sync(begun.set)
+            while True:  # until the check raises
+                check()
+
+        def close(self) -> None:
+            super().close()
+            closed_by.append(self)
+
+    class Waits:
+        def querier(self, mint_ms: int, maxt_ms: int) -> Any:
+            return View(mint_ms, maxt_ms, [])
+
+    client = make_client(queryable=Waits())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "/federate?match[]=up")
+        await begun.wait()
+        nursery.cancel_scope.cancel()
+    assert len(closed_by) == 1

@@ -83,10 +83,12 @@ class Federation:
         return sorted(samples, key=lambda s: get(s.labels, NAME))
 
     def _select(self, querier: Querier, matchers: Sequence[Matcher], found: dict[Labels, FederatedSample]) -> None:
-        selection = querier.select(matchers, querier.mint_ms, querier.maxt_ms)
+        gone = trio.from_thread.check_cancelled  # ends the work of a client that went away
+        selection = querier.select(matchers, querier.mint_ms, querier.maxt_ms, gone)
         if len(selection.labels) > SERIES_MAX:
             raise HttpError(400, f"more than {SERIES_MAX} series are selected")
         for first in range(0, len(selection.labels), READ_SERIES):
+            gone()
             last = min(first + READ_SERIES, len(selection.labels))
             found.update((s.labels, s) for s in _last_samples(selection.read(first, last)))
 

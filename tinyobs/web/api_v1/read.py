@@ -120,12 +120,14 @@ class ReadApi:
 
         Where samples as they were stored are gone, those that downsampling has kept are read.
         """
+        gone = trio.from_thread.check_cancelled  # ends the work of a client that went away
         hints = SelectHints("[]", query.maxt_ms, 0, query.maxt_ms - query.mint_ms)
         matchers = without_external(query, dict(self._services.external_labels()))
         try:
             with self._services.queryable.querier(query.mint_ms, query.maxt_ms) as querier:
-                selection: Selection = querier.select(matchers, query.mint_ms, query.maxt_ms, hints=hints)
+                selection: Selection = querier.select(matchers, query.mint_ms, query.maxt_ms, gone, hints)
                 for first in range(0, len(selection.labels), READ_SERIES):
+                    gone()
                     columns = selection.read(first, min(first + READ_SERIES, len(selection.labels)))
                     yield columns if not selection.resolution_ms else _clipped(columns, query)
         except (StorageError, Unavailable) as e:
