@@ -75,25 +75,34 @@ class HeadView:
                 hits = hits_of(chunk, place)
                 if hits is not None:
                     chunks.append(_ChunkHits(chunk, hits, self._kept))
-        return HeadHits(self.rows, chunks, *self._rows_of(place), check)
+        return HeadHits(self.rows, chunks, *self._rows_of(refs, place), check)
 
     def remembered(self, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> HeadHits:
         """Return the same for series that are asked for again and again."""
         if len(series.numbers) > REMEMBERED_SERIES_MAX:
             return self.find(series.numbers, mint_ms, maxt_ms, reading.poll)
-        rows = self._rows_of(places_of(series.numbers))
+        rows = self._rows_of(series.numbers, places_of(series.numbers))
         found = read_chunks(series, self.chunks, mint_ms, maxt_ms, reading)
         if isinstance(found, Runs):
             return HeadHits(self.rows, [KeptRuns(found)], *rows, reading.poll)
         return HeadHits(self.rows, [_ChunkHits(c, h, self._kept) for c, h in found], *rows, reading.poll)
 
-    def _rows_of(self, place: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows of series that have a place, by place and age; and these places."""
-        positions = place[np.minimum(self.rows.refs[: self.rows.used], len(place) - 1)]
-        rows = np.flatnonzero((positions >= 0) & (self.rows.counts > 0))
+    def _rows_of(
+        self, refs: NDArray[np.uint32], place: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of series by place and age; and these places."""
+        if not len(refs):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        # Series that belong together were born together: two comparisons rule out most rows of others.
+        low = refs.min()
+        rows = np.flatnonzero(self.rows.refs[: self.rows.used] - low <= refs.max() - low)
+        positions = place[self.rows.refs[rows]].astype(np.int64)
+        here = (positions >= 0) & (self.rows.counts[rows] > 0)
+        rows, positions = rows[here], positions[here]
         if len(rows) > 1:
-            rows = rows[np.lexsort((self.rows.births[rows], positions[rows]))]
-        return rows, positions[rows].astype(np.int64)
+            order = np.lexsort((self.rows.births[rows], positions))
+            rows, positions = rows[order], positions[order]
+        return rows, positions
 
 
 @frozen(eq=False)
