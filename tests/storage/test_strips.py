@@ -63,6 +63,15 @@ def test_some_rows_of_a_strip():
     assert found.timestamps_ms.tolist() == [1, 2, 3, 1, 2, 3]
 
 
+def test_rows_without_a_sample_in_the_range_add_nothing():
+    """The samples within the range may all belong to rows that nobody asked for."""
+    strip = strip_of_runs(Runs(np.array([0, 2, 4]), np.array([1, 2, 11, 12]), np.arange(4.0)))
+    found = combined([(np.array([0]), np.array([1]), strip)], LABELS[:1], 0, 5)
+    assert (found.offsets.tolist(), found.values.tolist()) == ([0, 0], [])
+    both = combined([(np.array([1]), np.array([1]), strip), (np.array([0]), np.array([0]), strip)], LABELS[:2], 0, 5)
+    assert (both.offsets.tolist(), both.values.tolist()) == ([0, 2, 2], [0.0, 1.0])
+
+
 def test_columns_that_are_equal_in_the_end_are_one():
     """Pages that end at different samples leave no trace when all series have the same timestamps after all."""
 

@@ -128,6 +128,8 @@ class _Layout:
             some = lengths[of] > 0
             rows = np.arange(len(strip.offsets) - 1) if rows is None else rows
             places, rows, of = places[some], rows[some], of[some]
+            if not len(places):  # those in the range are of rows that nobody asked for
+                return True
         where = run_of(places)
         if not bool((firsts[of] > self.last_ms[where]).all()):
             return False
