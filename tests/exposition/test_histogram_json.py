@@ -68,6 +68,12 @@ def test_the_highest_buckets() -> None:
     assert [b[2] for b in json.loads(text_of(ends))["buckets"]] == ["1.7976931348623157e+308", "+Inf"]
 
 
+def test_bounds_of_schemas_beyond_the_table() -> None:
+    """Stored histograms may be finer than queries work with; raw samples show their own bounds."""
+    (bucket,) = json.loads(text_of(Histogram(9, 0.0, 0.0, 1.0, 0.0, ((512, 1),), (1.0,))))["buckets"]
+    assert bucket == [0, "1.9972942257819404", "2", "1"]
+
+
 def test_vector() -> None:
     """Histograms of an instant vector have `histogram` where floats have `value`."""
     one = columns([1.5, float(handles(0, 1)[0])], [CUSTOM], [1, 1])

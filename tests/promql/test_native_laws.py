@@ -65,6 +65,12 @@ def test_words_and_rows_hold_the_same(random: np.random.Generator) -> None:
     assert [listed(table_of(some).take(np.array([5, 3])))[i] for i in (0, 1)] == [back[5], back[3]]
 
 
+def test_schemas_that_are_too_fine_are_reduced() -> None:
+    """Schema 9 becomes 8: buckets 1 and 2 are one, bucket 3 is half of the second."""
+    (found,) = listed(table_of([made_of(9, 0.0, (0.0, 6.0, 6.0), {1: 1.0, 2: 2.0, 3: 3.0}, {})]))
+    assert (found.schema, positive_of(found)) == (8, {1: 3.0, 2: 3.0})
+
+
 def test_sizes_are_those_of_upstream() -> None:
     """A histogram counts 176 bytes and 8 for each span and bucket, in units of 16, in matrices as in storage."""
     one = made_of(0, 0.0, (0.0, 3.0, 3.0), {0: 1.0, 1: 1.0, 5: 1.0}, {2: 1.0})

@@ -38,6 +38,10 @@ def _fractions() -> Floats:
 
 def exponential(schema: int, indexes: Indexes) -> Floats:
     """Return the upper (positive) bounds of buckets."""
+    if schema > SCHEMA_MAX:
+        with np.errstate(over="ignore"):
+            finer: Floats = np.exp2(indexes / 2.0**schema)
+        return finer
     if schema < 0:
         exponents, fractions = np.minimum(indexes << -schema, 2000), np.ones(len(indexes))
         last = exponents == 1024

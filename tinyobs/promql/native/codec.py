@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ...model import histograms as model
+from ...model.histogram_bounds import SCHEMA_MAX
 from ...model.histogram_words import FIXED_WORDS, shapes_of
 from ...model.histograms import CUSTOM_SCHEMA, Histograms
 from ...model.ragged import offsets_of, spread
 from ..arrays import Floats, Indexes
+from .arithmetic import reduced
 from .batch import COUNT, FIXED, SUM, ZERO, Batch
 from .table import Table, assembled
 
@@ -16,7 +18,7 @@ _NO_BOUNDS: Floats = np.empty(0)
 
 
 def decoded(histograms: Histograms) -> Table:
-    """Return the histograms of a table of words; integer counts become floats."""
+    """Return the histograms of a table of words; integer counts become floats, too fine schemas the finest there is."""
     schemas = histograms.schemas()
     groups: dict[tuple[int, bytes], list[int] | Indexes] = {}
     for schema in np.unique(schemas).tolist():
@@ -34,7 +36,8 @@ def decoded(histograms: Histograms) -> Table:
     parts = []
     for (schema, bounds), members in groups.items():
         numbers = np.asarray(members, np.int64)
-        parts.append((numbers, _batch(histograms.take(numbers), schema, np.frombuffer(bounds, np.float64))))
+        batch = _batch(histograms.take(numbers), schema, np.frombuffer(bounds, np.float64))
+        parts.append((numbers, reduced(batch, min(schema, SCHEMA_MAX))))
     return assembled(len(histograms), parts)
 
 
