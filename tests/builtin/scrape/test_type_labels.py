@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,9 @@ from tinyobs.model.labels import Labels, from_mapping
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import SeriesRegistry
 from tinyobs.relabel import Action, Rule
+from tinyobs.runtime.settings import AgentSettings
+from tinyobs.testing.agents import running_agent, until
+from tinyobs.testing.targets import FakeTarget, fake_target
 
 
 def series(name: str, **labels: str) -> Labels:
@@ -79,3 +84,34 @@ def test_relabelling_sees_the_labels_and_old_series_end() -> None:
     assert registry.labels(int(second[0])) == series("a", job="j", __type__="counter")
     plain = TargetSeries(registry, from_mapping({"job": "j"}), SeriesRules())
     assert registry.labels(int(plain.refs(both[:1], {0: series("a")}, known)[0])) == series("a", job="j")
+
+
+async def test_scraping_follows_the_feature(tmp_path: Path) -> None:
+    """Series have the labels while the feature is on; a reload that switches it off ends them."""
+    async with fake_target(FakeTarget(b"# TYPE a counter\n# UNIT a_seconds seconds\na 1\n")) as target:
+        file = tmp_path / "main.yml"
+        jobs = f"""
+scrape_configs:
+  - job_name: j
+    scrape_interval: 200ms
+    scrape_timeout: 200ms
+    static_configs: [{{targets: ['{target.address}']}}]
+"""
+        file.write_text(jobs + "tinyobs: {features: [type-and-unit-labels]}\n")
+        settings = AgentSettings(
+            config_file=file, storage_url=f"file:{tmp_path / 'data'}", listen=("127.0.0.1:0",), plugins_off=("host",)
+        )
+        async with running_agent(settings) as running:
+
+            async def typed() -> bool:
+                return bool(await running.query('a{__type__="counter",job="j"}'))
+
+            await until(typed)
+            file.write_text(jobs)
+            await running.agent.reload()
+
+            async def plain() -> bool:
+                found = await running.query('count(a{__type__=""}) unless count(a{__type__!=""})')
+                return list(found.values()) == [1.0]
+
+            await until(plain)
