@@ -12,7 +12,6 @@ from ...model.histograms import ResetHint
 from ..arrays import Indexes, Mask
 from ..sums import OVERFLOW_SCALE, sums_of_groups
 from .arithmetic import added, divided, finished, scaled, unmasked
-from .batch import Batch
 from .table import Table, assembled, concatenated
 
 
@@ -52,8 +51,10 @@ def totals(table: Table, starts: Indexes) -> Totals:
 def _partial(table: Table, run: Indexes) -> tuple[Table, Indexes]:
     """Return the sums of each run by layout and zero bucket, and their runs, in order of appearance in the run."""
     widths = np.unique(table.thresholds(), return_inverse=True)[1]
+    # Where buckets lie in zero buckets, it depends on the order which of them count: such runs are added one by one.
+    alone = np.isin(run, run[_overlapping(table)])
+    widths = np.where(alone, len(run) + np.arange(len(run)), widths)
     order = np.lexsort((np.arange(len(run)), widths, table.batch, run))
-    first = np.append(True, run[1:] != run[:-1])
     key = np.stack((run, table.batch, widths))[:, order]
     firsts = np.flatnonzero(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0)))
     number = np.cumsum(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0))) - 1
@@ -63,7 +64,6 @@ def _partial(table: Table, run: Indexes) -> tuple[Table, Indexes]:
         if not len(mine):
             continue
         rows = batch.take(table.row[order[mine]])
-        rows = replaced_rows(rows, unmasked(rows), ~first[order[mine]])
         begins = np.flatnonzero(np.append(True, number[mine][1:] != number[mine][:-1]))
         if len(begins) == len(mine):
             parts.append((number[mine], rows))
@@ -79,9 +79,14 @@ def _partial(table: Table, run: Indexes) -> tuple[Table, Indexes]:
     return found.take(appearance), run[order[firsts]][appearance]
 
 
-def replaced_rows(batch: Batch, by: Batch, which: Mask) -> Batch:
-    """Return rows of one batch, and of another one where `which` says so."""
-    return batch if by is batch else evolve(batch, data=np.where(which[:, None], by.data, batch.data))
+def _overlapping(table: Table) -> Mask:
+    """Return which histograms have populated buckets within their zero bucket."""
+    out = np.zeros(len(table), np.bool_)
+    for numbers, batch in table.parts():
+        apart = unmasked(batch)
+        if apart is not batch:
+            out[numbers] = (apart.data != batch.data).any(axis=1)
+    return out
 
 
 def _met(partial: Table, of_run: Indexes, runs: int) -> tuple[Table, Mask]:
