@@ -97,7 +97,7 @@ def measure(url: str, heavy: int, seconds: float, label: str) -> None:
         client = Client(url)
         while not ended.is_set():
             end = int(time.time())
-            path = f"/api/v1/query_range?query={quote(HEAVY)}&start={end - 3300}&end={end}&step=5"
+            path = f"/api/v1/query_range?query={quote(HEAVY)}&start={end - 3300}&end={end}&step=5&nocache=1"
             durations.append(client.ask(path))
 
     workers = [threading.Thread(target=load) for _ in range(heavy)]
