@@ -72,6 +72,7 @@ WANTED = "expected number, duration, step(), or range()"
         ("a[5m:0s]", 5, "duration must be greater than 0"),
         ("a[NaN]", 2, "unexpected character in duration expression: 'N'"),
         ("a[9.5e10]", 2, "duration out of range"),
+        ("99999999999999999999s", 0, 'not a valid duration string: "99999999999999999999s"'),
         ("a[5s/0d]", 4, "division by zero"),
         ("a[5s%0]", 4, "modulo by zero"),
         ("(a + b)[5m]", 7, "ranges only allowed for vector selectors"),

@@ -72,7 +72,7 @@ def duration_ms(text: str) -> int:
     total, last, at = 0, -1, 0
     while at < len(text):
         part = _PART.match(text, at)
-        if part is None:
+        if part is None or int(part[1]) >= 1 << 64:
             raise ValueError(f"not a valid duration string: {quote(text)}")
         unit = part[2]
         if unit not in _UNITS:
