@@ -68,6 +68,41 @@ async def test_limits_of_queries_hold_and_follow_a_reload(settings, limit, expre
             running.agent.query_engine.instant(running.agent, expression, running.agent.clock.now_ms())
 
 
+async def test_bounds_of_the_queue_hold_and_follow_a_reload(settings):
+    """Queue, threads and time to send are the configured ones, now and after a reload; figures show under `/metrics`."""
+    given = settings(
+        "tinyobs: {query: {queue_max: 3, queue_timeout: 2s, threads: 5, answer_timeout: 7s, answer_max: 1MiB}}"
+    )
+    async with running_agent(given) as running:
+        desk = running.agent.query_desk
+
+        def options():
+            found = desk.options
+            return (
+                found.queries_queued_max,
+                found.query_queue_seconds,
+                found.query_threads,
+                found.answer_seconds,
+                found.answer_bytes_max,
+            )
+
+        assert options() == (3, 2.0, 5, 7.0, 1 << 20)
+        given.config_file.write_text("")
+        await running.agent.reload()
+        assert options() == (200, 0.0, 0, 300.0, 0)
+        await running.get("/api/v1/query?query=1")
+        body = (await running.get("/metrics"))[1].decode()
+        for line in (
+            "prometheus_engine_queries 0",
+            "prometheus_engine_queries_concurrent_max 20",
+            "tinyobs_query_queue_length 0",
+            "tinyobs_query_refused_total 0",
+        ):
+            assert f"\n{line}\n" in body
+        for stage in ("queue_time", "prepare_time", "inner_eval", "result_sort"):
+            assert f'prometheus_engine_query_duration_seconds_count{{slice="{stage}"}}' in body
+
+
 async def test_the_engine_counts_queries_and_samples(settings):
     """Queries, failures and samples read show under the names of Prometheus."""
     async with running_agent(settings("")) as running:
