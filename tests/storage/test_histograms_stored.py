@@ -24,7 +24,15 @@ from engine_cases import (
 
 from tinyobs.errors import LimitExceeded
 from tinyobs.model.batch import Batch, Refused
-from tinyobs.model.histograms import HANDLE_PREFIX, Histograms, ResetHint, handles, histograms_of, stale_histogram
+from tinyobs.model.histograms import (
+    HANDLE_PREFIX,
+    Histograms,
+    ResetHint,
+    handles,
+    histograms_of,
+    is_handle,
+    stale_histogram,
+)
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.storage import head as head_module
 from tinyobs.storage import intake, segment_format, segment_writer
@@ -293,13 +301,16 @@ def test_logs_and_segments_of_format_1_are_read():
     assert contents(open_engine(disk)) == before
 
 
-def test_expressions_leave_histograms_out_and_say_so():
-    """A query over both kinds answers with the floats and an info."""
+def test_expressions_take_histograms_beside_floats():
+    """A query over both kinds answers with both."""
     engine = open_engine(MemDisk())
     append(engine, [(H, NOW, histogram(1)), (labels("h", i="2"), NOW, 2.0)])
-    result = PromqlEngine().instant(engine, '{__name__="h"}', NOW)
-    assert result.columns.values.tolist() == [2.0]
-    assert any("native histograms" in text for text in result.infos)
+    columns = PromqlEngine().instant(engine, '{__name__="h"}', NOW).columns
+    assert columns.histograms is not None
+    assert [v for v, handle in zip(columns.values.tolist(), is_handle(columns.values), strict=True) if not handle] == [
+        2.0
+    ]
+    assert columns.histograms.one(0).count == histogram(1).count
 
 
 def test_runs_carry_everything():

@@ -16,7 +16,7 @@ from typing import Final
 
 from ...errors import QueryCanceled
 
-QUICK_SECONDS_MAX: Final = 0.002
+QUICK_SECONDS_MAX: Final = 0.005
 """A query that took no longer, encoding its answer included, counts as quick."""
 INLINE_SECONDS_MAX: Final = 0.010
 """How long a query may hold up the event loop before it is moved to a thread."""
