@@ -98,6 +98,16 @@ def test_results_with_annotations_are_not_remembered():
     assert engine.results.bytes == 0
 
 
+def test_the_longest_range_keeps_its_first_step():
+    """A range of as many steps as a query may have is remembered as a whole."""
+    store, engine = Stored(), PromqlEngine(results=ResultCache())
+    store.put("1a", [(t, float(t)) for t in range(0, 600_000, 15_000)])
+    for end in (11_000_000, 11_000_000, 11_001_000):
+        found = engine.range(store, "vector(time())", end - 11_000_000, end, 1000)
+        assert found.columns.values[[0, -1]].tolist() == [(end - 11_000_000) / 1000, end / 1000]
+        assert found.columns.samples == 11_001
+
+
 def test_aggregations_below_an_annotation_are_remembered():
     """A query with an annotation about its whole range evaluates only new steps of the aggregation below."""
     store, engine, plain = Stored(), PromqlEngine(results=ResultCache()), PromqlEngine()

@@ -198,7 +198,8 @@ class ResultCache:
         if piece.grid.steps < 1 or piece.grid.end_ms < grid.start_ms:
             return None
         # Some of what lies before the range stays, for whoever looks at a longer one.
-        first = max(piece.grid.start_ms, grid.start_ms - min(grid.steps, STEPS_MAX - grid.steps) * grid.step_ms)
+        more = max(0, min(grid.steps, STEPS_MAX - grid.steps))
+        first = max(piece.grid.start_ms, grid.start_ms - more * grid.step_ms)
         return piece.between(first, piece.grid.end_ms) if first > piece.grid.start_ms else piece
 
     def _put(self, key: Key, entry: _Entry | None) -> None:
