@@ -23,8 +23,8 @@ from .runs import Runs, runs_of
 from .series_sets import ENTRY_BYTES, NamedSeries
 from .strips import Piece, combined, strip_of_runs
 
-KEPT_SAMPLES_MAX: Final = 1 << 20
-"""Samples of a selection up to which they stay decoded: eight megabytes, as timestamps are shared."""
+KEPT_SAMPLES_MAX: Final = 1 << 23
+"""Samples of a selection up to which they stay decoded, where the cache has room: 64 MiB, as timestamps are shared."""
 
 
 @define(eq=False)
@@ -49,6 +49,8 @@ class Reading:
             self.check()
 
 
+KEPT_SHARE: Final = 0.6
+"""The share of the cache that one selection may take."""
 STRIPS_SHARE: Final = 0.75
 """The share of the cache that one query may fill."""
 
@@ -172,15 +174,16 @@ def _grown(
     series: NamedSeries, chunks: tuple[HeadChunk, ...], memory: ChunkMemory, first: int, last: int, reading: Reading
 ) -> tuple[ChunkMemory, Runs] | None:
     """Return the memory with the samples of some chunks, and what it held before if both together are not too many."""
+    limit = min(KEPT_SAMPLES_MAX, reading.cache.bytes_max * KEPT_SHARE / 8)
     if memory.runs is not None and first <= memory.last and last >= memory.first:
         wide = min(first, memory.first), max(last, memory.last)
-        if _expected(chunks, memory, *wide) <= KEPT_SAMPLES_MAX:
+        if _expected(chunks, memory, *wide) <= limit:
             first, last = wide
         else:
             memory = evolve(memory, runs=None)
     if memory.runs is None or not first <= memory.first <= memory.last <= last:
         memory = evolve(memory, first=first, last=first, runs=None)
-    if _expected(chunks, memory, first, last) > KEPT_SAMPLES_MAX:
+    if _expected(chunks, memory, first, last) > limit:
         return None
     runs = _joined(series, chunks, memory, first, last, reading)
     if runs is None:

@@ -7,6 +7,7 @@ Which places there are: `querier.py` (head and segments), `tier_selection.py` (d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Final
 
 import numpy as np
@@ -136,10 +137,12 @@ class EngineSelection(Selection):
 def head_source(view: HeadView, series: NamedSeries, mint_ms: int, maxt_ms: int, reading: Reading) -> Source:
     """Return a source of samples in the head; `series` are by their numbers in the registry."""
     found: list[HeadHits] = []
+    looking = Lock()
 
     def hits() -> HeadHits:
-        if not found:  # whoever asks for labels only never gets here
-            found.append(view.remembered(series, mint_ms, maxt_ms, reading))
+        with looking:  # parts of a query are read side by side
+            if not found:  # whoever asks for labels only never gets here
+                found.append(view.remembered(series, mint_ms, maxt_ms, reading))
         return found[0]
 
     if len(series.numbers) >= MANY_SERIES:
