@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from storage.engine_cases import BLOCK_MS, START_MS, Clock, append, labels, maintain_all, open_engine
 
-from tests.storage.engine_cases import BLOCK_MS, START_MS, Clock, append, labels, maintain_all, open_engine
 from tinyobs.promql.engine import PromqlEngine
 from tinyobs.promql.limits import EngineOptions
 from tinyobs.testing.mem_disk import MemDisk
