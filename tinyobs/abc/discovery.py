@@ -56,6 +56,10 @@ class DiscovererContext:
     """The position of its entry in the list, from 0."""
     folder: str
     clock: Clock
+    note_failure: Callable[[], None] = lambda: None
+    """Counts a failed attempt in `prometheus_sd_refresh_failures_total`."""
+    note_refresh: Callable[[float], None] = lambda seconds: None
+    """Adds the time that an attempt took to `prometheus_sd_refresh_duration_seconds`."""
 
 
 @frozen

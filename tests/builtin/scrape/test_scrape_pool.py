@@ -258,7 +258,7 @@ async def test_a_crashed_discovery_starts_again_and_its_targets_stay(services, a
         await trio.sleep(20)
         assert len(Fake.made) == 2
         assert last(services, "x", "a:1") == 1
-        assert manager.statistics().refresh_failures == {(KIND, "j"): 1}
+        assert manager.statistics().refresh_failures == {(KIND.removesuffix("_sd_configs"), "j"): 1}
         assert manager.statistics().discovery == [Statistics(1, 1, {"a": 1})]
         await Fake.made[1].send.send([group("b:1")])
         await trio.sleep(SYNC_EVERY_SECONDS + 1)

@@ -94,11 +94,17 @@ class ScrapeManager(Source):
             c.intervals.family(
                 "prometheus_target_interval_length_seconds",
                 "Actual intervals between scrapes.",
-                "interval",
-                format_duration,
+                lambda interval: {"interval": format_duration(interval)},
             ),
             c.syncs.family(
-                "prometheus_target_sync_length_seconds", "Time to apply discovered targets.", "scrape_job", str
+                "prometheus_target_sync_length_seconds",
+                "Time to apply discovered targets.",
+                lambda job: {"scrape_job": job},
+            ),
+            c.refreshes.family(
+                "prometheus_sd_refresh_duration_seconds",
+                "The duration of a refresh in seconds for the given SD mechanism.",
+                lambda key: {"mechanism": key[0], "config": key[1]},
             ),
         )
         return ScrapeStatistics(
@@ -129,7 +135,11 @@ class ScrapeManager(Source):
 
     def _kinds_of_discovery(self) -> dict[tuple[str, str], int]:
         """Return 0 for each (kind of discovery, job): a counter that is there from the start can be alerted on."""
-        return {(key, name): 0 for name, pool in self._pools.items() for key, _ in pool.config.discovery}
+        return {
+            (key.removesuffix("_sd_configs"), name): 0
+            for name, pool in self._pools.items()
+            for key, _ in pool.config.discovery
+        }
 
     def targets_view(self) -> TargetsView:
         """Return the state of all targets."""

@@ -105,7 +105,15 @@ class ScrapePool:
         kinds = self._services.discoverer_kinds()
         for key, entries in self.config.discovery:
             for index, entry in enumerate(entries):
-                context = DiscovererContext(self.name, index, self._services.config.folder, self._services.clock)
+                mechanism = key.removesuffix("_sd_configs")
+                context = DiscovererContext(
+                    self.name,
+                    index,
+                    self._services.config.folder,
+                    self._services.clock,
+                    partial(self._note_refresh_failure, mechanism),
+                    partial(self._counters.refreshes.observe, (mechanism, self.name)),
+                )
                 found[key, index] = partial(kinds[key].make, entry, context)
         return found
 
@@ -131,12 +139,15 @@ class ScrapePool:
                     self._changed.set()
                 return
             except* Exception as errors:
-                failures = self._counters.refresh_failures
-                failures[key, self.name] = failures.get((key, self.name), 0) + 1
+                self._note_refresh_failure(key.removesuffix("_sd_configs"))
                 log.error("discovery crashed", job=self.name, kind=key, retry_in_s=backoff, exc_info=errors)
             self._retire(key, index)
             await trio.sleep(backoff)
             backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
+
+    def _note_refresh_failure(self, mechanism: str) -> None:
+        failures = self._counters.refresh_failures
+        failures[mechanism, self.name] = failures.get((mechanism, self.name), 0) + 1
 
     def _retire(self, key: str, index: int) -> None:
         """Keep the counters of a discoverer that is replaced."""

@@ -24,11 +24,11 @@ class Durations:
         count, total = self.totals.get(key, (0, 0.0))
         self.totals[key] = count + 1, total + seconds
 
-    def family(self, name: str, help: str, label: str, shown: Callable[[Any], str]) -> MetricFamily:
+    def family(self, name: str, help: str, labels_of: Callable[[Any], Mapping[str, str]]) -> MetricFamily:
         """Return a summary without quantiles."""
         points = []
         for key, (count, total) in self.totals.items():
-            labels = from_mapping({label: shown(key)})
+            labels = from_mapping(labels_of(key))
             points += [Point(total, labels, "_sum"), Point(float(count), labels, "_count")]
         return MetricFamily(name, MetricType.SUMMARY, help, tuple(points))
 
@@ -57,6 +57,8 @@ class PoolCounters:
     updates: dict[str, int] = Factory(dict)
     refresh_failures: dict[tuple[str, str], int] = Factory(dict)
     """By (kind of discovery, job)."""
+    refreshes: Durations = Factory(lambda: Durations())
+    """Time that attempts of discoveries took, by (kind of discovery, job)."""
     ended: list[Any] = Factory(list)
     """Statistics of discoveries that have ended, united by class."""
 
@@ -106,7 +108,7 @@ class ScrapeStatistics:
     refresh_failures: Mapping[tuple[str, str], int] = field(
         metadata={"metric": "prometheus_sd_refresh_failures_total", "label": ("mechanism", "config")}
     )
-    """Crashes of discoveries."""
+    """Failed attempts of discoveries, crashes among them."""
     timings: Sequence[MetricFamily]
     """Intervals between scrapes, and durations of syncs."""
     discovery: Sequence[Any]
