@@ -129,6 +129,23 @@ async def test_all_kinds_of_credential_files_are_read(tmp_path):
     assert [r.get("authorization", r.get("x-h")) for r in target.requests] == ["Basic dTo=", "Bearer t", "h"]
 
 
+async def test_requests_may_go_to_a_unix_socket(tmp_path):
+    """The URL names a host for the sake of the headers only; a socket that is not there is an `HttpError`."""
+    path = str(tmp_path / "daemon.sock")
+    client = Client(unix_socket=path)
+    with pytest.raises(HttpError):
+        async with client.stream("GET", "http://localhost/"):
+            pass
+    async with (
+        fake_target(FakeTarget(b"local\n"), unix_socket=path) as target,
+        client.stream("GET", "http://localhost/x") as answer,
+        aclosing(answer.pieces()) as pieces,
+    ):
+        assert b"".join([piece async for piece in pieces]) == b"local\n"
+    await client.aclose()
+    assert (target.requests[0][":path"], target.requests[0]["host"]) == ("/x", "localhost")
+
+
 async def test_failures_are_one_exception():
     """Refused, no URL, not HTTP: each is an `HttpError` with words for an operator."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")

@@ -64,10 +64,13 @@ class Answer:
 class Client:
     """A connection pool with the settings of one `http_config`, or with defaults."""
 
-    def __init__(self, config: HttpClientConfig | None = None, context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, config: HttpClientConfig | None = None, context: ssl.SSLContext | None = None, unix_socket: str = ""
+    ) -> None:
         """Raises `HttpError` when a certificate cannot be read.
 
         context: what `tls_context` made of the configuration earlier, for clients that share it.
+        unix_socket: the path of a socket that all requests go to, whatever host their URL names.
         """
         config = config or HttpClientConfig()
         self._config = config
@@ -75,10 +78,13 @@ class Client:
         self._has_kept = False
         """Whether a connection may be there from an earlier request."""
         self._client = httpx.AsyncClient(
-            verify=context or tls_context(config.tls_config),
+            transport=httpx.AsyncHTTPTransport(
+                verify=context or tls_context(config.tls_config),
+                limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS_MAX),
+                uds=unix_socket or None,
+            ),
             follow_redirects=config.follow_redirects,
             max_redirects=REDIRECTS_MAX,
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=IDLE_SECONDS_MAX),
             timeout=None,  # noqa: S113 - deadlines are cancel scopes of the caller
             trust_env=False,
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},

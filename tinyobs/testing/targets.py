@@ -42,18 +42,33 @@ class FakeTarget:
 
 
 @asynccontextmanager
-async def fake_target(target: FakeTarget | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator[FakeTarget]:
-    """Serve a target on a free loopback port while the context is open; over TLS where a context is given."""
+async def fake_target(
+    target: FakeTarget | None = None, tls: ssl.SSLContext | None = None, unix_socket: str = ""
+) -> AsyncIterator[FakeTarget]:
+    """Serve a target on a free loopback port while the context is open; over TLS where a context is given.
+
+    unix_socket: the path of a new socket to serve on instead.
+    """
     target = target or FakeTarget()
     async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        target.port = listeners[0].socket.getsockname()[1]
+        if unix_socket:
+            listeners = [await _listen_at(unix_socket)]
+        else:
+            listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            target.port = listeners[0].socket.getsockname()[1]
         serve: list[Any] = (
             [trio.SSLListener(one, tls, https_compatible=True) for one in listeners] if tls else listeners
         )
         nursery.start_soon(trio.serve_listeners, _handler(target), serve)
         yield target
         nursery.cancel_scope.cancel()
+
+
+async def _listen_at(unix_socket: str) -> trio.SocketListener:
+    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    await listening.bind(unix_socket)
+    listening.listen()
+    return trio.SocketListener(listening)
 
 
 def _handler(target: FakeTarget) -> Callable[[Any], Awaitable[object]]:
