@@ -97,8 +97,8 @@ async def test_credentials_and_headers_are_sent(config, name, value):
     assert target.requests[0][name] == value
 
 
-async def test_files_with_credentials_are_read_for_each_request(tmp_path):
-    """A new password counts at once; blanks around it do not; a file that is gone is named."""
+async def test_files_with_credentials_are_read_again(tmp_path, mock_clock):
+    """A new password counts within a second; blanks around it do not; a file that is gone is named."""
     file = tmp_path / "password"
     config = HttpClientConfig(basic_auth=BasicAuth(username="u", password_file=str(file)))
     assert has_credential_files(config)
@@ -106,9 +106,11 @@ async def test_files_with_credentials_are_read_for_each_request(tmp_path):
     async with fake_target() as target:
         for text in ("one\n", "two\n"):
             file.write_text(text)
+            mock_clock.jump(1)
             async with client.stream("GET", f"http://{target.address}/"):
                 pass
         file.unlink()
+        mock_clock.jump(1)
         with pytest.raises(HttpError, match=f"cannot read credentials from {file}"):
             async with client.stream("GET", f"http://{target.address}/"):
                 pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tinyobs.config.http_client import JWT_BEARER
 from tinyobs.config.loader import parse
 from tinyobs.errors import ConfigError
 
@@ -61,8 +62,64 @@ FAULTS = [
     (JOB % "file_sd_configs: [{files: [a.txt]}]", ['path name "a.txt" is not valid for file discovery']),
     (JOB % "file_sd_configs: [{files: ['*/a.yml']}]", ['path name "*/a.yml" is not valid for file discovery']),
     (JOB % "consul_sd_configs: [{server: x}]", ["consul_sd_configs is not supported yet by this version"]),
-    (JOB % "oauth2: {client_id: x}", ["oauth2 is not supported yet by this version"]),
-    (JOB % "proxy_url: 'http://p'", ["proxy_url is not supported yet by this version"]),
+    (JOB % "oauth2: {client_id: x}", ["oauth2 token_url must be configured"]),
+    (JOB % "oauth2: {token_url: 'http://t'}", ["oauth2 client_id must be configured"]),
+    (JOB % "oauth2: {client_id: x, token_url: 'http://t', client_secret_ref: x}", ["client_secret_ref is not supported yet by this version"]),
+    (
+        JOB % "oauth2: {client_id: x, token_url: 'http://t', client_secret: s, client_secret_file: f}",
+        [
+            "at most one of oauth2 client_secret, client_secret_file & client_secret_ref must be configured using "
+            "grant-type=client_credentials"
+        ],
+    ),
+    (
+        JOB % f"oauth2: {{client_id: x, token_url: 'http://t', grant_type: '{JWT_BEARER}', client_certificate_key: a, client_certificate_key_file: b}}",
+        [
+            "at most one of oauth2 client_certificate_key, client_certificate_key_file & client_certificate_key_ref must be "
+            f"configured using grant-type={JWT_BEARER}"
+        ],
+    ),
+    (
+        JOB % f"oauth2: {{client_id: x, token_url: 'http://t', grant_type: '{JWT_BEARER}'}}",
+        [f"oauth2 with grant_type {JWT_BEARER} needs a client_certificate_key"],
+    ),
+    (
+        JOB % "oauth2: {client_id: x, token_url: 'http://t', signature_algorithm: HS256}",
+        ["valid signature algorithms are RS256, RS384 and RS512"],
+    ),
+    (
+        JOB % "oauth2: {client_id: x, token_url: 'http://t', grant_type: password}",
+        [f"unknown oauth2 grant_type 'password': known are client_credentials and {JWT_BEARER}"],
+    ),
+    (
+        JOB % "oauth2: {client_id: x, token_url: 'http://t'}, basic_auth: {}",
+        ["at most one of basic_auth, oauth2 & authorization must be configured"],
+    ),
+    (
+        JOB % "oauth2: {client_id: x, token_url: 'http://t'}, authorization: {}",
+        ["at most one of basic_auth, oauth2 & authorization must be configured"],
+    ),
+    (
+        JOB % "oauth2: {client_id: x, token_url: 'http://t'}, bearer_token: x",
+        ["at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured"],
+    ),
+    (
+        JOB % "proxy_url: 'ftp://u:secret@p'",
+        ["expected the URL of a proxy, as in http://host:port (or https, socks5, socks5h)"],
+    ),
+    (
+        JOB % "proxy_connect_header: {a: [b]}",
+        ["if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured"],
+    ),
+    (
+        JOB % "proxy_from_environment: true, proxy_url: 'http://p'",
+        ["if proxy_from_environment is configured, proxy_url must not be configured"],
+    ),
+    (
+        JOB % "proxy_from_environment: true, no_proxy: a",
+        ["if proxy_from_environment is configured, no_proxy must not be configured"],
+    ),
+    (JOB % "no_proxy: a", ["if no_proxy is configured, proxy_url must also be configured"]),
     (JOB % "convert_classic_histograms_to_nhcb: yes", ["convert_classic_histograms_to_nhcb is not supported yet by this version"]),
     (
         JOB % "basic_auth: {username: a}, bearer_token: x",

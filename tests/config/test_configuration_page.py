@@ -74,7 +74,7 @@ def refused_keys() -> list[str]:
 @pytest.mark.parametrize("key", refused_keys())
 def test_what_the_page_calls_refused_is_refused(key: str) -> None:
     """Each key that the page lists is refused by name."""
-    value = "true" if key.endswith(("histograms", "nhcb", "environment")) else "1"
+    value = "true" if key.endswith(("histograms", "nhcb")) else "1"
     text = f"scrape_configs: [{{job_name: a, {key}: {value}}}]"
     if key in REMOTE:
         text = f"remote_write: [{{url: 'http://h', {key}: 1}}]"

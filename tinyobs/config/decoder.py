@@ -7,6 +7,7 @@ An object with a problem inside becomes `BROKEN`, and reading goes on, so that o
 from __future__ import annotations
 
 import difflib
+import json
 import os.path
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar, cast
@@ -16,8 +17,8 @@ import attrs
 from ..errors import ConfigError, Problem
 from ..model.secrets import Secret
 from .environment import expand
-from .fields import FieldPlan, FilePath, item_of, known_keys, mapped_of, optional_of, plan
-from .scalars import EMPTY_FOR_NULL, PLAIN, read_scalar
+from .fields import FieldPlan, FilePath, JsonText, item_of, known_keys, mapped_of, optional_of, plan
+from .scalars import EMPTY_FOR_NULL, PLAIN, read_plain, read_scalar
 from .yaml_tree import ListNode, MappingNode, Node, Scalar, parse_tree
 
 T = TypeVar("T")
@@ -89,6 +90,8 @@ class Decoder:
             return self._mapping(node, mapped, path)
         if attrs.has(type_) and type_ is not Secret:
             return self._object(node, type_, path)
+        if type_ is JsonText:
+            return json.dumps(self._anything(node), ensure_ascii=False)
         return self._scalar(node, type_, path)
 
     def fields(self, node: Node, schema: type, path: str, extra_keys: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -230,6 +233,16 @@ class Decoder:
         if type_ is FilePath and value and not os.path.isabs(value):
             return os.path.normpath(os.path.join(self.folder, value))
         return value
+
+    def _anything(self, node: Node) -> Any:
+        if isinstance(node, MappingNode):
+            return {name: self._anything(child) for name, child in node.pairs.items()}
+        if isinstance(node, ListNode):
+            return [self._anything(child) for child in node.items]
+        if node.is_null:
+            return None
+        text = node.text if self.environment is None else expand(node.text, self.environment)
+        return read_plain(text, plain=node.plain)
 
 
 def decode_text(schema: type[T], text: str | bytes, file: str, folder: str = "") -> T:

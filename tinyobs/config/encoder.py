@@ -6,6 +6,7 @@ Follows what Prometheus does: keys in the order of the schema, zero and empty va
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 from ..model.durations import DurationMs, format_duration
 from ..model.secrets import MASK, Secret
 from ..model.sizes import SizeBytes, format_size
-from .fields import FieldPlan, Url, item_of, mapped_of, optional_of, plan
+from .fields import FieldPlan, JsonText, ProxyUrl, Url, item_of, mapped_of, optional_of, plan
 
 
 class _FlowList(list[Any]):
@@ -85,8 +86,10 @@ def _plain(value: Any, type_: Any) -> Any:
         return format_duration(value)
     if type_ is SizeBytes:
         return format_size(value)
-    if type_ is Url:
+    if type_ in (Url, ProxyUrl):
         return redact_url(value)
+    if type_ is JsonText:
+        return json.loads(value)
     if isinstance(value, Secret):
         return MASK
     if isinstance(value, Enum):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ..model.durations import DurationMs, parse_duration
 from ..model.secrets import Secret
 from ..model.sizes import SizeBytes, parse_size
-from .fields import FilePath, Url
+from .fields import FilePath, ProxyUrl, Url
 
 _TRUE: Final = frozenset("y Y yes Yes YES true True TRUE on On ON".split())
 _FALSE: Final = frozenset("n N no No NO false False FALSE off Off OFF".split())
@@ -69,11 +69,25 @@ def read_url(text: str) -> Url:
     return Url(text)
 
 
+def read_proxy_url(text: str) -> ProxyUrl:
+    """Return the URL of a proxy, "" for none; the message does not repeat it, since a password may stand in it."""
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  (raises when the port is no number)
+        fits = parts.scheme in ("http", "https", "socks5", "socks5h") and bool(parts.hostname)
+    except ValueError:
+        fits = False
+    if text and not fits:
+        raise ValueError("expected the URL of a proxy, as in http://host:port (or https, socks5, socks5h)")
+    return ProxyUrl(text)
+
+
 TEXTUAL: Final[Mapping[Any, Callable[[str], Any]]] = {
     str: str,
     Secret: Secret,
     FilePath: FilePath,
     Url: read_url,
+    ProxyUrl: read_proxy_url,
     DurationMs: parse_duration,
     SizeBytes: parse_size,
 }
@@ -82,7 +96,12 @@ TEXTUAL: Final[Mapping[Any, Callable[[str], Any]]] = {
 PLAIN: Final[Mapping[Any, Callable[[str], Any]]] = {bool: read_bool, int: read_int, float: read_float}
 """Types that take only what stands without quotes."""
 
-EMPTY_FOR_NULL: Final[Mapping[Any, Any]] = {str: "", Secret: Secret(""), FilePath: FilePath("")}
+EMPTY_FOR_NULL: Final[Mapping[Any, Any]] = {
+    str: "",
+    Secret: Secret(""),
+    FilePath: FilePath(""),
+    ProxyUrl: ProxyUrl(""),
+}
 """What null means where a text is wanted; for every other type it means the default."""
 
 
@@ -107,6 +126,17 @@ def read_scalar(type_: Any, text: str, *, plain: bool) -> Any:
             raise ValueError(type_.refusal(text)) from None
         choices = ", ".join(str(member.value) for member in type_)
         raise ValueError(f"expected one of {choices}, got '{text}'") from None
+
+
+def read_plain(text: str, *, plain: bool) -> bool | int | float | str:
+    """Return what a scalar means where no type is asked for: only without quotes it may be something else than a text."""
+    for reader in PLAIN.values() if plain else ():
+        try:
+            value: bool | int | float = reader(text)
+        except ValueError:
+            continue
+        return value
+    return text
 
 
 _NAMES: Final = {bool: "true or false", int: "an integer", float: "a number"}

@@ -112,6 +112,11 @@ class HttpProbe:
         """Yield contradictions and patterns that are none."""
         yield from pattern_faults("fail_if_body_matches_regexp", self.fail_if_body_matches_regexp)
         yield from pattern_faults("fail_if_body_not_matches_regexp", self.fail_if_body_not_matches_regexp)
+        if self.client.oauth2:
+            yield Fault("oauth2 is not supported yet by this version", "oauth2")
+        if self.client.proxy.proxy_url or self.client.proxy.proxy_from_environment:
+            key = "proxy_url" if self.client.proxy.proxy_url else "proxy_from_environment"
+            yield Fault(f"{key} is not supported yet by this version", key)
         if self.body and self.body_file:
             yield Fault("setting body and body_file both are not allowed", "body_file")
         for version in self.valid_http_versions:

@@ -35,7 +35,7 @@ class Client:
 
     bodies: Mapping[str, bytes] = {}
 
-    def __init__(self, tls):
+    def __init__(self, shared):
         pass
 
     @asynccontextmanager
@@ -92,7 +92,7 @@ class Fake(Discoverer):
 @pytest.fixture
 def services(monkeypatch):
     """Return services with the fake discovery, whose pools never open a socket."""
-    monkeypatch.setattr(pool_module, "TargetClient", Client)
+    monkeypatch.setattr(pool_module, "Client", Client)
     # The default renderer takes seconds for a traceback through trio.
     plain = structlog.wrap_logger(structlog.PrintLogger(), [structlog.processors.KeyValueRenderer()])
     monkeypatch.setattr(pool_module, "log", plain)
@@ -285,7 +285,7 @@ async def test_a_fault_of_ours_ends_one_scrape_only(services, autojump_clock, mo
         assert one.health.last_error == "internal error: ZeroDivisionError: division by zero"
         assert other.health.up
         monkeypatch.undo()
-        monkeypatch.setattr(pool_module, "TargetClient", Client)
+        monkeypatch.setattr(pool_module, "Client", Client)
         await trio.sleep(20)
         assert one.health.up
 

@@ -10,13 +10,12 @@ import pytest
 import trio
 import trustme
 
-from tinyobs.builtin.scrape.client import PoolTls, TargetClient
 from tinyobs.builtin.scrape.loop import ScrapeLoop
 from tinyobs.builtin.scrape.manager import ScrapeManager, loop_rules
 from tinyobs.builtin.scrape.statistics import PoolCounters
 from tinyobs.builtin.scrape.targets import make_target
 from tinyobs.config.loader import parse
-from tinyobs.http_client import Client
+from tinyobs.http_client import Client, Shared
 from tinyobs.model.staleness import is_stale_value
 from tinyobs.testing.services import FakeServices
 from tinyobs.testing.targets import FakeTarget, fake_target
@@ -38,7 +37,7 @@ class Scrapes:
         text = f"{top}\nscrape_configs:\n- job_name: j\n" + "".join(f"  {line}\n" for line in options.splitlines())
         (config,) = parse(text, "f.yml").all_scrape_configs
         self.target, self.counters, self.at_ms = target, PoolCounters(), 0
-        self.client = TargetClient(PoolTls(config.http))
+        self.client = Client(shared=Shared(config.http))
         defaults = ScrapeManager(self.services)._make(config, {})._defaults
         found = make_target({"__address__": target.address}, {}, defaults)[1]
         rules = loop_rules(config)
@@ -228,8 +227,8 @@ async def test_tls_settings(authority, tmp_path):
         assert (error in found.lower()) if error else found == "", (settings, found)
 
 
-async def test_certificates_are_read_again_when_they_change(authority, tmp_path):
-    """A missing authority fails the scrapes of the pool until it is there; one that is replaced is used at once."""
+async def test_certificates_are_read_again_when_they_change(authority, tmp_path, mock_clock):
+    """A missing authority fails the scrapes of the pool until it is there; one that is replaced is used a second later."""
     file = tmp_path / "ca.pem"
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server)
@@ -237,9 +236,11 @@ async def test_certificates_are_read_again_when_they_change(authority, tmp_path)
         assert str(file) in await s.scrape()
         trustme.CA().cert_pem.write_to_path(str(file))
         os.utime(file, (1, 1))
+        mock_clock.jump(1)
         assert "certificate" in (await s.scrape()).lower()
         authority.cert_pem.write_to_path(str(file))
         os.utime(file, (2, 2))
+        mock_clock.jump(1)
         assert await s.scrape() == ""
 
 

@@ -12,7 +12,7 @@ import trio
 from attrs import frozen
 
 from ...abc import Discoverer, DiscovererContext, Services, TargetGroup
-from .client import PoolTls, TargetClient
+from ...http_client import Client, Shared
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
 from .statistics import PoolCounters
@@ -30,7 +30,7 @@ log = structlog.get_logger("scrape")
 @frozen
 class _Running:
     loop: ScrapeLoop
-    client: TargetClient
+    client: Client
     scope: trio.CancelScope
 
 
@@ -52,7 +52,7 @@ class ScrapePool:
         self.name: str = defaults.job
         self.found = Found([], [], 0, [])
         """What the last sync made of the discovered groups."""
-        self._tls = PoolTls(config.http)
+        self._shared = Shared(config.http)
         self._failure_log = failure_log if config.scrape_failure_log_file else None
         self._discoverers: dict[tuple[str, int], Discoverer] = {}
         self._silent: set[tuple[str, int]] = set()
@@ -203,7 +203,7 @@ class ScrapePool:
         return error
 
     def _start(self, nursery: trio.Nursery, target: Target) -> None:
-        client = TargetClient(self._tls)
+        client = Client(shared=self._shared)  # one each: its connection stays open, and no target waits for another
         loop = ScrapeLoop(
             target, self._rules, client, self._services, self._counters, self._seed, on_failure=self._note_failure
         )
