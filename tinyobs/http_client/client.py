@@ -71,7 +71,9 @@ class Answer:
 class Client:
     """Connections with the settings of one `http_config`, or with defaults."""
 
-    def __init__(self, config: HttpClientConfig | None = None, shared: Shared | None = None, unix_socket: str = "") -> None:
+    def __init__(
+        self, config: HttpClientConfig | None = None, shared: Shared | None = None, unix_socket: str = ""
+    ) -> None:
         """Raises `HttpError` when a certificate cannot be read, or the URL of a proxy is broken.
 
         shared: what many clients of the configuration have in common, instead of one's own; then nothing is read here.
