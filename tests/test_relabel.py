@@ -95,6 +95,47 @@ def test_hashmod_known_value() -> None:
     assert run({"c": "baz"}, rule) == {"c": "baz", "d": "976"}
 
 
+def test_hashmod_of_two_lines() -> None:
+    """A line break is a character like any other."""
+    rule = {"source_labels": ("a",), "target_label": "b", "action": "hashmod", "modulus": 1000}
+    assert run({"a": "foo\nbar"}, rule) == {"a": "foo\nbar", "b": "734"}
+
+
+def test_labels_hidden_in_a_list_of_tags() -> None:
+    """Path, job and a label of any name are found in one text of a discovery."""
+    tags = {"__meta_tags": "path:/metrics2,job:web,label:zone=eu"}
+    found = run(
+        tags,
+        {"source_labels": ("__meta_tags",), "regex": "(?:.+,|^)path:(/[^,]+).*", "target_label": "__metrics_path__"},
+        {"source_labels": ("__meta_tags",), "regex": "(?:.+,|^)job:([^,]+).*", "target_label": "job"},
+        {"source_labels": ("__meta_tags",), "regex": "(?:.+,|^)label:([^=]+)=([^,]+).*", "target_label": "$1", "replacement": "$2"},
+        {"source_labels": ("__meta_tags",), "regex": "(?:.+,|^)nothing:([^,]+).*", "target_label": "never"},
+    )  # fmt: skip
+    assert found == {**tags, "__metrics_path__": "/metrics2", "job": "web", "zone": "eu"}
+
+
+def test_a_dropped_label_can_be_set_again() -> None:
+    """A rule that follows a labeldrop sees neither the old value nor a lasting ban."""
+    found = run(
+        {"port_name": "web", "port": "9091"},
+        {"regex": "^port_name$", "action": "labeldrop"},
+        {"source_labels": ("port",), "regex": "(.+)", "target_label": "port_name", "replacement": "metrics"},
+        {"source_labels": ("port_name",), "regex": "^metrics$", "action": "keep"},
+    )
+    assert found == {"port_name": "metrics", "port": "9091"}
+
+
+def test_a_target_without_a_name_is_passed_over() -> None:
+    """A template that comes out empty, as with a group that there is not, names no label."""
+    labels = {"a": "some-name-0"}
+    assert run(labels, {"source_labels": ("a",), "regex": "some-([^-]+)-([^,]+)", "target_label": "${3}"}) == labels
+
+
+def test_alternatives_are_anchored_as_a_whole() -> None:
+    """`f|o` matches neither `foo` nor its letters."""
+    assert run({"a": "foo"}, {"source_labels": ("a",), "regex": "f|o", "action": "drop"}) == {"a": "foo"}
+
+
 def test_labeldrop_and_labelkeep() -> None:
     """Names are matched as a whole."""
     labels = {"a": "1", "b1": "2", "b2": "3"}
@@ -164,7 +205,9 @@ def test_faults(fields: dict[str, Any], message: str) -> None:
     assert message in [str(f) for f in rule.faults()]
 
 
-@pytest.mark.parametrize("target", ["a-b", "1a", "${3", "a$", "${}", "$-", "up-${down}"])
+@pytest.mark.parametrize(
+    "target", ["a-b", "1a", "${3", "a$", "${}", "$", "${", "a${", "$-", "0${3}", "-${1}", "up-${down}", "-x${1}y-"]
+)
 def test_legacy_targets(target: str) -> None:
     """With legacy names a target is a label name with variables."""
     fault = f"\"{target}\" is invalid 'target_label' for replace action"
@@ -172,7 +215,9 @@ def test_legacy_targets(target: str) -> None:
     assert not list(Rule(target_label=target).faults())
 
 
-@pytest.mark.parametrize("target", ["a", "_a1", "${1}", "$1", "${part}_end", "pre_${part}_post", "x$left$right_"])
+@pytest.mark.parametrize(
+    "target", ["a", "_a1", "${1}", "$1", "a${1}", "a$2b", "_${1}_", "${part}_end", "pre_${part}_post", "x$left$right_"]
+)
 def test_good_legacy_targets(target: str) -> None:
     """Variables may stand anywhere."""
     assert not list(Rule(target_label=target, legacy_names=True).faults())
@@ -209,6 +254,7 @@ def test_any_rule_gives_a_label_set(
     rule = Rule(
         source_labels=sources, regex=regex, target_label=target, replacement=replacement, action=action, modulus=7
     )
+    assert relabel.trace(from_mapping(labels), [rule])[0] == relabel.apply(from_mapping(labels), [rule])
     found = relabel.apply(from_mapping(labels), [rule])
     if found is not None:
         assert found == from_mapping(dict(found))

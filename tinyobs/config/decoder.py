@@ -17,7 +17,7 @@ import attrs
 from ..errors import ConfigError, Problem
 from ..model.secrets import Secret
 from .environment import expand
-from .fields import FieldPlan, FilePath, JsonText, item_of, known_keys, mapped_of, optional_of, plan
+from .fields import FieldPlan, FilePath, JsonText, context_fields, item_of, known_keys, mapped_of, optional_of, plan
 from .scalars import EMPTY_FOR_NULL, PLAIN, read_plain, read_scalar
 from .yaml_tree import ListNode, MappingNode, Node, Scalar, parse_tree
 
@@ -45,15 +45,22 @@ class Decoder:
     """Reads one file.  `problems` grows while reading; `positions` tells where the value at a path stands.
 
     folder: where relative paths start.  environment: variables for `${NAME}`, None where it is not asked for.
+    context: values for fields that are no keys (see `fields.context_fields`), the same for the whole file.
     """
 
     def __init__(
-        self, file: str, folder: str = "", groups: Groups | None = None, environment: Mapping[str, str] | None = None
+        self,
+        file: str,
+        folder: str = "",
+        groups: Groups | None = None,
+        environment: Mapping[str, str] | None = None,
+        context: Mapping[str, Any] | None = None,
     ) -> None:
         self.file = file
         self.folder = folder
         self.groups = groups or {}
         self.environment = environment
+        self.context = context or {}
         self.problems: list[Problem] = []
         self.positions: dict[str, tuple[int, int]] = {}
 
@@ -111,7 +118,8 @@ class Decoder:
     def construct(self, schema: type[T], values: dict[str, Any], path: str) -> T | _Broken:
         """Return the object, checked by its `faults()` and brought to its normal form."""
         try:
-            value: Any = schema(**values)
+            known = {name: self.context[key] for name, key in context_fields(cast(type, schema)) if key in self.context}
+            value: Any = schema(**values, **known)
             faults = list(value.faults()) if hasattr(value, "faults") else []
         except ValueError as e:
             faults = [e]
@@ -161,6 +169,10 @@ class Decoder:
         if not p.supported and p.type is Any:
             return self._unsupported(node, p, path)
         item = item_of(type_)
+        if isinstance(node, ListNode) and p.joined is not None:
+            return self._joined(node, *p.joined, path)
+        if p.one_or_many and isinstance(node, Scalar):
+            node = ListNode(node.line, node.column, [node])
         value = self._list(node, item, path, p.null_item) if item is not None else self.decode(node, p.type, path)
         if value is BROKEN:
             return BROKEN
@@ -170,6 +182,14 @@ class Decoder:
             self.report(f"must be {_bounds(p)}, got {_describe(node)}", path, node)
             return BROKEN
         return value
+
+    def _joined(self, node: ListNode, separator: str, context: str, hint: str, path: str) -> Any:
+        """Return the texts of a list as one."""
+        if not self.context.get(context):
+            self.report(f"expected text, got a list; {hint}", path, node)
+            return BROKEN
+        parts = self._list(node, str, path, "empty or null entry")
+        return BROKEN if any(part is BROKEN for part in parts) else separator.join(parts)
 
     def _unsupported(self, node: Node, p: FieldPlan, path: str) -> Any:
         empty = (isinstance(node, ListNode) and not node.items) or (isinstance(node, MappingNode) and not node.pairs)

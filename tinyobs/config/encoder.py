@@ -64,6 +64,8 @@ def to_plain(value: Any) -> dict[str, Any]:
             shown = _plain(held, p.type)
             if shown == {} and not p.always:
                 continue
+            if p.one_or_many and len(shown) == 1:
+                shown = shown[0]
             out[p.key] = _FlowList(shown) if p.flow else shown
     return out
 

@@ -64,6 +64,10 @@ class FieldPlan:
     """Takes all keys of a group that plugins extend, e.g. `discovery`."""
     null_item: str
     """What is said of an empty entry in a list."""
+    one_or_many: bool
+    """A list of one entry may be written without the list, and is shown so."""
+    joined: tuple[str, str, str] | None
+    """(separator, context, hint): a list of texts stands for one text, where the decoder's context says so."""
 
 
 _METADATA: Final = {
@@ -77,7 +81,11 @@ _METADATA: Final = {
     "inline": False,
     "group": "",
     "null_item": "empty or null entry",
+    "one_or_many": False,
+    "joined": None,
+    "context": "",
 }
+"""`context` is the one entry for fields that are no keys (`key` is None): they are filled from the decoder's context."""
 
 
 def setting(name: str = "", *, default: Any = attrs.NOTHING, factory: Any = None, **metadata: Any) -> Any:
@@ -114,6 +122,7 @@ def plan(schema: type) -> tuple[FieldPlan, ...]:
             continue
         settings = {name: a.metadata.get(name, default) for name, default in _METADATA.items()}
         settings["key"] = settings["key"] or a.name
+        del settings["context"]
         plans.append(
             FieldPlan(
                 name=a.alias or a.name,
@@ -125,6 +134,12 @@ def plan(schema: type) -> tuple[FieldPlan, ...]:
             )
         )
     return tuple(plans)
+
+
+@cache
+def context_fields(schema: type) -> tuple[tuple[str, str], ...]:
+    """Return (argument of the constructor, name in the context) of the fields that the context of a decoder fills."""
+    return tuple((a.alias or a.name, a.metadata["context"]) for a in attrs.fields(schema) if a.metadata.get("context"))
 
 
 def known_keys(schema: type, groups: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -110,6 +110,7 @@ class _Reading:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.expands = False
+        self.context: dict[str, Any] = {}
         self._globals = GlobalConfig().normalized()
         self._jobs: JobNames = {}
         self._patterns: dict[str, tuple[str, ...]] = {}
@@ -123,7 +124,8 @@ class _Reading:
         if root is None and problems:
             return None
         root = root or MappingNode(1, 1)
-        self.expands = _asks_for_expansion(root)
+        self.expands = _says_true(root, "tinyobs", "expand_env")
+        self.context = {"extended": _says_true(root, "tinyobs", "relabel", "extended")}
         decoder = self._decoder(self.filename, self.folder)
         values = decoder.fields(root, Config, "")
         if values["global_config"] is not BROKEN:
@@ -149,7 +151,7 @@ class _Reading:
         return attrs.evolve(config, ineffective=tuple(without_effect(config, decoder.positions)))
 
     def _decoder(self, file: str, folder: str) -> Decoder:
-        return Decoder(file, folder, self.groups, self.environment if self.expands else None)
+        return Decoder(file, folder, self.groups, self.environment if self.expands else None, self.context)
 
     def _with_environment(self, config: GlobalConfig, decoder: Decoder) -> GlobalConfig:
         """Return the global section with the environment variables in its external labels replaced."""
@@ -217,11 +219,12 @@ def _schemas(discoverers: Mapping[str, DiscovererKind] | Iterable[DiscovererKind
     return {kind.key: kind.schema for kind in kinds}
 
 
-def _asks_for_expansion(root: Node) -> bool:
-    """Tell whether the file says `tinyobs: {expand_env: true}`."""
-    settings = root.pairs.get("tinyobs") if isinstance(root, MappingNode) else None
-    wish = settings.pairs.get("expand_env") if isinstance(settings, MappingNode) else None
-    return isinstance(wish, Scalar) and wish.plain and wish.text.lower() in ("true", "yes", "on", "y")
+def _says_true(root: Node, *keys: str) -> bool:
+    """Tell whether a file says true below these keys: how the rest of it is read depends on it."""
+    node: Node | None = root
+    for key in keys:
+        node = node.pairs.get(key) if isinstance(node, MappingNode) else None
+    return isinstance(node, Scalar) and node.plain and node.text.lower() in ("true", "yes", "on", "y")
 
 
 def _checked_patterns(found: Any, key: str, what: str, decoder: Decoder) -> tuple[str, ...]:

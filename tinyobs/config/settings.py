@@ -157,6 +157,14 @@ class WebSettings:
 
 
 @frozen(kw_only=True)
+class RelabelSettings:
+    """Relabelling, at all stages."""
+
+    extended: bool = setting(default=False)
+    """Whether rules may use what VictoriaMetrics has besides Prometheus (`if`, more actions); default false."""
+
+
+@frozen(kw_only=True)
 class LimitSettings:
     """Limits on what may be stored, whichever way it comes in.  0 means no limit."""
 
@@ -196,6 +204,7 @@ class Settings:
     ingest: IngestSettings = setting(factory=IngestSettings)
     query: QuerySettings = setting(factory=QuerySettings)
     web: WebSettings = setting(factory=WebSettings)
+    relabel: RelabelSettings = setting(factory=RelabelSettings)
     limits: LimitSettings = setting(factory=LimitSettings)
     self_metrics: SelfMetricsSettings = setting(factory=SelfMetricsSettings)
     sections: tuple[tuple[str, Any], ...] = group("sections")
