@@ -32,6 +32,7 @@ ESSENTIAL: Final = (
 BUILTIN: Final = (
     "static_sd",
     "file_sd",
+    "http_sd",
     "scrape",
     "inprocess",
     "self_metrics",

@@ -61,7 +61,6 @@ FAULTS = [
     ),
     (JOB % "file_sd_configs: [{files: [a.txt]}]", ['path name "a.txt" is not valid for file discovery']),
     (JOB % "file_sd_configs: [{files: ['*/a.yml']}]", ['path name "*/a.yml" is not valid for file discovery']),
-    (JOB % "consul_sd_configs: [{server: x}]", ["consul_sd_configs is not supported yet by this version"]),
     (JOB % "oauth2: {client_id: x}", ["oauth2 token_url must be configured"]),
     (JOB % "oauth2: {token_url: 'http://t'}", ["oauth2 client_id must be configured"]),
     (JOB % "oauth2: {client_id: x, token_url: 'http://t', client_secret_ref: x}", ["client_secret_ref is not supported yet by this version"]),
@@ -120,6 +119,41 @@ FAULTS = [
         ["if proxy_from_environment is configured, no_proxy must not be configured"],
     ),
     (JOB % "no_proxy: a", ["if no_proxy is configured, proxy_url must also be configured"]),
+    (JOB % "eureka_sd_configs: [{server: x}]", ["eureka_sd_configs is not supported yet by this version"]),
+    (JOB % "http_sd_configs: [{}]", ["URL is missing"]),
+    (JOB % "http_sd_configs: [{url: 'ftp://h'}]", ["URL scheme must be 'http' or 'https'"]),
+    (JOB % "http_sd_configs: [{url: 'http:///x'}]", ["host is missing in URL"]),
+    (JOB % "http_sd_configs: [{url: 'http://h:x'}]", ["invalid URL: Port could not be cast to integer value as 'x'"]),
+    (JOB % "http_sd_configs: [{url: 'http://h', refresh_interval: 1ms}]", ["must be at least 1000, got '1ms'"]),
+    (JOB % "dns_sd_configs: [{}]", ["DNS-SD config must contain at least one SRV record name"]),
+    (
+        JOB % "dns_sd_configs: [{names: [x], type: A}]",
+        ["a port is required in DNS-SD configs for all record types except SRV"],
+    ),
+    (JOB % "dns_sd_configs: [{names: [x], type: TXT}]", ["invalid DNS-SD records type TXT"]),
+    (JOB % "docker_sd_configs: [{}]", ["host missing"]),
+    (
+        JOB % "docker_sd_configs: [{host: 'ssh://x'}]",
+        ["host must begin with one of unix://, tcp://, http://, https://"],
+    ),
+    (JOB % "dockerswarm_sd_configs: [{role: nodes}]", ["host missing"]),
+    (JOB % "dockerswarm_sd_configs: [{host: 'tcp://h:1'}]", ["role missing (one of: tasks, services, nodes)"]),
+    (
+        JOB % "dockerswarm_sd_configs: [{host: 'tcp://h:1', role: pods}]",
+        ["invalid role pods, expected tasks, services, or nodes"],
+    ),
+    (JOB % "consul_sd_configs: [{server: ' '}]", ["consul SD configuration requires a server address"]),
+    (JOB % "consul_sd_configs: [{server: 'ftp://x'}]", ["Unknown protocol scheme: ftp"]),
+    (
+        JOB % "consul_sd_configs: [{username: u, basic_auth: {username: u}}]",
+        ["at most one of consul SD configuration username and password and basic auth can be configured"],
+    ),
+    (
+        JOB % "consul_sd_configs: [{token: t, bearer_token: x}]",
+        ["at most one of consul SD token, authorization, or oauth2 can be configured"],
+    ),
+    (JOB % "nomad_sd_configs: [{server: ''}]", ["nomad SD configuration requires a server address"]),
+    (JOB % "nomad_sd_configs: [{server: 'h:1'}]", ["server must begin with http://, https:// or unix://"]),
     (JOB % "convert_classic_histograms_to_nhcb: yes", ["convert_classic_histograms_to_nhcb is not supported yet by this version"]),
     (
         JOB % "basic_auth: {username: a}, bearer_token: x",
@@ -209,7 +243,7 @@ def test_faults(text: str, messages: list[str]) -> None:
 
 
 GOOD = [
-    JOB % "scrape_native_histograms: false, oauth2: null, consul_sd_configs: [], proxy_url: ''",
+    JOB % "scrape_native_histograms: false, oauth2: null, eureka_sd_configs: [], proxy_url: ''",
     JOB % "native_histogram_bucket_limit: 0, native_histogram_min_bucket_factor: 0",
     JOB % "static_configs: [{targets: ['http://x']}], relabel_configs: [{target_label: __address__, replacement: a:1}]",
     JOB % "relabel_configs: [{source_labels: [a], separator: , regex: , target_label: b}]",

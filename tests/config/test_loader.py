@@ -212,12 +212,12 @@ def test_a_section_belongs_to_one_plugin(names: list[str]) -> None:
 
 def test_kinds_of_discovery_of_plugins() -> None:
     """A plugin's kind is read by its schema; a built-in kind that is switched off is refused, not ignored."""
-    kind = DiscovererKind("dns_sd_configs", DnsEntry, lambda config, context: None)  # type: ignore[arg-type, return-value]
-    text = "scrape_configs: [{job_name: a, dns_sd_configs: [{names: [x]}]}]"
+    kind = DiscovererKind("ports_sd_configs", DnsEntry, lambda config, context: None)  # type: ignore[arg-type, return-value]
+    text = "scrape_configs: [{job_name: a, ports_sd_configs: [{names: [x]}]}]"
     for discoverers in ([kind], {kind.key: kind}):
         config = parse(text, discoverers=discoverers)
-        assert config.scrape_configs[0].discovery == (("dns_sd_configs", (DnsEntry(names=("x",)),)),)
-    assert problems_of(text) == ["dns_sd_configs is not supported yet by this version"]
+        assert config.scrape_configs[0].discovery == (("ports_sd_configs", (DnsEntry(names=("x",)),)),)
+    assert problems_of(text.replace("ports", "eureka")) == ["eureka_sd_configs is not supported yet by this version"]
     static = "scrape_configs: [{job_name: a, static_configs: [{targets: [x]}]}]"
     assert problems_of(static, discoverers=[kind]) == ["static_configs needs a plugin that is switched off"]
 

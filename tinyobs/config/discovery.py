@@ -1,8 +1,8 @@
 """Where targets come from, as configured: `static_configs`, `file_sd_configs`, and the names of all other kinds.
 
-A kind of discovery is a key with a list below.  Two are built in here, plugins bring more
-(`tinyobs.abc.DiscovererKind`), and the kinds of Prometheus that nobody brings are refused by name.  How targets are
-found is in `tinyobs.builtin.static_sd` and `file_sd`.
+A kind of discovery is a key with a list below.  `BUILT_IN` has those of this distribution, plugins bring more
+(`tinyobs.abc.DiscovererKind`), and the kinds of Prometheus that nobody brings are refused by name.  Schemas are here
+and in the modules `tinyobs.config.<kind>_sd`; how targets are found is in `tinyobs.builtin.<kind>_sd`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from typing import Any, Final
 from attrs import frozen
 
 from ..model.durations import DurationMs
+from .consul_sd import CONSUL, ConsulSdConfig
+from .dns_sd import DNS, DnsSdConfig
+from .docker_sd import DOCKER, SWARM, DockerSdConfig, DockerSwarmSdConfig
 from .fields import Fault, FilePath, setting
+from .http_sd import HTTP, HttpSdConfig
+from .nomad_sd import NOMAD, NomadSdConfig
 
 STATIC: Final = "static_configs"
 FILE: Final = "file_sd_configs"
@@ -24,8 +29,8 @@ _FILE_NAME: Final = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YA
 
 FOREIGN_KINDS: Final = frozenset(
     f"{name}_sd_configs"
-    for name in """aws azure consul digitalocean dns docker dockerswarm ec2 elasticache eureka gce hetzner http ionos
-    kubernetes kuma lightsail linode marathon msk nerve nomad oci openstack outscale ovhcloud puppetdb rds scaleway
+    for name in """aws azure digitalocean ec2 elasticache eureka gce hetzner ionos
+    kubernetes kuma lightsail linode marathon msk nerve oci openstack outscale ovhcloud puppetdb rds scaleway
     serverset stackit triton uyuni vultr xds ecs""".split()
 )
 """Kinds of Prometheus that this version knows by name only."""
@@ -61,14 +66,27 @@ class FileSdConfig:
                 yield Fault(f'path name "{name}" is not valid for file discovery', f"files[{i}]")
 
 
+BUILT_IN: Final[Mapping[str, type]] = {
+    STATIC: StaticConfig,
+    FILE: FileSdConfig,
+    HTTP: HttpSdConfig,
+    DNS: DnsSdConfig,
+    DOCKER: DockerSdConfig,
+    SWARM: DockerSwarmSdConfig,
+    CONSUL: ConsulSdConfig,
+    NOMAD: NomadSdConfig,
+}
+"""Key -> schema of the kinds that come with TinyObs."""
+
+
 def discovery_group(kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
     """Return key -> type of value for all kinds there are; a text instead of a type says why one is refused.
 
     kinds: key -> schema, as plugins offer them; None means those that are built in.
     """
     known: dict[str, type | str] = dict.fromkeys(FOREIGN_KINDS, "is not supported yet by this version")
-    known.update(dict.fromkeys((STATIC, FILE), "needs a plugin that is switched off"))
-    known.update({STATIC: StaticConfig, FILE: FileSdConfig} if kinds is None else kinds)
+    known.update(dict.fromkeys(BUILT_IN, "needs a plugin that is switched off"))
+    known.update(BUILT_IN if kinds is None else kinds)
     # The built-in kinds come last in print, as with Prometheus.
     order = sorted(known, key=lambda k: (k == STATIC, k == FILE, k))
     types = {k: known[k] for k in order}

@@ -18,7 +18,7 @@ import yaml
 from ..model.durations import DurationMs, format_duration
 from ..model.secrets import MASK, Secret
 from ..model.sizes import SizeBytes, format_size
-from .fields import FieldPlan, JsonText, ProxyUrl, Url, item_of, mapped_of, optional_of, plan
+from .fields import FieldPlan, JsonText, ProxyUrl, Url, UrlText, item_of, mapped_of, optional_of, plan
 
 
 class _FlowList(list[Any]):
@@ -88,7 +88,7 @@ def _plain(value: Any, type_: Any) -> Any:
         return format_duration(value)
     if type_ is SizeBytes:
         return format_size(value)
-    if type_ in (Url, ProxyUrl):
+    if type_ in (Url, ProxyUrl, UrlText):
         return redact_url(value)
     if type_ is JsonText:
         return json.loads(value)

@@ -2,7 +2,7 @@
 
 A schema is a frozen attrs class; the key in the file is the field's name unless `setting("name")` says otherwise.  A
 plain `attrs.field(metadata={...})` with the same entries does as well.  Types that a field may have: `str`, `int`,
-`float`, `bool`, `DurationMs`, `SizeBytes`, `Secret`, `Url`, `ProxyUrl`, `FilePath`, `JsonText` (anything), an Enum (by
+`float`, `bool`, `DurationMs`, `SizeBytes`, `Secret`, `Url`, `UrlText`, `ProxyUrl`, `FilePath`, `JsonText` (anything), an Enum (by
 value), another schema, `X | None`, `tuple[X, ...]` (a list) and `tuple[tuple[str, X], ...]` (a mapping, sorted by key, so that it compares).
 
 A schema may have a method `faults()` that yields `Fault`s and a method `normalized()` that returns the final value.
@@ -25,6 +25,8 @@ ProxyUrl = NewType("ProxyUrl", str)
 """The URL of a proxy: http, https, socks5 or socks5h; "" for none.  A password in it is masked when shown."""
 JsonText = NewType("JsonText", str)
 """Any value, as JSON: where a file may hold what it likes."""
+UrlText = NewType("UrlText", str)
+"""A URL that the schema checks itself; a password in it is masked when shown."""
 FilePath = NewType("FilePath", str)
 """A path; a relative one starts at the folder of the configuration file, and is made so when it is read."""
 

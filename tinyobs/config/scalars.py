@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ..model.durations import DurationMs, parse_duration
 from ..model.secrets import Secret
 from ..model.sizes import SizeBytes, parse_size
-from .fields import FilePath, ProxyUrl, Url
+from .fields import FilePath, ProxyUrl, Url, UrlText
 
 _TRUE: Final = frozenset("y Y yes Yes YES true True TRUE on On ON".split())
 _FALSE: Final = frozenset("n N no No NO false False FALSE off Off OFF".split())
@@ -88,6 +88,7 @@ TEXTUAL: Final[Mapping[Any, Callable[[str], Any]]] = {
     FilePath: FilePath,
     Url: read_url,
     ProxyUrl: read_proxy_url,
+    UrlText: UrlText,
     DurationMs: parse_duration,
     SizeBytes: parse_size,
 }
@@ -101,6 +102,7 @@ EMPTY_FOR_NULL: Final[Mapping[Any, Any]] = {
     Secret: Secret(""),
     FilePath: FilePath(""),
     ProxyUrl: ProxyUrl(""),
+    UrlText: UrlText(""),
 }
 """What null means where a text is wanted; for every other type it means the default."""
 
