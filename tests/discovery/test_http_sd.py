@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 import pytest
-
 from fake_http_api import Reply, Request, serving
 from published import running
+
 from tinyobs.builtin.http_sd import HttpDiscoverer, tinyobs_discoverers
 from tinyobs.config.fields import UrlText
 from tinyobs.config.http_client import Authorization, HttpClientConfig
