@@ -33,6 +33,7 @@ BUILTIN: Final = (
     "static_sd",
     "file_sd",
     "http_sd",
+    "dns_sd",
     "scrape",
     "inprocess",
     "self_metrics",
