@@ -46,6 +46,11 @@ def conf(tmp_path: Path) -> Path:
     return file
 
 
+def write(conf: Path, text: str) -> None:
+    """Write another resolv.conf."""
+    conf.write_text(text)
+
+
 def config(*names: str, interval_ms: int = 20, **more: Any) -> DnsSdConfig:
     """Return a configuration."""
     return DnsSdConfig(names=names, refresh_interval_ms=DurationMs(interval_ms), **more)
@@ -102,15 +107,15 @@ async def test_targets_come_and_go(conf: Path) -> None:
 async def test_an_error_keeps_the_last_good_targets(conf: Path) -> None:
     """Of each name; the failures are counted, and end when the server answers again."""
     zone = dict(ZONE)
-    async with fake_dns(FakeDns(zone)) as server:
-        async with running(maker(conf, server), config("a.example.org", type="A", port=1)) as published:
-            server.rcode = dns.rcode.SERVFAIL
-            await published.until(lambda: published.failures >= 2)
-            assert published.addresses == ["10.0.0.1:1", "10.0.0.2:1"]
-            assert published.discoverer.statistics().lookup_failures_total >= 2
-            zone["a.example.org."] = []
-            server.rcode = dns.rcode.NOERROR
-            await published.until(lambda: published.addresses == [])
+    entry = config("a.example.org", type="A", port=1)
+    async with fake_dns(FakeDns(zone)) as server, running(maker(conf, server), entry) as published:
+        server.rcode = dns.rcode.SERVFAIL
+        await published.until(lambda: published.failures >= 2)
+        assert published.addresses == ["10.0.0.1:1", "10.0.0.2:1"]
+        assert published.discoverer.statistics().lookup_failures_total >= 2
+        zone["a.example.org."] = []
+        server.rcode = dns.rcode.NOERROR
+        await published.until(lambda: published.addresses == [])
 
 
 async def test_one_name_fails_and_the_others_go_on(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +149,7 @@ async def test_a_long_answer_comes_over_tcp(conf: Path) -> None:
 async def test_the_next_server_is_asked_where_one_does_not_answer(conf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a time of its own for each."""
     monkeypatch.setattr(resolver, "ANSWER_SECONDS", 0.2)
-    conf.write_text("nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
+    write(conf, "nameserver 127.0.0.2\nnameserver 127.0.0.1\n")
     async with fake_dns(FakeDns(ZONE)) as server:
         entry = config("a.example.org", type="A", port=1, interval_ms=60_000)
         async with running(maker(conf, server), entry) as published:
@@ -200,7 +205,7 @@ def test_resolv_conf(conf: Path) -> None:
 
 async def test_without_servers_nothing_is_known(conf: Path, tmp_path: Path) -> None:
     """An empty resolv.conf, and none at all, are errors; the discovery starts nevertheless."""
-    conf.write_text("")
+    write(conf, "")
     for path, reason in ((conf, "no name servers"), (tmp_path / "none", "could not load")):
         with pytest.raises(DiscoveryError, match=reason):
             await read_resolv_conf(str(path)).look_up("a", discoverer.dns.rdatatype.A)
