@@ -1,0 +1,121 @@
+"""AWS' Security Token Service: temporary keys for a role, asked for with other keys or with a web identity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from ..http_client import Client
+from ..model.secrets import Secret
+from .aws_signing import AwsKeys, sign
+from .exchange import CloudError, RefusedError, Reply, exchange, origin, read_token_file
+from .xml_answers import parse_xml
+
+VERSION: Final = "2011-06-15"
+STS_SECONDS: Final = 30.0
+ANSWER_BYTES_MAX: Final = 1 << 20
+FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
+SESSION_NAME: Final = "tinyobs"
+_REGION: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
+
+
+def service_url(service: str, region: str) -> str:
+    """Return the address of a regional service; raises `CloudError` for what is no region, since it becomes a host."""
+    if not _REGION.match(region):
+        raise CloudError(f"'{region}' is not an AWS region")
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{service}.{region}.{domain}"
+
+
+async def assume_role(
+    client: Client,
+    keys: AwsKeys,
+    region: str,
+    role: str,
+    external_id: str,
+    session: str,
+    now_ms: int,
+    environment: Mapping[str, str],
+) -> AwsKeys:
+    """Return keys of a role that `keys` may assume."""
+    form = {"Action": "AssumeRole", "RoleArn": role, "RoleSessionName": session or SESSION_NAME}
+    if external_id:
+        form["ExternalId"] = external_id
+    url = _url(region, environment)
+    body = urlencode({**form, "Version": VERSION}).encode()
+    headers = {"Content-Type": FORM}
+    headers |= sign("POST", url, headers, body, keys=keys, region=region, service="sts", now_ms=now_ms)
+    return await _ask(client, url, headers, body, "AssumeRole")
+
+
+async def assume_role_with_web_identity(
+    client: Client,
+    region: str,
+    role: str,
+    token_file: str,
+    session: str,
+    now_ms: int,
+    environment: Mapping[str, str],
+) -> AwsKeys:
+    """Return keys of a role for the token in a file, which is read each time."""
+    if not role:
+        raise CloudError("AWS_WEB_IDENTITY_TOKEN_FILE needs AWS_ROLE_ARN beside it")
+    token = await read_token_file(token_file)
+    form = {
+        "Action": "AssumeRoleWithWebIdentity",
+        "RoleArn": role,
+        "RoleSessionName": session or f"{SESSION_NAME}-{now_ms}",
+        "WebIdentityToken": token.reveal(),
+        "Version": VERSION,
+    }
+    url = _url(region, environment)
+    return await _ask(client, url, {"Content-Type": FORM}, urlencode(form).encode(), "AssumeRoleWithWebIdentity")
+
+
+def time_ms(text: str) -> int:
+    """Return the ms since 1970 of a time as AWS writes it; raises `ValueError`."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+def aws_error(reply: Reply, url: str) -> RefusedError:
+    """Return the error of an answer that is no success: its code and message where it has the form of AWS' answers."""
+    code = message = ""
+    try:
+        root = parse_xml(reply.body)
+        error = root.find("Error") or root.find("Errors", "Error")
+        if error:
+            code, message = error.value("Code") or "", error.value("Message") or ""
+    except CloudError:
+        pass
+    said = ": ".join(part for part in (code, message[:200]) if part)
+    return RefusedError(reply.status, f"{origin(url)} answered {reply.status}" + (f" {said}" if said else ""))
+
+
+def _url(region: str, environment: Mapping[str, str]) -> str:
+    own = environment.get("AWS_ENDPOINT_URL_STS") or environment.get("AWS_ENDPOINT_URL")
+    return (own or service_url("sts", region)).rstrip("/") + "/"
+
+
+async def _ask(client: Client, url: str, headers: Mapping[str, str], body: bytes, action: str) -> AwsKeys:
+    reply = await exchange(
+        client,
+        url,
+        seconds=STS_SECONDS,
+        method="POST",
+        headers=headers,
+        content=body,
+        answer_bytes_max=ANSWER_BYTES_MAX,
+    )
+    if reply.status != 200:
+        raise aws_error(reply, url)
+    found = parse_xml(reply.body).find(f"{action}Result", "Credentials")
+    if found is None or not (access := found.value("AccessKeyId")) or not (secret := found.value("SecretAccessKey")):
+        raise CloudError(f"{origin(url)}: the answer to {action} has no keys")
+    try:
+        end = time_ms(found.value("Expiration") or "")
+    except ValueError:
+        raise CloudError(f"{origin(url)}: the answer to {action} has no time of expiry") from None
+    return AwsKeys(access, Secret(secret), Secret(found.value("SessionToken") or ""), end)
