@@ -35,6 +35,12 @@ FOREIGN_KINDS: Final = frozenset(
 )
 """Kinds of Prometheus that this version knows by name only."""
 
+CLOUD_KINDS: Final = frozenset(
+    f"{name}_sd_configs" for name in "azure digitalocean ec2 gce hetzner linode openstack scaleway".split()
+)
+"""Those of them that the distribution `tinyobs-cloud-sd` brings."""
+NEEDS_CLOUD_SD: Final = "needs the plugin cloud-sd: pip install tinyobs-cloud-sd"
+
 
 @frozen(kw_only=True)
 class StaticConfig:
@@ -85,6 +91,7 @@ def discovery_group(kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
     kinds: key -> schema, as plugins offer them; None means those that are built in.
     """
     known: dict[str, type | str] = dict.fromkeys(FOREIGN_KINDS, "is not supported yet by this version")
+    known.update(dict.fromkeys(CLOUD_KINDS, NEEDS_CLOUD_SD))
     known.update(dict.fromkeys(BUILT_IN, "needs a plugin that is switched off"))
     known.update(BUILT_IN if kinds is None else kinds)
     # The built-in kinds come last in print, as with Prometheus.

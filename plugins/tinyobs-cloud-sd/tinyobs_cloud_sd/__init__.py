@@ -1,0 +1,33 @@
+"""TinyObs plugin `cloud-sd`: discovery of scrape targets in clouds, over their HTTP interfaces and without their SDKs.
+
+One module for each kind: its schema, pure functions from answers to labels, a `Discoverer`.  A new kind is a new module
+like `hetzner.py`, and a line below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinyobs import hookimpl
+from tinyobs.abc import DiscovererKind
+
+from . import azure, digitalocean, ec2, gce, hetzner, linode, openstack, scaleway
+
+KINDS = (
+    azure.KIND,
+    digitalocean.KIND,
+    ec2.KIND,
+    gce.KIND,
+    hetzner.KIND,
+    linode.KIND,
+    openstack.KIND,
+    scaleway.KIND,
+)
+
+__all__ = ["KINDS", "tinyobs_discoverers"]
+
+
+@hookimpl
+def tinyobs_discoverers() -> Sequence[DiscovererKind]:
+    """Offer all kinds."""
+    return KINDS

@@ -1,0 +1,90 @@
+"""What all kinds here share: JSON answers page by page, and credentials that are made anew when they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tinyobs.abc import DiscovererContext
+from tinyobs.config.http_client import HttpClientConfig
+from tinyobs.discovery.http_json import JsonAnswer, JsonClient, Params, StatusError
+from tinyobs.discovery.refreshing import DiscoveryError, RefreshingDiscoverer
+from tinyobs.http_client import Client
+
+PAGES_MAX: Final = 10_000
+"""Pages that one list may have."""
+ANSWER_BYTES_MAX: Final = 64 << 20
+"""Longest answer; a page of a list is far shorter."""
+UNAUTHORIZED: Final = 401
+
+
+class CloudDiscoverer(RefreshingDiscoverer):
+    """Asks an interface over HTTP.  Each request may take as long as the interval, as in Prometheus."""
+
+    def __init__(self, kind: str, interval_ms: int, context: DiscovererContext, http: HttpClientConfig) -> None:
+        super().__init__(kind, interval_ms, context)
+        self._http = http
+        self._json = JsonClient(http, deadline_seconds=self.interval_seconds, body_bytes_max=ANSWER_BYTES_MAX)
+        self._client: Client | None = None
+
+    def client(self) -> Client:
+        """Return a plain client with the settings of this entry; raises `HttpError` when they cannot be used."""
+        if self._client is None:
+            self._client = Client(self._http)
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._json.aclose()
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def credentials(self) -> Mapping[str, str]:
+        """Return the headers that say who asks, beside those of the configuration."""
+        return {}
+
+    def forget_credentials(self) -> bool:
+        """Make the next `credentials` anew, and tell whether that may help: the interface took none of the last."""
+        return False
+
+    async def ask(
+        self,
+        url: str,
+        params: Params = (),
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> JsonAnswer:
+        """Return an answer with status 2xx; after a 401 it asks once more, with new credentials."""
+        for _ in range(2):
+            fields = {**await self.credentials(), **(headers or {})}
+            try:
+                return await self._json.request(method, url, params, headers=fields, content=content)
+            except StatusError as e:
+                if e.status != UNAUTHORIZED or not self.forget_credentials():
+                    raise
+                refused = e
+        raise refused
+
+    async def get(self, url: str, params: Params = (), headers: Mapping[str, str] | None = None) -> Any:
+        """Return the value of a JSON answer."""
+        return (await self.ask(url, params, headers=headers)).value
+
+    async def linked_pages(self, url: str, next_of: Callable[[Any], str]) -> list[Any]:
+        """Return the pages of a list in which each names the address of the next.
+
+        next_of: page -> address, "" at the end.  An address elsewhere is refused: it would be told the credentials.
+        """
+        home = urlsplit(url)
+        pages = []
+        for _ in range(PAGES_MAX):
+            pages.append(await self.get(url))
+            url = next_of(pages[-1])
+            if not url:
+                return pages
+            there = urlsplit(url)
+            if (there.scheme, there.netloc) != (home.scheme, home.netloc):
+                raise DiscoveryError(f"the next page is elsewhere, at {there.netloc}, and is not asked for")
+        raise DiscoveryError(f"a list has more than {PAGES_MAX} pages")

@@ -1,1 +1,0 @@
-"""The commands of `tinyobs relabel`, one file each; `group.py` joins them."""
