@@ -1,4 +1,4 @@
-"""How fast scraped bodies are parsed: known series, and series seen for the first time.
+"""How fast scraped bodies are parsed: known series, and series seen for the first time; text, and the same as protobuf.
 
     python benchmarks/scrape_parse.py [--scrapes N] [--rounds N]
 
@@ -14,8 +14,13 @@ import sys
 import time
 from pathlib import Path
 
+from tinyobs.exposition.client_schema import COUNTER, GAUGE, HISTOGRAM, SUMMARY, UNTYPED, Family
 from tinyobs.exposition.formats import Format
+from tinyobs.exposition.protobuf_parser import ProtobufParser
 from tinyobs.exposition.scrape_parser import ScrapeParser
+from tinyobs.model.label_block import varint
+from tinyobs.model.labels import metric_name
+from tinyobs.model.metadata import MetricType
 
 SHARED = Path(os.environ.get("TINYOBS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
@@ -48,11 +53,63 @@ def synthetic(count):
     return {"synthetic": [body() for _ in range(count)]}
 
 
-def rate(bodies, rounds):
-    """Return (samples a second with known series, with new series, slow bodies, bytes a series that are kept)."""
+TYPES = {
+    MetricType.COUNTER: (COUNTER, "counter"),
+    MetricType.GAUGE: (GAUGE, "gauge"),
+    MetricType.SUMMARY: (SUMMARY, "summary"),
+    MetricType.HISTOGRAM: (HISTOGRAM, "histogram"),
+}
+
+
+def as_protobuf(bodies):
+    """Return bodies of text as protobuf, as the Go client writes it."""
+    parser, labels, metadata, out = ScrapeParser(Format.TEXT_0_0_4), {}, {}, []
+    for body in bodies:
+        parsed = parser.parse(body)
+        labels.update(parsed.new)
+        metadata.update(parsed.metadata)
+        families, metrics = {}, {}
+        for number, value in zip(parsed.series.tolist(), parsed.values.tolist(), strict=True):
+            add_sample(families, metrics, dict(labels[number]), metric_name(labels[number]), value, metadata)
+        data = [family.SerializeToString() for family in families.values()]
+        out.append(b"".join(varint(len(d)) + d for d in data))
+    return out
+
+
+def add_sample(families, metrics, labels, name, value, metadata):
+    suffix = next(
+        (s for s in ("_bucket", "_sum", "_count") if name.removesuffix(s) in metadata and name.endswith(s)), ""
+    )
+    base = name if name in metadata else name.removesuffix(suffix)
+    known = metadata.get(base)
+    type_, field = TYPES.get(known.type if known else None, (UNTYPED, "untyped"))
+    bound = labels.pop({SUMMARY: "quantile", HISTOGRAM: "le"}.get(type_, ""), None)
+    family = families.get(base)
+    if family is None:
+        family = families[base] = Family(name=base, type=type_, help=known.help if known else "")
+    pairs = [{"name": n, "value": v} for n, v in labels.items() if n != "__name__"]
+    key = base, tuple(sorted(labels.items() - {("__name__", name)}))
+    metric = metrics.get(key) if type_ in (SUMMARY, HISTOGRAM) else None
+    if metric is None:
+        metric = metrics[key] = family.metric.add(label=pairs)
+    inside = getattr(metric, field)
+    if type_ not in (SUMMARY, HISTOGRAM):
+        inside.value = value
+    elif suffix == "_sum":
+        inside.sample_sum = value
+    elif suffix == "_count":
+        inside.sample_count = int(value)
+    elif type_ == SUMMARY:
+        inside.quantile.add(quantile=float(bound), value=value)
+    elif bound != "+Inf":
+        inside.bucket.add(upper_bound=float(bound), cumulative_count=int(value))
+
+
+def rate(bodies, rounds, make):
+    """Return (samples a second with known series, with new series, samples a body, bytes a series that are kept)."""
     cold = []
     for _ in range(rounds):
-        parser = ScrapeParser(Format.TEXT_0_0_4)
+        parser = make()
         start = time.process_time()
         first = parser.parse(bodies[0])
         cold.append(len(first) / (time.process_time() - start))
@@ -61,8 +118,9 @@ def rate(bodies, rounds):
         start = time.process_time()
         samples = sum(len(parser.parse(body)) for body in bodies)
         warm.append(samples / (time.process_time() - start))
-    layout = parser._layout
-    return max(warm), max(cold), len(first), 0 if layout is None else len(layout.packed_prefixes) / len(first)
+    layout = getattr(parser, "_layout", None)
+    kept = parser._packed if isinstance(parser, ProtobufParser) else layout.packed_prefixes if layout else b""
+    return max(warm), max(cold), len(first), len(kept) / len(first)
 
 
 def main():
@@ -72,18 +130,25 @@ def main():
     a = p.parse_args()
     source = recorded if (SHARED / "data" / "scrapes.zst").exists() else synthetic
     for job, bodies in source(a.scrapes).items():
-        warm, cold, samples, kept = rate(bodies[: a.scrapes], a.rounds)
-        print(
-            json.dumps(
-                {
-                    "job": job,
-                    "samples_per_body": samples,
-                    "known_samples_per_s": round(warm),
-                    "new_series_per_s": round(cold),
-                    "prefix_bytes_per_series": round(kept, 1),
-                }
+        bodies = bodies[: a.scrapes]
+        for form, made, make in (
+            ("text", bodies, lambda: ScrapeParser(Format.TEXT_0_0_4)),
+            ("protobuf", as_protobuf(bodies), ProtobufParser),
+        ):
+            warm, cold, samples, kept = rate(made, a.rounds, make)
+            print(
+                json.dumps(
+                    {
+                        "job": job,
+                        "format": form,
+                        "body_bytes": len(made[0]),
+                        "samples_per_body": samples,
+                        "known_samples_per_s": round(warm),
+                        "new_series_per_s": round(cold),
+                        "kept_bytes_per_series": round(kept, 1),
+                    }
+                )
             )
-        )
 
 
 if __name__ == "__main__":

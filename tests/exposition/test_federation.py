@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tinyobs.exposition.client_schema import GAUGE_HISTOGRAM, HISTOGRAM, UNTYPED, Family
 from tinyobs.exposition.federation import PIECE_SERIES, FederatedSample, federation_pieces
 from tinyobs.exposition.formats import Format
 from tinyobs.exposition.negotiate import Answer
 from tinyobs.exposition.scrape_parser import ScrapeParser
-from tinyobs.exposition.writer_protobuf import GAUGE_HISTOGRAM, HISTOGRAM, UNTYPED, Family
 from tinyobs.model.histograms import CUSTOM_SCHEMA, Histogram, ResetHint
 from tinyobs.model.label_block import read_varint
 from tinyobs.model.labels import from_mapping

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from tinyobs.exposition.client_schema import Family
 from tinyobs.exposition.floats import format_float, format_openmetrics_float, parse_float
 from tinyobs.exposition.formats import Format
 from tinyobs.exposition.names import Escaping, label_name, metric_name
 from tinyobs.exposition.negotiate import Answer
 from tinyobs.exposition.scrape_parser import ScrapeParser
 from tinyobs.exposition.writer import write
-from tinyobs.exposition.writer_protobuf import Family
 from tinyobs.model.families import MetricFamily, Point, counter, gauge
 from tinyobs.model.labels import from_mapping
 from tinyobs.model.metadata import MetricType

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyobs.abc import Querier, Selection
+from tinyobs.config.loader import parse as load_config
 from tinyobs.errors import QueryParseError
 from tinyobs.model.cardinality import Cardinality, ranking
 from tinyobs.model.columns import SeriesColumns
@@ -19,6 +20,7 @@ from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.select_hints import SelectHints
 from tinyobs.promql.nodes import Expr, ValueType, VectorSelector
 from tinyobs.promql.result import QueryStatistics, Result
+from tinyobs.runtime.relabel_services import relabel_services
 from tinyobs.web.api_v1.routes import api_routes
 from tinyobs.web.api_v1.write import RemoteWrite, write_routes
 from tinyobs.web.application import Application
@@ -36,6 +38,25 @@ from tinyobs.web.services import (
 )
 from tinyobs.web.status_page import page_routes
 
+CONFIG = load_config(
+    """
+tinyobs: {relabel: {extended: true}}
+scrape_configs:
+- job_name: node
+  basic_auth: {username: me, password: very-secret}
+  relabel_configs:
+  - {target_label: __address__, regex: "", replacement: "example.com:443"}
+  - {source_labels: [__address__], regex: 'example\\.com:.*', action: drop}
+  - {target_label: job, regex: .*, replacement: should_not_apply}
+  metric_relabel_configs: [{action: keep_metrics, regex: up}]
+- job_name: empty
+remote_write:
+- url: http://localhost/write
+  write_relabel_configs: [{action: labeldrop, regex: b}]
+- {url: http://localhost/other, name: other}
+alerting: {alert_relabel_configs: [{target_label: a, replacement: x}]}
+"""
+)
 NOW_MS = 1_435_781_451_781
 SERIES = [
     from_mapping({"__name__": "up", "job": "a", "instance": "x:1"}),
@@ -215,6 +236,7 @@ def make_services(**changes: Any) -> ApiServices:
         "readiness": lambda: Readiness(True),
         "reload": reload,
         "quit": lambda: None,
+        "relabelling": relabel_services(lambda: CONFIG),
     }
     return ApiServices(**{**defaults, **changes})
 

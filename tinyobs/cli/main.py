@@ -14,6 +14,7 @@ from ..errors import ConfigError, StorageError, TinyObsError, UsageError
 from .check import check
 from .plugins import plugins
 from .query import query
+from .relabel.group import relabel
 from .run import run_daemon
 from .tsdb.group import tsdb
 
@@ -33,6 +34,7 @@ def tinyobs() -> None:
     tinyobs run                     start the daemon: http://127.0.0.1:9090, data in ./data
     tinyobs check config FILE       check a prometheus.yml
     tinyobs query instant EXPR      ask a running daemon
+    tinyobs relabel debug LABELS    see what relabelling rules do
     tinyobs tsdb verify             check a data directory; also back up, restore, repair, ...
     """
 
@@ -55,6 +57,7 @@ tinyobs.add_command(run_daemon)
 tinyobs.add_command(check)
 tinyobs.add_command(query)
 tinyobs.add_command(plugins)
+tinyobs.add_command(relabel)
 tinyobs.add_command(tsdb)
 
 

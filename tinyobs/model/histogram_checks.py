@@ -10,21 +10,14 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from attrs import evolve
-
+from .histogram_resolution import SCHEMA_MAX, SCHEMA_MIN, Spans, reduced
 from .histograms import BUCKETS_MAX, CUSTOM_SCHEMA, PARTS_MAX, Histogram
 
-SCHEMA_MIN: Final = -4
-"""The coarsest exponential schema that is stored."""
-SCHEMA_MAX: Final = 8
-"""The finest exponential schema that is stored."""
 RESERVED_SCHEMA_MAX: Final = 52
 """The finest exponential schema that is understood; it is brought down to `SCHEMA_MAX`."""
 
 _COUNT_MAX: Final = (1 << 64) - 1
 _INDEX_MAX: Final = (1 << 31) - 1
-
-Spans = Sequence[tuple[int, int]]
 
 
 def fault_of(h: Histogram) -> str:
@@ -50,47 +43,13 @@ def fault_of(h: Histogram) -> str:
 def coarsened(h: Histogram) -> Histogram:
     """Return a histogram of a reserved fine schema as one of `SCHEMA_MAX`, all others as they are.
 
-    Neighbours become one bucket: bucket i of a schema is in bucket ceil(i / 2) of the next coarser one.  The spans must
-    fit the buckets, else the histogram stays as it is for `fault_of` to refuse.
+    The spans must fit the buckets, else the histogram stays as it is for `fault_of` to refuse.
     """
     if not SCHEMA_MAX < h.schema <= RESERVED_SCHEMA_MAX or _misfit(h.positive_spans, h.positive_buckets):
         return h
     if _misfit(h.negative_spans, h.negative_buckets):
         return h
-    steps = h.schema - SCHEMA_MAX
-    positive = _merged(h.positive_spans, h.positive_buckets, steps)
-    negative = _merged(h.negative_spans, h.negative_buckets, steps)
-    return evolve(
-        h,
-        schema=SCHEMA_MAX,
-        positive_spans=positive[0],
-        positive_buckets=positive[1],
-        negative_spans=negative[0],
-        negative_buckets=negative[1],
-    )
-
-
-def _merged(
-    spans: Spans, buckets: Sequence[float], steps: int
-) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
-    counts: dict[int, float] = {}
-    index, at = 0, 0
-    for offset, length in spans:
-        index += offset
-        for count in buckets[at : at + length]:
-            coarse = ((index - 1) >> steps) + 1
-            counts[coarse] = counts.get(coarse, 0) + count
-            index += 1
-        at += length
-    out: list[list[int]] = []
-    end = 0
-    for i in counts:
-        if out and i == end:
-            out[-1][1] += 1
-        else:
-            out.append([i - end, 1])
-        end = i + 1
-    return tuple((a, n) for a, n in out), tuple(counts.values())
+    return reduced(h, SCHEMA_MAX)
 
 
 def _misfit(spans: Spans, buckets: Sequence[float]) -> bool:

@@ -32,7 +32,7 @@ def _from_json(text: str) -> Labels | None:
     """Return the labels of a JSON object, None when the text is no JSON."""
     try:
         read = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return labels_of_json(read)
 

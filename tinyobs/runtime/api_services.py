@@ -19,6 +19,7 @@ from ..model.sizes import format_size
 from ..promql.printer import pretty
 from ..web.services import ApiServices, BuildInfo, RuntimeInfo, StorageAdmin, TargetsView
 from .features import features_of
+from .relabel_services import relabel_services
 
 if TYPE_CHECKING:
     from ..config.schema import Config
@@ -51,6 +52,7 @@ def api_services(agent: Agent) -> ApiServices:
         readiness=agent.readiness,
         reload=agent.reload,
         desk=agent.query_desk,
+        relabelling=relabel_services(lambda: agent.config),
         series_count=lambda: len(agent.registry),
         quit=agent.quit,
         admin=_admin(agent) if settings.admin_api else None,

@@ -111,7 +111,7 @@ class Application:
         try:
             response = await self._response(match, scope, inbox, headers)
             await response(scope, inbox.receive, reply.send)
-        except (ConnectionError, ClientDisconnect):
+        except (ConnectionError, ClientDisconnect, trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("the client went away", path=scope["path"])
         except LimitExceeded as e:
             log.warning("an answer was cut off", path=scope["path"], error=str(e))

@@ -25,6 +25,7 @@ from ..promql.signatures import FUNCTIONS, Signature
 from .api_statistics import ApiStatistics
 from .notifications import Notifications
 from .queries.desk import QueryDesk
+from .relabelling import RelabelServices
 
 
 class PromqlEngine(Protocol):
@@ -201,5 +202,6 @@ class ApiServices:
     """How far back the newest sample of a series may lie (`--query.lookback-delta`)."""
     desk: QueryDesk | None = None
     """Where queries are taken in; None: the API has one of its own."""
+    relabelling: RelabelServices = Factory(RelabelServices)
     series_count: Callable[[], int] = lambda: 0
     """About how many series are stored; quick queries are measured again when the number has doubled."""

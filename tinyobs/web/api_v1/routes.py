@@ -24,6 +24,7 @@ from .notifications import NotificationsApi
 from .openapi.handler import OpenApi
 from .query import QueryApi
 from .read import ReadApi
+from .relabelling import RelabelApi
 from .search import SearchApi
 from .series import SeriesApi
 from .status import StatusApi
@@ -44,7 +45,7 @@ def api_routes(services: ApiServices, options: WebOptions) -> list[Route]:
     """Return the routes of the API."""
     desk = services.desk or QueryDesk(options, services.clock.now_ms)
     table = [*_of_data(services, desk), *_of_server(services), *_of_queries(services, desk), *_of_storage(services)]
-    table += _of_searches(services, options)
+    table += [*_of_searches(services, options), *_of_relabelling(services)]
     routes = [Route(PREFIX + path, handler, methods, path in WATCHFUL) for path, handler, methods in table]
     routes.append(Route(PREFIX + "/read", ReadApi(services, options).read, ("POST",)))
     routes.append(Route(PREFIX + "/openapi.yaml", OpenApi(options).document))
@@ -101,6 +102,16 @@ def _of_queries(services: ApiServices, desk: QueryDesk) -> Table:
     return [
         ("/status/active_queries", active.list, _GET),
         ("/status/active_queries/{id}", active.cancel, ("POST", "DELETE")),
+    ]
+
+
+def _of_relabelling(services: ApiServices) -> Table:
+    """Return what tells what relabelling does."""
+    relabelling = RelabelApi(services)
+    return [
+        ("/targets/relabel_steps", relabelling.steps, _GET),
+        ("/scrape_pools/config", relabelling.pool_config, _GET),
+        ("/relabel/preview", relabelling.preview, _FORM),
     ]
 
 

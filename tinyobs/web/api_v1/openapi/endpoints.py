@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from .relabel_endpoints import RELABEL_ENDPOINTS
 from .values import (
     DURATION,
     GET_POST,
@@ -296,5 +297,7 @@ _SEARCHES: Final = (
     ),
 )
 
-ENDPOINTS: Final[Mapping[str, Endpoint]] = {e.path: e for e in (*_DATA, *_QUERIES, *_SEARCHES, *_SERVER, *_STORAGE)}
+ENDPOINTS: Final[Mapping[str, Endpoint]] = {
+    e.path: e for e in (*_DATA, *RELABEL_ENDPOINTS, *_QUERIES, *_SEARCHES, *_SERVER, *_STORAGE)
+}
 """By path."""

@@ -1,0 +1,1 @@
+"""The commands of `tinyobs relabel`, one file each; `group.py` joins them."""
