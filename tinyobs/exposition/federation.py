@@ -19,11 +19,11 @@ from ..model.histograms import CUSTOM_SCHEMA, Histogram, ResetHint
 from ..model.labels import NAME, Labels, get
 from ..model.metadata import MetricType
 from ..model.registry import varint
+from .client_schema import GAUGE_HISTOGRAM, HISTOGRAM, UNTYPED, Family
 from .formats import Format
 from .names import Escaping, label_name, metric_name
 from .negotiate import Answer
 from .writer import write
-from .writer_protobuf import GAUGE_HISTOGRAM, HISTOGRAM, UNTYPED, Family
 
 PIECE_SERIES: Final = 2000
 """A piece of a body ends with the family that fills up this number of series."""

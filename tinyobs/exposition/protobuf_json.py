@@ -12,8 +12,9 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from ..model.families import MetricFamily
+from .client_schema import TYPE_NAMES
 from .names import Escaping
-from .writer_protobuf import TYPE_NAMES, message_of
+from .writer_protobuf import message_of
 
 
 def to_json(families: Iterable[MetricFamily]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from ..model.histograms import Histograms
 from ..model.labels import Labels
 from ..model.metadata import MetricMetadata
 from .body_reader import TYPE_OF_MODE, BodyReader, Key, ParserLimits
@@ -48,7 +49,8 @@ class Parsed:
     series: int32[n], numbers of the parser.  values: float64[n].  timestamps_ms: int64[n] with `NO_TIMESTAMP` for a
     sample that has none, or None where no sample has one.  metadata: families of the body; empty where HELP, TYPE and
     UNIT lines are as in the body before.  new: labels of the numbers first given out for this body; such a number
-    may have meant another series that is long gone.
+    may have meant another series that is long gone.  histograms: what handles in the values stand for, None without
+    any.  starts_ms: int64[n], since when a sample counts, 0 where that is not known; None when nowhere is.
     """
 
     series: NDArray[np.int32]
@@ -57,6 +59,8 @@ class Parsed:
     metadata: Mapping[str, MetricMetadata]
     exemplars: tuple[Exemplar, ...]
     new: Mapping[int, Labels]
+    histograms: Histograms | None = None
+    starts_ms: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.series)

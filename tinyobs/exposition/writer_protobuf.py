@@ -13,58 +13,9 @@ from ..model.families import MetricFamily, Point
 from ..model.labels import Labels, drop, get
 from ..model.metadata import MetricType
 from ..model.registry import varint
+from .client_schema import COUNTER, GAUGE, GAUGE_HISTOGRAM, HISTOGRAM, SUMMARY, UNTYPED, Family
 from .floats import parse_float
 from .names import Escaping, label_name, metric_name
-from .protobuf_schema import message_classes
-
-_MESSAGES = message_classes(
-    "io.prometheus.client",
-    {
-        "LabelPair": [(1, "name", "string"), (2, "value", "string")],
-        "Gauge": [(1, "value", "double")],
-        "Counter": [(1, "value", "double")],
-        "Untyped": [(1, "value", "double")],
-        "Quantile": [(1, "quantile", "double"), (2, "value", "double")],
-        "Summary": [(1, "sample_count", "uint64"), (2, "sample_sum", "double"), (3, "quantile", "*Quantile")],
-        "Bucket": [(1, "cumulative_count", "uint64"), (2, "upper_bound", "double")],
-        "Histogram": [
-            (1, "sample_count", "uint64"),
-            (2, "sample_sum", "double"),
-            (3, "bucket", "*Bucket"),
-            (4, "sample_count_float", "double"),
-            (5, "schema", "sint32"),
-            (6, "zero_threshold", "double"),
-            (8, "zero_count_float", "double"),
-            (9, "negative_span", "*BucketSpan"),
-            (11, "negative_count", "*double"),
-            (12, "positive_span", "*BucketSpan"),
-            (14, "positive_count", "*double"),
-        ],
-        "BucketSpan": [(1, "offset", "sint32"), (2, "length", "uint32")],
-        "Metric": [
-            (1, "label", "*LabelPair"),
-            (2, "gauge", "Gauge"),
-            (3, "counter", "Counter"),
-            (4, "summary", "Summary"),
-            (5, "untyped", "Untyped"),
-            (7, "histogram", "Histogram"),
-            (6, "timestamp_ms", "int64"),
-        ],
-        "MetricFamily": [
-            (1, "name", "string"),
-            (2, "help", "string"),
-            (3, "type", "int32"),
-            (4, "metric", "*Metric"),
-            (5, "unit", "string"),
-        ],
-    },
-    presence=True,
-)
-Family: Final = _MESSAGES["MetricFamily"]
-
-COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM = range(6)
-TYPE_NAMES: Final = ("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM")
-"""The enum `MetricType`."""
 
 _TYPE: Final = {
     MetricType.COUNTER: COUNTER,
