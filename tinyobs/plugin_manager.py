@@ -34,6 +34,7 @@ BUILTIN: Final = (
     "file_sd",
     "http_sd",
     "dns_sd",
+    "docker_sd",
     "scrape",
     "inprocess",
     "self_metrics",
