@@ -35,6 +35,7 @@ BUILTIN: Final = (
     "http_sd",
     "dns_sd",
     "docker_sd",
+    "consul_sd",
     "scrape",
     "inprocess",
     "self_metrics",
