@@ -19,6 +19,7 @@ from .dns_sd import DNS, DnsSdConfig
 from .docker_sd import DOCKER, SWARM, DockerSdConfig, DockerSwarmSdConfig
 from .fields import Fault, FilePath, setting
 from .http_sd import HTTP, HttpSdConfig
+from .kubernetes_sd import KUBERNETES, KubernetesSdConfig
 from .nomad_sd import NOMAD, NomadSdConfig
 
 STATIC: Final = "static_configs"
@@ -30,7 +31,7 @@ _FILE_NAME: Final = re.compile(r"[^*]*(?:\*[^/]*)?\.(?:json|yml|yaml|JSON|YML|YA
 FOREIGN_KINDS: Final = frozenset(
     f"{name}_sd_configs"
     for name in """aws azure digitalocean ec2 elasticache eureka gce hetzner ionos
-    kubernetes kuma lightsail linode marathon msk nerve oci openstack outscale ovhcloud puppetdb rds scaleway
+    kuma lightsail linode marathon msk nerve oci openstack outscale ovhcloud puppetdb rds scaleway
     serverset stackit triton uyuni vultr xds ecs""".split()
 )
 """Kinds of Prometheus that this version knows by name only."""
@@ -81,6 +82,7 @@ BUILT_IN: Final[Mapping[str, type]] = {
     SWARM: DockerSwarmSdConfig,
     CONSUL: ConsulSdConfig,
     NOMAD: NomadSdConfig,
+    KUBERNETES: KubernetesSdConfig,
 }
 """Key -> schema of the kinds that come with TinyObs."""
 
