@@ -34,6 +34,8 @@ BUILTIN: Final = (
     "file_sd",
     "http_sd",
     "dns_sd",
+    "docker_sd",
+    "consul_sd",
     "kubernetes_sd",
     "scrape",
     "inprocess",

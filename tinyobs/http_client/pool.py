@@ -84,7 +84,8 @@ class Pool:
         if idle is not None:
             while idle and idle[0].idle_since < since:
                 await idle.pop(0).close()
-            if not idle:
+            # Another request may have done so while this one closed a connection.
+            if not idle and self._idle.get(route) is idle:
                 del self._idle[route]
         if found is None and tls:
             found = await self._shared_one(route, context, since)

@@ -22,6 +22,8 @@ from tinyobs.builtin.scrape.pool import SYNC_EVERY_SECONDS
 from tinyobs.builtin.static_sd import StaticDiscoverer
 from tinyobs.config.discovery import STATIC, StaticConfig
 from tinyobs.config.loader import parse
+from tinyobs.model.families import MetricFamily, Point
+from tinyobs.model.metadata import MetricType
 from tinyobs.model.staleness import is_stale_value
 from tinyobs.testing.services import FakeServices
 from tinyobs.testing.targets import TEXT
@@ -335,3 +337,15 @@ def test_statistics_of_many_discoveries_are_united():
     running = [Statistics(1, 2, {"a": 1}), Statistics(2, 3, {"b": 2}), other(5)]
     found = unite(running, [Statistics(10, 20, {"c": 3})])
     assert found == [Statistics(13, 5, {"a": 1, "b": 2}), other(5)]
+
+
+def test_statistics_by_key_add_up_where_they_count():
+    """Counters and summaries of several discoveries are one; a gauge by key stays that of its discovery."""
+    cls = attrs.make_class("ByKey", ["calls_total", "took_total", "sizes"], frozen=True)
+
+    def took(count, seconds):
+        points = (Point(seconds, (("a", "b"),), "_sum"), Point(count, (("a", "b"),), "_count"))
+        return MetricFamily("took", MetricType.SUMMARY, "help", points)
+
+    found = unite([cls({"x": 1}, took(1, 0.5), {"f": 7})], [cls({"x": 2, "y": 1}, took(2, 1.0), {"f": 9})])
+    assert found == [cls({"x": 3, "y": 1}, took(3, 1.5), {"f": 7})]

@@ -6,16 +6,19 @@ Each entry of a scrape config runs a discoverer of its own, while metrics such a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+
+from ...model.families import MetricFamily, Point
 
 
 def unite(running: Iterable[Any], ended: Iterable[Any]) -> list[Any]:
     """Return one statistics object for each class of them.
 
-    Numbers add up and mappings unite, those of counters by adding up; of those that have ended only what counts (`_total`) remains.
+    Numbers and summaries (a `MetricFamily`) add up, mappings unite (or add up by key, where they count); of those that
+    have ended only what counts (`_total`) remains.
     """
     found: dict[type, Any] = {}
     for statistics in (*map(_remains, ended), *running):
@@ -25,15 +28,28 @@ def unite(running: Iterable[Any], ended: Iterable[Any]) -> list[Any]:
 
 
 def _sum(a: Any, b: Any) -> Any:
-    return attrs.evolve(
-        a, **{f.alias: _add(f.name, getattr(a, f.name), getattr(b, f.name)) for f in attrs.fields(type(a))}
-    )
+    fields = attrs.fields(type(a))
+    return attrs.evolve(a, **{f.alias: _add(f.name, getattr(a, f.name), getattr(b, f.name)) for f in fields})
 
 
 def _add(name: str, a: Any, b: Any) -> Any:
-    if not isinstance(a, Mapping):
-        return a + b
-    return {**a, **{k: a.get(k, 0) + v if name.endswith("_total") else v for k, v in b.items()}}
+    if isinstance(a, Mapping):
+        if name.endswith("_total"):
+            return {key: a.get(key, 0) + b.get(key, 0) for key in {**a, **b}}
+        return {**a, **b}
+    if isinstance(a, MetricFamily):
+        return attrs.evolve(a, points=_add_points(a.points, b.points))
+    return a + b
+
+
+def _add_points(a: Sequence[Point], b: Sequence[Point]) -> tuple[Point, ...]:
+    """Add up the points with the same labels and suffix: the sums and counts of a summary."""
+    found: dict[tuple[Any, str], Point] = {}
+    for point in (*a, *b):
+        key = point.labels, point.suffix
+        old = found.get(key)
+        found[key] = point if old is None else attrs.evolve(old, value=old.value + point.value)
+    return tuple(found.values())
 
 
 def _remains(statistics: Any) -> Any:

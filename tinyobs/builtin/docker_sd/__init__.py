@@ -1,0 +1,22 @@
+"""Targets from Docker: the containers of one daemon, `docker_sd_configs`, and a swarm, `dockerswarm_sd_configs`.
+
+A daemon is asked over its Unix socket or over HTTP.  Names and rules: prometheus discovery/moby.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...abc import DiscovererKind
+from ...config.docker_sd import DOCKER, SWARM, DockerSdConfig, DockerSwarmSdConfig
+from ...hookspecs import hookimpl
+from .discoverer import DockerDiscoverer, SwarmDiscoverer
+
+
+@hookimpl
+def tinyobs_discoverers() -> Sequence[DiscovererKind]:
+    """Offer both kinds."""
+    return [
+        DiscovererKind(DOCKER, DockerSdConfig, DockerDiscoverer),
+        DiscovererKind(SWARM, DockerSwarmSdConfig, SwarmDiscoverer),
+    ]
