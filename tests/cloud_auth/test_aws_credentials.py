@@ -9,7 +9,6 @@ from tinyobs.cloud_auth.aws_credentials import AwsAccess, AwsSettings
 from tinyobs.cloud_auth.aws_sts import service_url
 from tinyobs.cloud_auth.exchange import CloudError
 from tinyobs.cloud_auth.xml_answers import parse_xml
-from tinyobs.http_client import Client
 from tinyobs.model.secrets import Secret
 
 NOW_MS = 1_700_000_000_000
@@ -53,15 +52,13 @@ async def sts():
 
 async def keys_of(settings=None, home="/nowhere", **environment):
     """Return (access key, secret, session token) of an environment in which no metadata service is found."""
-    client = Client()
     environment = {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(home), "AWS_REGION": "eu-x", **environment}
-    access = AwsAccess(settings or AwsSettings(), lambda: client, lambda: NOW_MS, environment)
+    access = AwsAccess(settings or AwsSettings(), lambda: NOW_MS, environment)
     try:
         keys = await access.keys()
         return keys.access_key, keys.secret_key.reveal(), keys.session_token.reveal()
     finally:
         await access.aclose()
-        await client.aclose()
 
 
 def shared(home, credentials="", config=""):
@@ -161,9 +158,9 @@ async def test_a_container_is_asked_at_its_address(tmp_path):
 
 async def test_keys_are_fetched_again_shortly_before_they_end(sts):
     """Five minutes before, or at once when they are forgotten."""
-    client, now = Client(), [NOW_MS]
+    now = [NOW_MS]
     settings = AwsSettings("eu-x", "AKID", Secret("base"), role_arn="r")
-    access = AwsAccess(settings, lambda: client, lambda: now[0], {"AWS_ENDPOINT_URL_STS": sts.url})
+    access = AwsAccess(settings, lambda: now[0], {"AWS_ENDPOINT_URL_STS": sts.url})
     seen = []
     for minutes in (0, 54, 56):
         now[0] = NOW_MS + minutes * 60_000
@@ -171,7 +168,7 @@ async def test_keys_are_fetched_again_shortly_before_they_end(sts):
     access.forget()
     seen.append((await access.keys()).access_key)
     assert seen == ["ASIA1", "ASIA1", "ASIA2", "ASIA3"]
-    await client.aclose()
+    await access.aclose()
 
 
 async def test_the_region(tmp_path):
@@ -179,7 +176,7 @@ async def test_the_region(tmp_path):
     home = shared(tmp_path, "", "[default]\nregion = eu-file\n")
 
     async def region(**environment):
-        access = AwsAccess(AwsSettings(), Client, lambda: NOW_MS, {"AWS_EC2_METADATA_DISABLED": "true", **environment})
+        access = AwsAccess(AwsSettings(), lambda: NOW_MS, {"AWS_EC2_METADATA_DISABLED": "true", **environment})
         return await access.region()
 
     assert await region(HOME=str(home), AWS_DEFAULT_REGION="eu-env") == "eu-env"

@@ -203,7 +203,17 @@ FAULTS = [
             "google_iam parameter"
         ],
     ),
-    ("remote_write: [{url: 'http://a', sigv4: {region: x}}]", ["sigv4 is not supported yet by this version"]),
+    (
+        "remote_write: [{url: 'http://a', basic_auth: {username: u}, sigv4: {}, google_iam: {}}]",
+        [
+            "at most one of basic_auth, authorization, oauth2, sigv4, azuread or google_iam must be configured. "
+            "Currently configured: [basic_auth sigv4 google_iam]"
+        ],
+    ),
+    (
+        "alerting: {alertmanagers: [{sigv4: {}, basic_auth: {username: u}}]}",
+        ["at most one of basic_auth, authorization, oauth2, & sigv4 must be configured"],
+    ),
     ("remote_read: [{}]", ["url for remote_read is empty"]),
     ("tracing: {}", ["tracing endpoint must be set"]),
     ("tracing: {endpoint: a, compression: zip}", ["invalid compression type zip provided, valid options: gzip"]),

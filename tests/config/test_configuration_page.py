@@ -61,10 +61,6 @@ def test_every_setting_has_a_docstring() -> None:
         assert re.search(rf'^    {p.attribute}: [^\n]*\n    """', source, re.MULTILINE), path
 
 
-REMOTE = ("sigv4", "azuread", "google_iam")
-"""Refused keys of `remote_write`; the others are keys of a scrape config."""
-
-
 def refused_keys() -> list[str]:
     """Return the keys that the page lists as refused."""
     listed = PAGE.read_text().partition("Refused by name")[2].partition("##")[0]
@@ -76,9 +72,7 @@ def test_what_the_page_calls_refused_is_refused(key: str) -> None:
     """Each key that the page lists is refused by name."""
     value = "true" if key.endswith(("histograms", "nhcb")) else "1"
     text = f"scrape_configs: [{{job_name: a, {key}: {value}}}]"
-    if key in REMOTE:
-        text = f"remote_write: [{{url: 'http://h', {key}: 1}}]"
-    elif key == "stale_series_compaction_threshold":
+    if key == "stale_series_compaction_threshold":
         text = f"storage: {{tsdb: {{{key}: 0.5}}}}"
     with pytest.raises(ConfigError) as e:
         parse(text, "f.yml")

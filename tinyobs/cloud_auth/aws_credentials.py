@@ -20,8 +20,8 @@ from ..http_client import Client
 from ..model.secrets import Secret
 from .aws_profile import UNSUPPORTED, profile_of, read_profiles
 from .aws_signing import AwsKeys
-from .aws_sts import assume_role, assume_role_with_web_identity, time_ms
-from .exchange import CloudError, exchange, expect_success, read_token_file
+from .aws_sts import Role, Sts, assume_role, assume_role_with_web_identity, time_ms
+from .exchange import Clients, CloudError, exchange, expect_success, read_token_file
 from .tokens import Renewed
 
 METADATA: Final = "http://169.254.169.254"
@@ -48,6 +48,11 @@ class AwsSettings:
     profile: str = ""
     role_arn: str = ""
     external_id: str = ""
+    session_name: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    """Tags of the session of the role."""
+    has_fips_sts: bool = False
+    """Whether the token service is asked at its address with certified cryptography only."""
 
 
 class AwsAccess:
@@ -56,14 +61,15 @@ class AwsAccess:
     def __init__(
         self,
         settings: AwsSettings,
-        client: Callable[[], Client],
         now_ms: Callable[[], int],
         environment: Mapping[str, str] | None = None,
+        client: Callable[[], Client] | None = None,
     ) -> None:
-        """client: returns what STS is asked with; the metadata service gets a client without credentials."""
-        self.settings, self._client, self._now_ms = settings, client, now_ms
+        """client: returns what STS is asked with, instead of an own client; the metadata service is never asked with it."""
+        self.settings, self._now_ms = settings, now_ms
+        self._clients = Clients()
+        self._client = client or self._clients.remote
         self._environment = os.environ if environment is None else environment
-        self._local: Client | None = None
         self._region = settings.region
         self._keys = Renewed(self._fetch, lambda keys: keys.expires_ms, now_ms)
 
@@ -76,9 +82,8 @@ class AwsAccess:
         self._keys.forget()
 
     async def aclose(self) -> None:
-        """Close what was opened for the metadata service."""
-        if self._local is not None:
-            await self._local.aclose()
+        """Close the own connections."""
+        await self._clients.aclose()
 
     async def region(self) -> str:
         """Return the region: as configured, of the environment, of the profile, of the instance."""
@@ -104,7 +109,9 @@ class AwsAccess:
         keys = await self._base_keys()
         if not self.settings.role_arn:
             return keys
-        return await self._assume(keys, self.settings.role_arn, self.settings.external_id)
+        given = self.settings
+        role = Role(given.role_arn, given.external_id, given.session_name, given.tags)
+        return await assume_role(await self._sts(), keys, role)
 
     async def _base_keys(self) -> AwsKeys:
         env = self._environment
@@ -115,8 +122,8 @@ class AwsAccess:
         if keys := _environment_keys(env):
             return keys
         if env.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
-            role, file = env.get("AWS_ROLE_ARN", ""), env["AWS_WEB_IDENTITY_TOKEN_FILE"]
-            return await self._web_identity(role, file, env.get("AWS_ROLE_SESSION_NAME", ""))
+            role = Role(env.get("AWS_ROLE_ARN", ""), session=env.get("AWS_ROLE_SESSION_NAME", ""))
+            return await assume_role_with_web_identity(await self._sts(), role, env["AWS_WEB_IDENTITY_TOKEN_FILE"])
         profiles = await trio.to_thread.run_sync(read_profiles, env)
         known = bool(profiles.get(self._profile_name) or env.get("AWS_PROFILE"))
         return (known and await self._keys_of(profiles, self._profile_name, 0)) or await self._machine_keys()
@@ -134,12 +141,10 @@ class AwsAccess:
         if profile.get("aws_access_key_id"):
             secret, token = profile.get("aws_secret_access_key", ""), profile.get("aws_session_token", "")
             own = AwsKeys(profile["aws_access_key_id"], Secret(secret), Secret(token))
-        role = profile.get("role_arn", "")
-        if role and profile.get("web_identity_token_file"):
-            return await self._web_identity(
-                role, profile["web_identity_token_file"], profile.get("role_session_name", "")
-            )
-        if role:
+        role = Role(profile.get("role_arn", ""), profile.get("external_id", ""), profile.get("role_session_name", ""))
+        if role.arn and profile.get("web_identity_token_file"):
+            return await assume_role_with_web_identity(await self._sts(), role, profile["web_identity_token_file"])
+        if role.arn:
             source = profile.get("source_profile", "")
             if source and source != name:
                 own = await self._keys_of(profiles, source, depth + 1)
@@ -149,7 +154,7 @@ class AwsAccess:
                 own = await self._machine_keys()
             if own is None:
                 raise CloudError(f"the AWS profile '{name}' has a role and no keys to assume it with")
-            return await self._assume(own, role, profile.get("external_id", ""), profile.get("role_session_name", ""))
+            return await assume_role(await self._sts(), own, role)
         for key in () if own else UNSUPPORTED:
             if profile.get(key):
                 raise CloudError(f"the AWS profile '{name}' takes its keys from {key}, which is not supported")
@@ -171,15 +176,9 @@ class AwsAccess:
 
     # -- who is asked --------------------------------------------------------------------------------------------
 
-    async def _assume(self, keys: AwsKeys, role: str, external_id: str, session: str = "") -> AwsKeys:
+    async def _sts(self) -> Sts:
         region = await self.region()
-        now = self._now_ms()
-        return await assume_role(self._client(), keys, region, role, external_id, session, now, self._environment)
-
-    async def _web_identity(self, role: str, file: str, session: str) -> AwsKeys:
-        region = await self.region()
-        now = self._now_ms()
-        return await assume_role_with_web_identity(self._client(), region, role, file, session, now, self._environment)
+        return Sts(self._client(), region, self._now_ms(), self._environment, self.settings.has_fips_sts)
 
     async def _container_keys(self, url: str) -> AwsKeys:
         env = self._environment
@@ -202,10 +201,8 @@ class AwsAccess:
         return await self._ask(base + path, {"X-aws-ec2-metadata-token": token.decode("latin-1").strip()})
 
     async def _ask(self, url: str, headers: Mapping[str, str], method: str = "GET") -> bytes:
-        if self._local is None:
-            self._local = Client()
         reply = await exchange(
-            self._local,
+            self._clients.local(),
             url,
             seconds=METADATA_SECONDS,
             method=method,

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
 
+from attrs import field, frozen
+
 from ..http_client import Client
 from ..model.secrets import Secret
 from .aws_signing import AwsKeys, sign
@@ -30,49 +32,61 @@ def service_url(service: str, region: str) -> str:
     return f"https://{service}.{region}.{domain}"
 
 
-async def assume_role(
-    client: Client,
-    keys: AwsKeys,
-    region: str,
-    role: str,
-    external_id: str,
-    session: str,
-    now_ms: int,
-    environment: Mapping[str, str],
-) -> AwsKeys:
+@frozen
+class Role:
+    """A role to assume."""
+
+    arn: str
+    external_id: str = ""
+    session: str = ""
+    """The name under which AWS logs what is done with it."""
+    tags: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class Sts:
+    """Where, when and by whom the service is asked."""
+
+    client: Client
+    region: str
+    now_ms: int
+    environment: Mapping[str, str] = field(repr=False)
+    has_fips: bool = False
+    """Whether the address is one that only uses certified cryptography."""
+
+    @property
+    def url(self) -> str:
+        """Its address: of the environment, else that of the region."""
+        own = self.environment.get("AWS_ENDPOINT_URL_STS") or self.environment.get("AWS_ENDPOINT_URL")
+        return (own or service_url("sts-fips" if self.has_fips else "sts", self.region)).rstrip("/") + "/"
+
+
+async def assume_role(sts: Sts, keys: AwsKeys, role: Role) -> AwsKeys:
     """Return keys of a role that `keys` may assume."""
-    form = {"Action": "AssumeRole", "RoleArn": role, "RoleSessionName": session or SESSION_NAME}
-    if external_id:
-        form["ExternalId"] = external_id
-    url = _url(region, environment)
+    form = {"Action": "AssumeRole", "RoleArn": role.arn, "RoleSessionName": role.session or SESSION_NAME}
+    if role.external_id:
+        form["ExternalId"] = role.external_id
+    for i, (name, value) in enumerate(role.tags, 1):
+        form |= {f"Tags.member.{i}.Key": name, f"Tags.member.{i}.Value": value}
     body = urlencode({**form, "Version": VERSION}).encode()
     headers = {"Content-Type": FORM}
-    headers |= sign("POST", url, headers, body, keys=keys, region=region, service="sts", now_ms=now_ms)
-    return await _ask(client, url, headers, body, "AssumeRole")
+    headers |= sign("POST", sts.url, headers, body, keys=keys, region=sts.region, service="sts", now_ms=sts.now_ms)
+    return await _ask(sts, headers, body, "AssumeRole")
 
 
-async def assume_role_with_web_identity(
-    client: Client,
-    region: str,
-    role: str,
-    token_file: str,
-    session: str,
-    now_ms: int,
-    environment: Mapping[str, str],
-) -> AwsKeys:
+async def assume_role_with_web_identity(sts: Sts, role: Role, token_file: str) -> AwsKeys:
     """Return keys of a role for the token in a file, which is read each time."""
-    if not role:
+    if not role.arn:
         raise CloudError("AWS_WEB_IDENTITY_TOKEN_FILE needs AWS_ROLE_ARN beside it")
     token = await read_token_file(token_file)
     form = {
         "Action": "AssumeRoleWithWebIdentity",
-        "RoleArn": role,
-        "RoleSessionName": session or f"{SESSION_NAME}-{now_ms}",
+        "RoleArn": role.arn,
+        "RoleSessionName": role.session or f"{SESSION_NAME}-{sts.now_ms}",
         "WebIdentityToken": token.reveal(),
         "Version": VERSION,
     }
-    url = _url(region, environment)
-    return await _ask(client, url, {"Content-Type": FORM}, urlencode(form).encode(), "AssumeRoleWithWebIdentity")
+    return await _ask(sts, {"Content-Type": FORM}, urlencode(form).encode(), "AssumeRoleWithWebIdentity")
 
 
 def time_ms(text: str) -> int:
@@ -94,14 +108,10 @@ def aws_error(reply: Reply, url: str) -> RefusedError:
     return RefusedError(reply.status, f"{origin(url)} answered {reply.status}" + (f" {said}" if said else ""))
 
 
-def _url(region: str, environment: Mapping[str, str]) -> str:
-    own = environment.get("AWS_ENDPOINT_URL_STS") or environment.get("AWS_ENDPOINT_URL")
-    return (own or service_url("sts", region)).rstrip("/") + "/"
-
-
-async def _ask(client: Client, url: str, headers: Mapping[str, str], body: bytes, action: str) -> AwsKeys:
+async def _ask(sts: Sts, headers: Mapping[str, str], body: bytes, action: str) -> AwsKeys:
+    url = sts.url
     reply = await exchange(
-        client,
+        sts.client,
         url,
         seconds=STS_SECONDS,
         method="POST",

@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from ..http_client import Client
 from ..model.secrets import Secret
-from .exchange import CloudError, decode_json, exchange, expect_success, read_token_file
+from .exchange import Clients, CloudError, decode_json, exchange, expect_success, read_token_file
 from .tokens import Renewed, Token, token_of
 
 METADATA: Final = "http://169.254.169.254"
@@ -67,25 +67,26 @@ class AzureIdentity:
     tenant_id: str = ""
     client_id: str = ""
     client_secret: Secret = field(factory=Secret)
+    token_file: str = ""
+    """Where the token of a workload identity is; empty: where `AZURE_FEDERATED_TOKEN_FILE` says."""
 
 
 class AzureTokens:
-    """Tokens for one resource, renewed before they expire."""
+    """Tokens for one scope, renewed before they expire."""
 
     def __init__(
         self,
         identity: AzureIdentity,
         cloud: AzureCloud,
-        resource: str,
-        client: Callable[[], Client],
+        scope: str,
         now_ms: Callable[[], int],
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """resource: what the token is for, e.g. `https://management.azure.com`."""
-        self._identity, self._cloud, self._resource = identity, cloud, resource.rstrip("/")
-        self._client, self._now_ms = client, now_ms
+        """scope: what the token is for, e.g. `https://management.azure.com/.default`."""
+        self._identity, self._cloud, self._scope = identity, cloud, scope
+        self._now_ms = now_ms
         self._environment = os.environ if environment is None else environment
-        self._local: Client | None = None
+        self._clients = Clients()
         self._tokens: Renewed[Token] = Renewed(self._fetch, lambda token: token.expires_ms, now_ms)
 
     async def get(self) -> Token:
@@ -97,9 +98,8 @@ class AzureTokens:
         self._tokens.forget()
 
     async def aclose(self) -> None:
-        """Close what was opened for the metadata service."""
-        if self._local is not None:
-            await self._local.aclose()
+        """Close the connections to whoever gave tokens and to the metadata service."""
+        await self._clients.aclose()
 
     async def _fetch(self) -> Token:
         who = self._identity
@@ -127,7 +127,7 @@ class AzureTokens:
 
     async def _workload(self, tenant: str, client_id: str) -> Token:
         env = self._environment
-        file = env.get("AZURE_FEDERATED_TOKEN_FILE", "")
+        file = self._identity.token_file or env.get("AZURE_FEDERATED_TOKEN_FILE", "")
         tenant, client_id = tenant or env.get("AZURE_TENANT_ID", ""), client_id or env.get("AZURE_CLIENT_ID", "")
         if not (file and tenant and client_id):
             raise CloudError(
@@ -146,14 +146,16 @@ class AzureTokens:
     async def _sign_in(self, tenant: str, form: Mapping[str, str]) -> Token:
         authority = self._cloud.authority.rstrip("/")
         url = f"{authority}/{quote(tenant, safe='')}/oauth2/v2.0/token"
-        body = {**form, "grant_type": "client_credentials", "scope": f"{self._resource}/.default"}
+        body = {**form, "grant_type": "client_credentials", "scope": self._scope}
         content = urlencode(body).encode()
-        return await self._ask(self._client(), url, TOKEN_SECONDS, {"Content-Type": FORM}, content)
+        return await self._ask(self._clients.remote(), url, TOKEN_SECONDS, {"Content-Type": FORM}, content)
 
     async def _managed(self, client_id: str) -> Token:
         """Ask the address that App Service and Container Apps name, else the machine's metadata service."""
         env = self._environment
-        parameters = {"resource": self._resource} | ({"client_id": client_id} if client_id else {})
+        parameters = {"resource": self._scope.removesuffix("/.default")} | (
+            {"client_id": client_id} if client_id else {}
+        )
         if env.get("IDENTITY_ENDPOINT") and env.get("IDENTITY_HEADER"):
             base, headers = env["IDENTITY_ENDPOINT"], {"X-IDENTITY-HEADER": env["IDENTITY_HEADER"]}
             parameters["api-version"] = "2019-08-01"
@@ -161,9 +163,7 @@ class AzureTokens:
             host = (env.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or METADATA).rstrip("/")
             base, headers = f"{host}/metadata/identity/oauth2/token", {"Metadata": "true"}
             parameters["api-version"] = "2018-02-01"
-        if self._local is None:
-            self._local = Client()
-        return await self._ask(self._local, f"{base}?{urlencode(parameters)}", METADATA_SECONDS, headers)
+        return await self._ask(self._clients.local(), f"{base}?{urlencode(parameters)}", METADATA_SECONDS, headers)
 
     async def _ask(
         self, client: Client, url: str, seconds: float, headers: Mapping[str, str], content: bytes | None = None

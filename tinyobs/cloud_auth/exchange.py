@@ -13,6 +13,7 @@ from typing import Any, Final
 import trio
 from attrs import field, frozen
 
+from ..config.http_client import HttpClientConfig, ProxyConfig
 from ..errors import TinyObsError
 from ..http_client import Client, HttpError
 from ..http_client.files import read_secret
@@ -94,6 +95,32 @@ async def decode_json(reply: Reply, url: str) -> Any:
     except (ValueError, RecursionError) as e:
         what = e.msg if isinstance(e, json.JSONDecodeError) else type(e).__name__
         raise CloudError(f"{origin(url)}: the answer is not JSON ({what})") from None
+
+
+class Clients:
+    """Clients of what gives tokens, made when they are needed first."""
+
+    def __init__(self) -> None:
+        self._remote: Client | None = None
+        self._local: Client | None = None
+
+    def remote(self) -> Client:
+        """Return a client for the servers of a cloud; it goes through the proxies that the environment names."""
+        if self._remote is None:
+            self._remote = Client(HttpClientConfig(proxy=ProxyConfig(proxy_from_environment=True)))
+        return self._remote
+
+    def local(self) -> Client:
+        """Return a client for services of the machine itself, to which no proxy leads."""
+        if self._local is None:
+            self._local = Client()
+        return self._local
+
+    async def aclose(self) -> None:
+        """Close their connections."""
+        for client in (self._remote, self._local):
+            if client is not None:
+                await client.aclose()
 
 
 async def read_token_file(file: str) -> Secret:

@@ -19,7 +19,7 @@ import trio
 
 from ..http_client import Client
 from ..http_client.files import FILE_BYTES_MAX
-from .exchange import CloudError, decode_json, exchange, expect_success
+from .exchange import Clients, CloudError, decode_json, exchange, expect_success
 from .tokens import Renewed, Token, token_of
 
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
@@ -39,15 +39,14 @@ class GoogleTokens:
     def __init__(
         self,
         scope: str,
-        client: Callable[[], Client],
         now_ms: Callable[[], int],
         credentials_file: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """client: returns what Google's token server is asked with."""
-        self._scope, self._client, self._now_ms, self._file = scope, client, now_ms, credentials_file
+        """credentials_file: the key of a service account; it goes before all else."""
+        self._scope, self._now_ms, self._file = scope, now_ms, credentials_file
         self._environment = os.environ if environment is None else environment
-        self._local: Client | None = None
+        self._clients = Clients()
         self._tokens: Renewed[Token] = Renewed(self._fetch, lambda token: token.expires_ms, now_ms)
 
     async def get(self) -> Token:
@@ -59,9 +58,8 @@ class GoogleTokens:
         self._tokens.forget()
 
     async def aclose(self) -> None:
-        """Close what was opened for the metadata server."""
-        if self._local is not None:
-            await self._local.aclose()
+        """Close the connections to whoever gave tokens and to the metadata server."""
+        await self._clients.aclose()
 
     async def _fetch(self) -> Token:
         file = self._file or self._environment.get("GOOGLE_APPLICATION_CREDENTIALS", "")
@@ -82,18 +80,16 @@ class GoogleTokens:
         else:
             raise CloudError(f"Google credentials of type '{kind}' are not supported, only service_account and user")
         return await self._ask(
-            self._client(), str(url), TOKEN_SECONDS, "POST", {"Content-Type": FORM}, urlencode(form).encode()
+            self._clients.remote(), str(url), TOKEN_SECONDS, "POST", {"Content-Type": FORM}, urlencode(form).encode()
         )
 
     async def _from_metadata(self) -> Token:
-        if self._local is None:
-            self._local = Client()
         host = self._environment.get("GCE_METADATA_HOST") or METADATA_HOST
         url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/token?" + urlencode(
             {"scopes": self._scope}
         )
         try:
-            return await self._ask(self._local, url, METADATA_SECONDS, "GET", {"Metadata-Flavor": "Google"})
+            return await self._ask(self._clients.local(), url, METADATA_SECONDS, "GET", {"Metadata-Flavor": "Google"})
         except CloudError as e:
             raise CloudError(
                 "no Google credentials: GOOGLE_APPLICATION_CREDENTIALS is not set, and there is no metadata server "

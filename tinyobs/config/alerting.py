@@ -13,8 +13,9 @@ from attrs import frozen
 
 from ..model.durations import DurationMs
 from ..relabel import Rule
+from .cloud_auth import SigV4Config
 from .discovery import url_faults
-from .fields import Fault, group, inline, setting, unsupported
+from .fields import Fault, group, inline, setting
 from .http_client import HttpClientConfig, Scheme
 
 
@@ -34,7 +35,7 @@ class AlertmanagerConfig:
     """Some Alertmanagers, found by discovery."""
 
     http: HttpClientConfig = inline(HttpClientConfig)
-    sigv4: Any = unsupported()
+    sigv4: SigV4Config | None = setting(default=None)
     scheme: Scheme = setting(default=Scheme.HTTP)
     path_prefix: str = setting(default="")
     timeout_ms: DurationMs = setting("timeout", default=DurationMs(10_000))
@@ -49,6 +50,8 @@ class AlertmanagerConfig:
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with it."""
+        if self.sigv4 is not None and (self.http.basic_auth or self.http.authorization or self.http.oauth2):
+            yield Fault("at most one of basic_auth, authorization, oauth2, & sigv4 must be configured", "sigv4")
         if not self.relabel_configs:
             yield from url_faults(self.discovery)
 

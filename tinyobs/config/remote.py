@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
 from ..model.durations import DurationMs
 from ..relabel import Rule
-from .fields import Fault, Url, inline, setting, unsupported
+from .cloud_auth import AzureAdConfig, GoogleIamConfig, SigV4Config
+from .fields import Fault, Url, inline, setting
 from .http_client import HttpClientConfig
 
 _RESERVED_HEADERS: Final = frozenset(
@@ -102,15 +103,24 @@ class RemoteWriteConfig:
     http: RemoteWriteHttpClient = inline(RemoteWriteHttpClient)
     queue_config: QueueConfig = setting(factory=QueueConfig)
     metadata_config: MetadataConfig = setting(factory=MetadataConfig)
-    sigv4: Any = unsupported()
-    azuread: Any = unsupported()
-    google_iam: Any = unsupported()
+    sigv4: SigV4Config | None = setting(default=None)
+    azuread: AzureAdConfig | None = setting(default=None)
+    google_iam: GoogleIamConfig | None = setting(default=None)
 
     def faults(self) -> Iterator[Fault]:
         """Yield what is missing or not allowed."""
         if not self.url:
             yield Fault("url for remote_write is empty", "url")
         yield from header_faults(self.headers, _AUTHORIZATION)
+        ways = {name: getattr(self.http, name) for name in ("basic_auth", "authorization", "oauth2")}
+        ways |= {"sigv4": self.sigv4, "azuread": self.azuread, "google_iam": self.google_iam}
+        given = [name for name, way in ways.items() if way is not None]
+        if len(given) > 1:
+            yield Fault(
+                "at most one of basic_auth, authorization, oauth2, sigv4, azuread or google_iam must be configured. "
+                f"Currently configured: [{' '.join(given)}]",
+                given[-1],
+            )
 
 
 @frozen(kw_only=True)

@@ -8,12 +8,14 @@ one place.  Files with credentials and certificates are looked at before each re
 - `pool.py`, `dialing.py`, `proxies.py`: which connection, and how it is made
 - `http1.py`, `http2.py`: one request and its answer
 - `credentials.py`, `tokens.py`, `assertions.py`: what a request proves itself with
+- `signing.py`: `RequestSigner`, for credentials that depend on the request or come from elsewhere
 - `tls.py`, `files.py`, `fields.py`, `places.py`, `errors.py`: what the others share
 """
 
 from .client import REDIRECTS_MAX, USER_AGENT, Answer, Client, Shared
 from .credentials import credential_headers, has_credential_files
 from .errors import HttpError, describe
+from .signing import RequestSigner
 from .tls import tls_context
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "Answer",
     "Client",
     "HttpError",
+    "RequestSigner",
     "Shared",
     "credential_headers",
     "describe",

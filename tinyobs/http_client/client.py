@@ -21,6 +21,7 @@ from .http2 import Http2Connection, Http2Exchange
 from .places import Place, place
 from .pool import Connection, Pool
 from .proxies import Proxy, chooser
+from .signing import RequestSigner
 from .tls import HTTP1, HTTP2, TlsSource
 from .tokens import ANSWER_BYTES_MAX, Post, Tokens
 
@@ -72,17 +73,22 @@ class Client:
     """Connections with the settings of one `http_config`, or with defaults."""
 
     def __init__(
-        self, config: HttpClientConfig | None = None, shared: Shared | None = None, unix_socket: str = ""
+        self,
+        config: HttpClientConfig | None = None,
+        shared: Shared | None = None,
+        unix_socket: str = "",
+        signer: RequestSigner | None = None,
     ) -> None:
         """Raises `HttpError` when a certificate cannot be read, or the URL of a proxy is broken.
 
         shared: what many clients of the configuration have in common, instead of one's own; then nothing is read here.
         unix_socket: the path of a socket that all requests go to, whatever host their URL names.
+        signer: adds headers to each request; it is closed with the client.
         """
         if shared is None:
             shared = Shared(config or HttpClientConfig())
             shared.tls.check()
-        self._shared = shared
+        self._shared, self._signer = shared, signer
         self._follows = shared.config.follow_redirects
         self._choose_proxy = None if unix_socket else shared.choose_proxy
         dialer = Dialer(shared.tls, unix_socket, shared.connect_fields)
@@ -108,6 +114,8 @@ class Client:
         """Close all connections."""
         with trio.move_on_after(1, shield=True):
             await self._pool.aclose()
+            if self._signer is not None:
+                await self._signer.aclose()
 
     async def _answered(self, request: _Request) -> _RoundTrip:
         """Return the round trip whose answer counts: the last of a chain of redirects."""
@@ -125,6 +133,8 @@ class Client:
         """Make a round trip with the credentials of the configuration; a refused token is replaced once."""
         shared = self._shared
         added = shared.credentials.current(trio.current_time())
+        if self._signer is not None and not request.is_elsewhere:
+            return await self._signed(request, added, self._signer)
         tokens = shared.tokens
         if tokens is None or request.is_elsewhere or request.has_authorization:
             return await self._round_trip(request, request.fields(added, ""))
@@ -135,6 +145,19 @@ class Client:
         await round_trip.finish()
         token = await tokens.renewed(token)
         return await self._round_trip(request, request.fields(added, token))
+
+    async def _signed(self, request: _Request, added: Added, signer: RequestSigner) -> _RoundTrip:
+        """Make a round trip with a signature; one that was refused is made anew once."""
+        for is_last in (False, True):
+            extra = await signer.headers(request.method, request.url, request.headers, request.content or b"")
+            signed = [field(*one) for one in extra.items()]
+            names = {name.lower() for name, _ in signed}
+            fields = [one for one in request.fields(added, "") if one[0].lower() not in names]
+            round_trip = await self._round_trip(request, [*fields, *signed])
+            if is_last or not signer.may_help(round_trip.exchange.status, round_trip.exchange.headers):
+                break
+            await round_trip.finish()
+        return round_trip
 
     async def _round_trip(self, request: _Request, fields: list[Field]) -> _RoundTrip:
         """Send a request.
@@ -174,6 +197,16 @@ class _Request:
         self._first = place
         self._headers = headers
         self._names = {name.lower() for name in headers}
+
+    @property
+    def url(self) -> str:
+        """The URL that is asked, without user and password."""
+        return f"{self.place.scheme}://{self.place.authority.decode()}{self.place.target.decode()}"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of the caller."""
+        return self._headers
 
     @property
     def has_authorization(self) -> bool:

@@ -34,7 +34,7 @@ class AwsDiscoverer(CloudDiscoverer):
         """endpoint: an address instead of the service's own."""
         super().__init__(kind, interval_ms, context, http)
         self._service, self._endpoint = service, endpoint
-        self.access = AwsAccess(settings, self.client, context.clock.now_ms)
+        self.access = AwsAccess(settings, context.clock.now_ms, client=self.client)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -101,7 +101,7 @@ class AzureDiscoverer(CloudDiscoverer):
         self._base = cloud.resource_manager
         method = AzureMethod(config.authentication_method)
         identity = AzureIdentity(method, config.tenant_id, config.client_id, config.client_secret)
-        self._tokens = AzureTokens(identity, cloud, self._base, self.client, context.clock.now_ms)
+        self._tokens = AzureTokens(identity, cloud, f"{self._base}/.default", context.clock.now_ms)
         self._interfaces: dict[str, tuple[int, Mapping[str, Any]]] = {}
         """Id -> until when it is kept, in ms since 1970, and the interface."""
         self._failures = self._hits = 0

@@ -14,7 +14,7 @@ from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
 from tinyobs.cloud_auth.google_tokens import GoogleTokens
 from tinyobs.config.fields import Fault, setting
-from tinyobs.config.http_client import HttpClientConfig
+from tinyobs.config.http_client import HttpClientConfig, ProxyConfig
 from tinyobs.discovery.names import sanitize_label_name
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
@@ -53,9 +53,11 @@ class GceDiscoverer(CloudDiscoverer):
     """Publishes the instances that have a network interface in one group."""
 
     def __init__(self, config: GceSdConfig, context: DiscovererContext) -> None:
-        super().__init__("gce", config.refresh_interval_ms, context, HttpClientConfig())
+        super().__init__(
+            "gce", config.refresh_interval_ms, context, HttpClientConfig(proxy=ProxyConfig(proxy_from_environment=True))
+        )
         self._config = config
-        self._tokens = GoogleTokens(SCOPE, self.client, context.clock.now_ms)
+        self._tokens = GoogleTokens(SCOPE, context.clock.now_ms)
 
     async def credentials(self) -> Mapping[str, str]:
         """Return the access token."""
