@@ -20,6 +20,7 @@ from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.select_hints import SelectHints
 from tinyobs.promql.nodes import Expr, ValueType, VectorSelector
 from tinyobs.promql.result import QueryStatistics, Result
+from tinyobs.relabel import preview, trace
 from tinyobs.runtime.relabel_services import relabel_services
 from tinyobs.web.api_v1.routes import api_routes
 from tinyobs.web.api_v1.write import RemoteWrite, write_routes
@@ -37,6 +38,7 @@ from tinyobs.web.services import (
     TargetView,
 )
 from tinyobs.web.status_page import page_routes
+from tinyobs.web.target_trial import TargetQuestion, TargetTest, TrialSample
 
 CONFIG = load_config(
     """
@@ -202,6 +204,23 @@ def targets() -> TargetsView:
     )
 
 
+async def tested(question: TargetQuestion) -> TargetTest:
+    """Answer for any target of the pool `node`."""
+    if question.pool != "node":
+        raise LookupError(f'scrape pool "{question.pool}" not found')
+    labels = from_mapping({"instance": question.target or question.address or "x:1", "job": "node"})
+    up = from_mapping({"__name__": "up", **dict(labels)})
+    _, steps = trace(labels, CONFIG.scrape_configs[0].relabel_configs)
+    if question.address == "drop:1":
+        return TargetTest("node", labels, None, steps)
+    return TargetTest(
+        "node", labels, labels, steps, url="http://x:1/metrics", status=200, content_type="text/plain", samples=1,
+        samples_kept=1, series=[TrialSample(up, "1", NOW_MS)], reports={"up": 1.0},
+        metric_relabelling=preview([up], CONFIG.scrape_configs[0].metric_relabel_configs),
+        metadata={"up": MetricMetadata(MetricType.GAUGE, "is it up")}, metadata_count=1, stale=[up], stale_count=1,
+    )  # fmt: skip
+
+
 def make_services(**changes: Any) -> ApiServices:
     """Return services of fakes."""
 
@@ -237,6 +256,7 @@ def make_services(**changes: Any) -> ApiServices:
         "reload": reload,
         "quit": lambda: None,
         "relabelling": relabel_services(lambda: CONFIG),
+        "test_target": tested,
     }
     return ApiServices(**{**defaults, **changes})
 

@@ -16,6 +16,7 @@ from .plugins import plugins
 from .query import query
 from .relabel.group import relabel
 from .run import run_daemon
+from .target.group import target
 from .tsdb.group import tsdb
 
 OK: Final = 0
@@ -58,6 +59,7 @@ tinyobs.add_command(check)
 tinyobs.add_command(query)
 tinyobs.add_command(plugins)
 tinyobs.add_command(relabel)
+tinyobs.add_command(target)
 tinyobs.add_command(tsdb)
 
 

@@ -7,6 +7,7 @@ import platform
 import socket
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -18,6 +19,7 @@ from ..model.matchers import Matcher
 from ..model.sizes import format_size
 from ..promql.printer import pretty
 from ..web.services import ApiServices, BuildInfo, RuntimeInfo, StorageAdmin, TargetsView
+from ..web.target_trial import TargetQuestion, TargetTest
 from .features import features_of
 from .relabel_services import relabel_services
 
@@ -53,6 +55,7 @@ def api_services(agent: Agent) -> ApiServices:
         reload=agent.reload,
         desk=agent.query_desk,
         relabelling=relabel_services(lambda: agent.config),
+        test_target=partial(_test_target, agent),
         series_count=lambda: len(agent.registry),
         quit=agent.quit,
         admin=_admin(agent) if settings.admin_api else None,
@@ -116,6 +119,14 @@ def _python() -> str:
 def _targets(agent: Agent) -> TargetsView:
     view: Any = getattr(agent.component("scrape"), "targets_view", None)
     return view() if view is not None else TargetsView()
+
+
+async def _test_target(agent: Agent, question: TargetQuestion) -> TargetTest:
+    test: Any = getattr(agent.component("scrape"), "test_target", None)
+    if test is None:
+        raise LookupError("nothing is scraped here")
+    found: TargetTest = await test(question)
+    return found
 
 
 def _runtime(agent: Agent) -> RuntimeInfo:

@@ -26,6 +26,7 @@ from .api_statistics import ApiStatistics
 from .notifications import Notifications
 from .queries.desk import QueryDesk
 from .relabelling import RelabelServices
+from .target_trial import TargetTester
 
 
 class PromqlEngine(Protocol):
@@ -203,5 +204,7 @@ class ApiServices:
     desk: QueryDesk | None = None
     """Where queries are taken in; None: the API has one of its own."""
     relabelling: RelabelServices = Factory(RelabelServices)
+    test_target: TargetTester | None = None
+    """None: nothing is scraped here."""
     series_count: Callable[[], int] = lambda: 0
     """About how many series are stored; quick queries are measured again when the number has doubled."""

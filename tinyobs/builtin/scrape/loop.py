@@ -24,6 +24,7 @@ from ...exposition.negotiate import format_of
 from ...exposition.scrape_parser import NO_TIMESTAMP, Parsed, ScrapeParser
 from ...http_client import HttpError
 from ...model.batch import AppendResult, Batch, Refused
+from ...model.labels import Labels
 from ...model.metadata import MetricMetadata
 from ...model.schedule import next_tick_ms, phase_ms
 from ...model.staleness import STALE_NAN, is_stale
@@ -117,6 +118,8 @@ class ScrapeLoop:
         self.health = Health()
         self.forced_error = ""
         """Why the pool lets every scrape fail, "" when it does not."""
+        self.is_trial = False
+        """Whether somebody looks at this one scrape, so that its failure need not be logged."""
         self._rules = rules
         self._client = client
         self._services = services
@@ -134,6 +137,10 @@ class ScrapeLoop:
         self._report_refs = report_refs(services.registry, target.labels, names)
         timeout = f"{target.timeout_ms / 1000:g}"
         self._headers = {**dict(rules.headers), "X-Prometheus-Scrape-Timeout-Seconds": timeout}
+
+    def current_series(self) -> set[Labels]:
+        """Return the series of the last scrape that a marker is due for when they vanish."""
+        return {self._services.registry.labels(ref) for ref in self._series.current.tolist()}
 
     def inherit(self, earlier: ScrapeLoop) -> None:
         """Go on where another loop of the same target stopped: its series are not new, and may vanish."""
@@ -272,7 +279,7 @@ class ScrapeLoop:
     def _tell(self, outcome: _Outcome, at_ms: int, took: float) -> None:
         """Take the outcome over into what the targets page and the counters show."""
         health = self.health
-        if outcome.error and outcome.error != health.last_error:
+        if outcome.error and outcome.error != health.last_error and not self.is_trial:
             log.warning("scrape failed", target=self.target.url, error=outcome.error)
         health.up, health.last_error = not outcome.error, outcome.error
         health.last_scrape_ms, health.last_duration_seconds = at_ms, took

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import trio
@@ -18,6 +18,7 @@ from ...exposition.negotiate import accept_header
 from ...model.durations import format_duration
 from ...relabel import Rule
 from ...web.services import TargetsView
+from ...web.target_trial import TargetQuestion, TargetTest
 from .discovery_statistics import unite
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
@@ -25,7 +26,11 @@ from .pool import ScrapePool
 from .series import SeriesRules
 from .statistics import PoolCounters, ScrapeStatistics
 from .targets import PoolDefaults, Target
+from .trial import choose, run_trial, target_at
 from .view import targets_view
+
+TRIALS_MAX: Final = 4
+"""Scrapes for trial that run at one time; more wait."""
 
 log = structlog.get_logger("scrape")
 
@@ -44,6 +49,7 @@ class ScrapeManager(Source):
         self._features: frozenset[str] = frozenset()
         self._failure_log = FailureLog()
         self._reconfiguring = trio.Lock()
+        self._trials = trio.CapacityLimiter(TRIALS_MAX)
 
     @property
     def pools(self) -> Mapping[str, ScrapePool]:
@@ -145,6 +151,22 @@ class ScrapeManager(Source):
         """Return the state of all targets."""
         return targets_view(self._pools.values())
 
+    async def test_target(self, question: TargetQuestion) -> TargetTest:
+        """Scrape a target without storing anything; raises `LookupError` where there is no such pool or target."""
+        pool = self._pools.get(question.pool)
+        if pool is None:
+            raise LookupError(f'scrape pool "{question.pool}" not found')
+        trial = pool.trial_pool()
+        loops = {loop.target: loop for loop in pool.loops}
+        if question.address or question.labels:
+            target = target_at(trial, question)
+            if isinstance(target, TargetTest):
+                return target
+        else:
+            target = choose(list(loops), question.target, pool.name)
+        async with self._trials:
+            return await run_trial(trial, target, self._services.clock, question.series_max, loops.get(target))
+
     async def _stop(self, pool: ScrapePool) -> dict[Target, ScrapeLoop]:
         """Stop a pool and return its loops; the counters of its discoveries are kept."""
         loops = await pool.stop()
@@ -152,18 +174,9 @@ class ScrapeManager(Source):
         return loops
 
     def _make(self, config: Any, inherited: Mapping[Target, ScrapeLoop]) -> ScrapePool:
-        defaults = PoolDefaults(
-            config.job_name,
-            config.scrape_interval_ms,
-            config.scrape_timeout_ms,
-            config.metrics_path,
-            config.scheme.value,
-            config.params,
-            tuple(config.relabel_configs),
-        )
         return ScrapePool(
             config,
-            defaults,
+            pool_defaults(config),
             loop_rules(config, self._features),
             self._services,
             self._counters,
@@ -171,6 +184,19 @@ class ScrapeManager(Source):
             inherited,
             self._failure_log,
         )
+
+
+def pool_defaults(config: Any) -> PoolDefaults:
+    """Return what a scrape config gives to each of its targets."""
+    return PoolDefaults(
+        config.job_name,
+        config.scrape_interval_ms,
+        config.scrape_timeout_ms,
+        config.metrics_path,
+        config.scheme.value,
+        config.params,
+        tuple(config.relabel_configs),
+    )
 
 
 def loop_rules(config: Any, features: frozenset[str] = frozenset()) -> LoopRules:

@@ -17,6 +17,7 @@ from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
 from .statistics import PoolCounters
 from .targets import Found, PoolDefaults, Target, make_targets
+from .trial import TrialPool
 
 SYNC_EVERY_SECONDS: Final = 5.0
 """Changes from discovery are gathered this long before they are applied; the first waits that long for all to tell."""
@@ -70,6 +71,14 @@ class ScrapePool:
     def loops(self) -> list[ScrapeLoop]:
         """The loops of all active targets."""
         return [r.loop for r in self._running.values()]
+
+    def client_for(self, target: Target) -> Client:
+        """Return a client for a target; one each: its connection stays open, and no target waits for another."""
+        return Client(shared=self._shared)
+
+    def trial_pool(self) -> TrialPool:
+        """Return what scrapes for trial need."""
+        return TrialPool(self._defaults, self._rules, self.client_for)
 
     @property
     def discovered_count(self) -> int:
@@ -203,7 +212,7 @@ class ScrapePool:
         return error
 
     def _start(self, nursery: trio.Nursery, target: Target) -> None:
-        client = Client(shared=self._shared)  # one each: its connection stays open, and no target waits for another
+        client = self.client_for(target)
         loop = ScrapeLoop(
             target, self._rules, client, self._services, self._counters, self._seed, on_failure=self._note_failure
         )

@@ -28,6 +28,7 @@ from .relabelling import RelabelApi
 from .search import SearchApi
 from .series import SeriesApi
 from .status import StatusApi
+from .target_trial import TargetTestApi
 from .targets import TargetsApi
 
 PREFIX = "/api/v1"
@@ -112,6 +113,7 @@ def _of_relabelling(services: ApiServices) -> Table:
         ("/targets/relabel_steps", relabelling.steps, _GET),
         ("/scrape_pools/config", relabelling.pool_config, _GET),
         ("/relabel/preview", relabelling.preview, _FORM),
+        ("/targets/test", TargetTestApi(services).test, ("POST",)),
     ]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from .values import (
     BOOLEAN,
     GET_POST,
     INTEGER,
+    NUMBER,
     TEXT,
     TEXTS,
     TIME,
@@ -42,19 +44,34 @@ _EXAMPLES: Final[Schema] = record(
     changed=array(record({}, **{"from": _LABELS, "to": _LABELS})),
     collided=array(record({}, **{"to": _LABELS, "from": array(_LABELS), "count": INTEGER})),
 )
+_FIGURES: Final[Mapping[str, Schema]] = {
+    **dict.fromkeys(("series", "kept", "dropped", "changed", "collided", "collisions"), INTEGER),
+    "rules": array(record(rule=_RULE, dropped=INTEGER, changed=INTEGER)),
+    "labels": mapping(record(added=INTEGER, removed=INTEGER, changed=INTEGER)),
+    "droppedByMetric": _COUNTED,
+    "renamedMetrics": array(record({}, **{"from": TEXT, "to": TEXT, "value": INTEGER})),
+    "examples": _EXAMPLES,
+}
 _PREVIEW: Final[Schema] = record(
-    series=INTEGER,
-    kept=INTEGER,
-    dropped=INTEGER,
-    changed=INTEGER,
-    collided=INTEGER,
-    collisions=INTEGER,
-    rules=array(record(rule=_RULE, dropped=INTEGER, changed=INTEGER)),
-    labels=mapping(record(added=INTEGER, removed=INTEGER, changed=INTEGER)),
-    droppedByMetric=_COUNTED,
-    renamedMetrics=array(record({}, **{"from": TEXT, "to": TEXT, "value": INTEGER})),
-    saved={"oneOf": [record(samples=INTEGER, bytes=INTEGER), {"type": "null"}]},
-    examples=_EXAMPLES,
+    **_FIGURES, saved={"oneOf": [record(samples=INTEGER, bytes=INTEGER), {"type": "null"}]}
+)
+_TEST: Final[Schema] = record(
+    scrapePool=TEXT,
+    discoveredLabels=_LABELS,
+    labels={"oneOf": [_LABELS, {"type": "null"}]},
+    dropped=BOOLEAN,
+    relabelSteps=array(record(rule=_RULE, output=_LABELS, keep=BOOLEAN, matched=BOOLEAN, reason=TEXT)),
+    **dict.fromkeys(("scrapeUrl", "scrapeInterval", "scrapeTimeout", "error", "limit"), TEXT),
+    **dict.fromkeys(("contentType", "contentEncoding"), TEXT),
+    **dict.fromkeys(("status", "bodyBytes", "expositionBytes", "samples", "samplesKept"), INTEGER),
+    **dict.fromkeys(("metadataCount", "staleCount"), INTEGER),
+    durationSeconds=NUMBER,
+    series=array(record(labels=_LABELS, value=TEXT, timestamp=NUMBER)),
+    reports=mapping(NUMBER),
+    metricRelabelling={"oneOf": [record(**_FIGURES), {"type": "null"}]},
+    metadata=mapping(record(type=TEXT, help=TEXT, unit=TEXT)),
+    active=BOOLEAN,
+    stale=array(_LABELS),
 )
 _POOL: Final = Parameter("scrapePool", "The scrape pool.", required=True, example="node")
 
@@ -86,5 +103,19 @@ RELABEL_ENDPOINTS: Final = (
             Parameter("extended", "Whether extended rules are allowed, else as the configuration says.", example="true"),
         ),
         GET_POST,
+    ),
+    Endpoint(
+        "/targets/test",
+        "Scrape a target at once and show what would be stored",
+        "targets",
+        _TEST,
+        (
+            _POOL,
+            Parameter("target", "A present target: its URL, instance or address; needed where there are several.", example="x:1"),
+            Parameter("address", "The address of a target that need not be there; needs the admin API.", example=None),
+            Parameter("labels", "More labels that its discovery would tell, as JSON; needs the admin API.", example=None),
+            Parameter("limit", "Entries of each list, at most 10000.", INTEGER, example=10),
+        ),
+        ("POST",),
     ),
 )  # fmt: skip

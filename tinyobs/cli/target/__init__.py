@@ -1,0 +1,1 @@
+"""The commands of `tinyobs target`; `group.py` joins them."""
