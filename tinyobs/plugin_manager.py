@@ -37,6 +37,7 @@ BUILTIN: Final = (
     "docker_sd",
     "consul_sd",
     "kubernetes_sd",
+    "nomad_sd",
     "scrape",
     "inprocess",
     "self_metrics",

@@ -1,9 +1,9 @@
 """Targets from files that other programs write: `file_sd_configs`.
 
-A file is JSON or YAML: a list of `{targets: [...], labels: {...}}`.  Files are looked at every few seconds and read
-when their time or size changed, and in any case each `refresh_interval`.  A file that cannot be read or makes no
-sense keeps its last good groups; a file that is gone takes its groups with it.  Format and names: prometheus
-discovery/file/file.go.
+A file is JSON or YAML: a list of `{targets: [...], labels: {...}}`.  Files are read when inotify tells of a change in
+their directories, and in any case each `refresh_interval`; where a directory cannot be watched, times and sizes are
+looked at every few seconds.  A file that cannot be read or makes no sense keeps its last good groups; a file that is
+gone takes its groups with it.  Format and names: prometheus discovery/file/file.go.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -33,11 +34,16 @@ from ..config.yaml_tree import (
     parse_tree,
     read_file,
 )
+from ..discovery.call_durations import Durations
+from ..discovery.inotify import DirectoryWatch
 from ..errors import ConfigError, Problem
 from ..hookspecs import hookimpl
+from ..model.families import MetricFamily
 
 LOOK_EVERY_SECONDS: Final = 3.0
-"""How often the files' times and sizes are looked at."""
+"""How often the files' times and sizes are looked at where nobody tells of changes."""
+SETTLE_SECONDS: Final = 0.05
+"""How long after a change the files are read: who writes many files is not answered for each."""
 FILES_MAX: Final = 10_000
 """Most files that one entry may match."""
 PATH_LABEL: Final = "__meta_filepath"
@@ -59,6 +65,10 @@ class FileSdStatistics:
 
     read_errors_total: int = field(metadata={"metric": "prometheus_sd_file_read_errors_total"})
     """The number of File-SD read errors."""
+    watcher_errors_total: int = field(metadata={"metric": "prometheus_sd_file_watcher_errors_total"})
+    """The number of File-SD errors caused by filesystem watch failures."""
+    scans_total: MetricFamily
+    """The duration of the File-SD scan in seconds."""
     mtime_seconds: Mapping[str, float] = field(
         metadata={"metric": "prometheus_sd_file_mtime_seconds", "label": "filename"}
     )
@@ -71,26 +81,76 @@ class FileDiscoverer(Discoverer):
     def __init__(self, config: FileSdConfig, context: DiscovererContext) -> None:
         self._files = WatchedFiles(config.files)
         self._refresh_seconds = config.refresh_interval_ms / 1000
+        self._watch: DirectoryWatch | None = None
+        self._lacking: set[str] = set()
+        """Directories that cannot be watched."""
+        self._watch_errors = 0
+        self._scans = Durations()
 
     async def run(
         self, publish: Callable[[Sequence[TargetGroup]], Awaitable[None]], *, task_status: trio.TaskStatus[None]
     ) -> None:
-        """Look, publish what changed, sleep; until cancelled."""
-        await publish(await trio.to_thread.run_sync(self._files.look, True))
-        task_status.started()
-        due = trio.current_time() + self._refresh_seconds
-        while True:
-            await trio.sleep(min(LOOK_EVERY_SECONDS, self._refresh_seconds))
-            everything = trio.current_time() >= due
-            if everything:
-                due = trio.current_time() + self._refresh_seconds
-            changed = await trio.to_thread.run_sync(self._files.look, everything)
-            if changed:
-                await publish(changed)
+        """Read, publish what changed, wait for a change; until cancelled."""
+        self._open_watch()
+        try:
+            await publish(await trio.to_thread.run_sync(self._scan, True))
+            task_status.started()
+            due = trio.current_time() + self._refresh_seconds
+            while True:
+                touched = await self._wait(due)
+                everything = trio.current_time() >= due
+                if everything:
+                    due = trio.current_time() + self._refresh_seconds
+                changed = await trio.to_thread.run_sync(self._scan, everything, touched)
+                if changed:
+                    await publish(changed)
+        finally:
+            if self._watch is not None:
+                self._watch.close()
+
+    async def _wait(self, due: float) -> set[str]:
+        """Return when files have changed, or it is time to look whether they have; return those that surely have."""
+        if self._watch is None or self._lacking:
+            due = min(due, trio.current_time() + LOOK_EVERY_SECONDS)
+        touched: set[str] = set()
+        with trio.move_on_at(due):
+            if self._watch is None:
+                await trio.sleep_forever()
+            else:
+                touched = await self._watch.wait()
+                await trio.sleep(SETTLE_SECONDS)
+        return touched
+
+    def _open_watch(self) -> None:
+        try:
+            self._watch = DirectoryWatch()
+        except OSError as e:
+            self._watch_errors += 1
+            log.warning("files cannot be watched and are looked at instead", every_s=LOOK_EVERY_SECONDS, reason=str(e))
+
+    def _scan(self, everything: bool, touched: Collection[str] = ()) -> list[TargetGroup]:
+        """Return what changed.  Directories are watched before their files are read, so that no change is missed."""
+        began = perf_counter()
+        changed: list[TargetGroup] = []
+        before: set[str] = set()
+        while (directories := self._files.directories()) - before:
+            if self._watch is not None:
+                lacking = self._watch.follow(directories)
+                self._watch_errors += len(lacking - self._lacking)
+                self._lacking = lacking
+            before |= directories
+            changed += self._files.look(everything, touched)
+            everything, touched = False, ()
+        self._scans.observe((), perf_counter() - began)
+        return changed
 
     def statistics(self) -> FileSdStatistics:
         """Return the counters."""
-        return FileSdStatistics(self._files.read_errors, dict(self._files.mtimes))
+        files = self._files
+        scans = self._scans.family(
+            "prometheus_sd_file_scan_duration_seconds", "The duration of the File-SD scan in seconds.", lambda key: {}
+        )
+        return FileSdStatistics(files.read_errors, self._watch_errors, scans, dict(files.mtimes))
 
 
 @define
@@ -105,10 +165,19 @@ class WatchedFiles:
     _groups: dict[str, tuple[TargetGroup, ...]] = Factory(dict)
     _errors: dict[str, str] = Factory(dict)
 
-    def look(self, everything: bool) -> list[TargetGroup]:
+    def directories(self) -> set[str]:
+        """Return the directories whose changes count: those of the patterns, and those that links lead to."""
+        found = {os.path.dirname(pattern) for pattern in self.patterns}
+        for name in self._signatures:
+            if os.path.islink(name):
+                found.add(os.path.dirname(os.path.realpath(name)))
+        return found
+
+    def look(self, everything: bool, touched: Collection[str] = ()) -> list[TargetGroup]:
         """Return the groups that are new, changed or (without targets) gone.
 
-        everything: read all files, also those whose time and size are as they were.
+        everything: read all files, also those whose time and size are as they were.  touched: files to be read in any
+        case.
         """
         names = self._matching()
         changed: list[TargetGroup] = []
@@ -124,7 +193,7 @@ class WatchedFiles:
                 self._note_error(name, str(e))
                 continue
             signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if not everything and self._signatures.get(name) == signature:
+            if not everything and name not in touched and self._signatures.get(name) == signature:
                 continue
             self._signatures[name] = signature
             changed += self._read(name, status.st_mtime)

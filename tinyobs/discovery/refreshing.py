@@ -44,6 +44,13 @@ class RefreshingDiscoverer(Discoverer):
         It sets its own deadlines; a refresh that takes longer than the interval delays the next.
         """
 
+    async def wait(self, until: float) -> None:
+        """Sleep until the next refresh is due; a source that tells of changes may return earlier.
+
+        until: a time of trio's clock.
+        """
+        await trio.sleep_until(until)
+
     async def aclose(self) -> None:
         """Close connections; called once, at the end."""
 
@@ -58,7 +65,7 @@ class RefreshingDiscoverer(Discoverer):
             task_status.started()
             while True:
                 began += self.interval_seconds
-                await trio.sleep_until(max(began, trio.current_time()))
+                await self.wait(max(began, trio.current_time()))
                 began = trio.current_time()
                 changed = await self._try_refresh()
                 if changed:
