@@ -13,7 +13,7 @@ from attrs import field, frozen
 from ..http_client import Client
 from ..model.secrets import Secret
 from .aws_signing import AwsKeys, sign
-from .exchange import CloudError, RefusedError, Reply, exchange, origin, read_token_file
+from .exchange import CloudError, RefusedError, Reply, exchange, origin, read_token_file, reason_of
 from .xml_answers import parse_xml
 
 VERSION: Final = "2011-06-15"
@@ -103,7 +103,8 @@ def aws_error(reply: Reply, url: str) -> RefusedError:
         if error:
             code, message = error.value("Code") or "", error.value("Message") or ""
     except CloudError:
-        pass
+        code = reply.headers.get("x-amzn-errortype", "").partition(":")[0]
+        message = reason_of(reply)
     said = ": ".join(part for part in (code, message[:200]) if part)
     return RefusedError(reply.status, f"{origin(url)} answered {reply.status}" + (f" {said}" if said else ""))
 

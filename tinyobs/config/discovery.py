@@ -37,7 +37,8 @@ FOREIGN_KINDS: Final = frozenset(
 """Kinds of Prometheus that this version knows by name only."""
 
 CLOUD_KINDS: Final = frozenset(
-    f"{name}_sd_configs" for name in "azure digitalocean ec2 gce hetzner linode openstack scaleway".split()
+    f"{name}_sd_configs"
+    for name in """aws azure digitalocean ec2 gce hetzner ionos lightsail linode openstack ovhcloud scaleway vultr""".split()
 )
 """Those of them that the distribution `tinyobs-cloud-sd` brings."""
 NEEDS_CLOUD_SD: Final = "needs the plugin cloud-sd: pip install tinyobs-cloud-sd"

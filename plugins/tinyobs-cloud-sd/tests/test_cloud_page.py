@@ -12,9 +12,13 @@ import test_digitalocean
 import test_ec2
 import test_gce
 import test_hetzner
+import test_ionos
+import test_lightsail
 import test_linode
 import test_openstack
+import test_ovhcloud
 import test_scaleway
+import test_vultr
 from cloud_fakes import serving, targets_of
 from tinyobs.cloud_auth import azure_tokens
 from tinyobs.cloud_auth.azure_tokens import AzureCloud
@@ -23,7 +27,7 @@ from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.config.loader import parse
 from tinyobs.errors import ConfigError
 
-from tinyobs_cloud_sd import KINDS, aws_entry, azure, digitalocean, gce, hetzner, linode
+from tinyobs_cloud_sd import KINDS, aws_entry, azure, digitalocean, gce, hetzner, ionos, linode, ovhcloud, vultr
 
 PAGE = Path(__file__).parents[3] / "docs" / "discovery" / "cloud.md"
 SECTIONS = {
@@ -61,7 +65,7 @@ def test_settings_are_those_of_the_schema(key):
 def documented_labels(key):
     """Return a pattern that matches the documented labels."""
     names = re.findall(r"`(__meta_\w+(?:<\w+>)?)`", SECTIONS[key])
-    return re.compile("|".join(re.sub(r"<\w+>", r".+", name) for name in [*names, "__address__"]))
+    return re.compile("|".join(re.sub(r"<\w+>", r".+", name) for name in [*names, "__address__", "instance"]))
 
 
 @pytest.fixture
@@ -72,6 +76,7 @@ def known(monkeypatch, tmp_path):
         ("digitalocean.token", test_digitalocean.TOKEN),
         ("linode.token", test_linode.TOKEN),
         ("scaleway.key", test_scaleway.SECRET),
+        ("vultr.token", test_vultr.TOKEN),
     ):
         (tmp_path / name).write_text(token)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", test_ec2.ACCESS)
@@ -89,14 +94,19 @@ def known(monkeypatch, tmp_path):
     }
     instances.items[test_scaleway.SERVERS] = [test_scaleway.instance("a", private_ip="10.0.0.1", tags=["t"])]
     return {
+        "aws_sd_configs": test_ec2.Ec2(),
         "azure_sd_configs": test_azure.Azure(),
         "digitalocean_sd_configs": droplets,
         "ec2_sd_configs": test_ec2.Ec2(),
         "gce_sd_configs": test_gce.Compute(),
         "hetzner_sd_configs": test_hetzner.Cloud(test_hetzner.FIRST),
+        "ionos_sd_configs": test_ionos.Ionos(),
+        "lightsail_sd_configs": test_lightsail.Lightsail(),
         "linode_sd_configs": test_linode.Linode(),
         "openstack_sd_configs": servers,
+        "ovhcloud_sd_configs": test_ovhcloud.Ovh(),
         "scaleway_sd_configs": instances,
+        "vultr_sd_configs": test_vultr.Vultr(),
     }
 
 
@@ -104,8 +114,10 @@ def known(monkeypatch, tmp_path):
 async def test_examples_find_targets(key, known, monkeypatch, tmp_path):
     """Read as a whole configuration, against the fake of the kind; every label that comes is documented."""
     async with serving(known[key]) as api:
-        for module, name in ((hetzner, "HCLOUD"), (digitalocean, "API"), (linode, "API"), (gce, "API")):
-            monkeypatch.setattr(module, name, api.url)
+        monkeypatch.setattr(hetzner, "HCLOUD", api.url)
+        for module in (digitalocean, gce, ionos, linode, vultr):
+            monkeypatch.setattr(module, "API", api.url)
+        monkeypatch.setitem(ovhcloud.ENDPOINTS, "ovh-eu", api.url)
         monkeypatch.setitem(azure.CLOUDS, "AZUREPUBLICCLOUD", AzureCloud(api.url, api.url))
         monkeypatch.setattr(azure_tokens, "METADATA", api.url)
         monkeypatch.setattr(aws_entry, "service_url", lambda service, region: api.url)
@@ -119,8 +131,9 @@ async def test_examples_find_targets(key, known, monkeypatch, tmp_path):
             entry = attrs.evolve(entry, api_url=api.url)
         targets = await targets_of(BY_KEY[key], entry)
     assert targets
-    assert all(target["__address__"].endswith(":9100") for target in targets)
-    allowed = documented_labels(key)
+    has_port = key != "ovhcloud_sd_configs"
+    assert all(target["__address__"].endswith(":9100") == has_port for target in targets)
+    allowed = documented_labels("ec2_sd_configs" if key == "aws_sd_configs" else key)
     assert [name for target in targets for name in target if not allowed.fullmatch(name)] == []
 
 

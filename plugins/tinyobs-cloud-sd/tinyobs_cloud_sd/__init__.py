@@ -11,17 +11,36 @@ from collections.abc import Sequence
 from tinyobs import hookimpl
 from tinyobs.abc import DiscovererKind
 
-from . import azure, digitalocean, ec2, gce, hetzner, linode, openstack, scaleway
+from . import (
+    aws,
+    azure,
+    digitalocean,
+    ec2,
+    gce,
+    hetzner,
+    ionos,
+    lightsail,
+    linode,
+    openstack,
+    ovhcloud,
+    scaleway,
+    vultr,
+)
 
 KINDS = (
+    aws.KIND,
     azure.KIND,
     digitalocean.KIND,
     ec2.KIND,
     gce.KIND,
     hetzner.KIND,
+    ionos.KIND,
+    lightsail.KIND,
     linode.KIND,
     openstack.KIND,
+    ovhcloud.KIND,
     scaleway.KIND,
+    vultr.KIND,
 )
 
 __all__ = ["KINDS", "tinyobs_discoverers"]

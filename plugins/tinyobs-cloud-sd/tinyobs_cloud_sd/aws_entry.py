@@ -14,7 +14,14 @@ from tinyobs.config.http_client import HttpClientConfig
 
 from .discoverer import ANSWER_BYTES_MAX, CloudDiscoverer
 
-AUTH_CODES: Final = ("AuthFailure", "UnauthorizedOperation", "ExpiredToken", "RequestExpired", "InvalidClientTokenId")
+AUTH_CODES: Final = (
+    "AuthFailure",
+    "UnauthorizedOperation",
+    "ExpiredToken",
+    "RequestExpired",
+    "InvalidClientTokenId",
+    "UnrecognizedClient",
+)
 """Errors after which keys are looked for anew."""
 
 

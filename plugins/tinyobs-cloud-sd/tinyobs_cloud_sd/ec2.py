@@ -65,9 +65,7 @@ class Ec2SdConfig:
 
     def faults(self) -> Iterator[Fault]:
         """Yield filters that would match nothing."""
-        for i, one in enumerate(self.filters):
-            if not one.values:
-                yield Fault("EC2 SD configuration filter values cannot be empty", f"filters[{i}]")
+        yield from filter_faults(self.filters)
 
 
 class Ec2Discoverer(AwsDiscoverer):
@@ -116,6 +114,13 @@ class Ec2Discoverer(AwsDiscoverer):
         if len(reply.body) < THREAD_BYTES:
             return parse_xml(reply.body)
         return await trio.to_thread.run_sync(parse_xml, reply.body)
+
+
+def filter_faults(filters: Sequence[Ec2Filter]) -> Iterator[Fault]:
+    """Yield filters without values."""
+    for i, one in enumerate(filters):
+        if not one.values:
+            yield Fault("EC2 SD configuration filter values cannot be empty", f"filters[{i}]")
 
 
 def filter_fields(filters: Sequence[Ec2Filter]) -> dict[str, str]:

@@ -1,0 +1,81 @@
+"""Discovery kind `aws`: what `ec2` and `lightsail` find, under the key that Prometheus has for all services of AWS.
+
+The roles of the other services are refused by name.  Settings: prometheus discovery/aws/aws.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from attrs import frozen
+from tinyobs.abc import Discoverer, DiscovererContext, DiscovererKind
+from tinyobs.config.fields import Fault, inline, setting
+from tinyobs.config.http_client import HttpClientConfig
+from tinyobs.model.durations import DurationMs
+from tinyobs.model.secrets import Secret
+
+from .ec2 import Ec2Discoverer, Ec2Filter, Ec2SdConfig, filter_faults
+from .lightsail import LightsailDiscoverer, LightsailSdConfig
+
+KEY: Final = "aws_sd_configs"
+EC2: Final = "ec2"
+LIGHTSAIL: Final = "lightsail"
+FOREIGN_ROLES: Final = ("ecs", "elasticache", "msk", "rds")
+"""Roles of Prometheus that are known by name only."""
+
+
+@frozen(kw_only=True)
+class AwsSdConfig:
+    """One entry of `aws_sd_configs`."""
+
+    role: str = setting(default="")
+    region: str = setting(default="")
+    """Empty: that of the environment, the profile or the instance."""
+    endpoint: str = setting(default="")
+    """An address instead of the region's own."""
+    access_key: str = setting(default="")
+    secret_key: Secret = setting(default=Secret())
+    profile: str = setting(default="")
+    role_arn: str = setting(default="")
+    external_id: str = setting(default="")
+    filters: tuple[Ec2Filter, ...] = setting(default=())
+    """For the role `ec2` only."""
+    clusters: tuple[str, ...] = setting(default=())
+    """For the roles `ecs` and `msk` only."""
+    port: int = setting(default=80, low=0, high=65535)
+    refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(60_000), low=1)
+    http: HttpClientConfig = inline(HttpClientConfig)
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield roles that there are not, and filters that would match nothing."""
+        if self.role in FOREIGN_ROLES:
+            yield Fault(f"the role {self.role} is not supported yet by this version", "role")
+        elif self.role not in (EC2, LIGHTSAIL):
+            yield Fault(f'unknown AWS SD role "{self.role}"', "role")
+        yield from filter_faults(self.filters)
+
+
+def make(config: AwsSdConfig, context: DiscovererContext) -> Discoverer:
+    """Return the discoverer of the role."""
+    shared = {
+        name: getattr(config, name)
+        for name in (
+            "region",
+            "endpoint",
+            "access_key",
+            "secret_key",
+            "profile",
+            "role_arn",
+            "external_id",
+            "port",
+            "refresh_interval_ms",
+            "http",
+        )
+    }
+    if config.role == LIGHTSAIL:
+        return LightsailDiscoverer(LightsailSdConfig(**shared), context)
+    return Ec2Discoverer(Ec2SdConfig(**shared, filters=config.filters), context)
+
+
+KIND: Final = DiscovererKind(KEY, AwsSdConfig, make)
