@@ -56,7 +56,8 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 def test_every_setting_has_a_docstring() -> None:
     """A docstring stands below each field of the settings."""
-    source = (Path(__file__).parents[2] / "tinyobs" / "config" / "settings.py").read_text()
+    folder = Path(__file__).parents[2] / "tinyobs" / "config"
+    source = "".join((folder / name).read_text() for name in ("settings.py", "scrape_cluster.py"))
     for path, p in settings(Settings):
         assert re.search(rf'^    {p.attribute}: [^\n]*\n    """', source, re.MULTILINE), path
 

@@ -18,6 +18,7 @@ from ..model.sizes import SizeBytes
 from ..promql.parser import parse_selector
 from . import feature_flags
 from .fields import Fault, group, setting
+from .scrape_cluster import ScrapeSettings
 
 _SECOND: Final = 1000
 _HOUR: Final = 3600 * _SECOND
@@ -205,6 +206,7 @@ class Settings:
     query: QuerySettings = setting(factory=QuerySettings)
     web: WebSettings = setting(factory=WebSettings)
     relabel: RelabelSettings = setting(factory=RelabelSettings)
+    scrape: ScrapeSettings = setting(factory=ScrapeSettings)
     limits: LimitSettings = setting(factory=LimitSettings)
     self_metrics: SelfMetricsSettings = setting(factory=SelfMetricsSettings)
     sections: tuple[tuple[str, Any], ...] = group("sections")

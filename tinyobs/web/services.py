@@ -85,6 +85,18 @@ class DroppedTarget:
 
 
 @frozen
+class TargetElsewhere:
+    """A target that other members of the cluster scrape: their numbers, and where they are if that was said."""
+
+    discovered_labels: Labels
+    labels: Labels
+    scrape_pool: str
+    scrape_url: str
+    members: Sequence[int]
+    member_urls: Sequence[str] = ()
+
+
+@frozen
 class TargetsView:
     """All targets.  dropped: those still remembered; dropped_counts: pool -> how many there are."""
 
@@ -92,6 +104,9 @@ class TargetsView:
     active: Sequence[TargetView] = ()
     dropped: Sequence[DroppedTarget] = ()
     dropped_counts: Mapping[str, int] = Factory(dict)
+    elsewhere: Sequence[TargetElsewhere] = ()
+    elsewhere_counts: Mapping[str, int] = Factory(dict)
+    """Pool -> how many targets other members of the cluster scrape; {} where nothing is shared."""
 
 
 @frozen

@@ -19,6 +19,7 @@ from ...model.durations import format_duration
 from ...relabel import Rule
 from ...web.services import TargetsView
 from ...web.target_trial import TargetQuestion, TargetTest
+from .cluster import Cluster, cluster_of
 from .discovery_statistics import unite
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
@@ -47,6 +48,7 @@ class ScrapeManager(Source):
         self._nursery: trio.Nursery | None = None
         self._pools: dict[str, ScrapePool] = {}
         self._features: frozenset[str] = frozenset()
+        self._cluster: Cluster | None = None
         self._failure_log = FailureLog()
         self._reconfiguring = trio.Lock()
         self._trials = trio.CapacityLimiter(TRIALS_MAX)
@@ -78,7 +80,9 @@ class ScrapeManager(Source):
     async def _apply(self, nursery: trio.Nursery, config: Any) -> None:
         wanted = {c.job_name: c for c in config.all_scrape_configs}
         now = self._services.clock.now_ms()
-        switched, self._features = config.features != self._features, config.features
+        cluster = cluster_of(config.tinyobs.scrape.cluster)
+        switched = config.features != self._features or cluster != self._cluster
+        self._features, self._cluster = config.features, cluster
         self._failure_log.reopen()
         for name in [n for n in self._pools if n not in wanted]:
             for loop in (await self._stop(self._pools.pop(name))).values():
@@ -116,6 +120,7 @@ class ScrapeManager(Source):
         return ScrapeStatistics(
             pools=len(pools),
             pool_targets={name: len(pool.loops) for name, pool in pools.items()},
+            pool_targets_elsewhere={n: pool.found.elsewhere_count for n, pool in pools.items() if self._cluster},
             pool_syncs={name: c.syncs.totals.get(name, (0, 0.0))[0] for name in pools},
             pool_target_limits={name: pool.config.target_limit for name, pool in pools.items()},
             metadata_entries={name: sum(len(x.health.metadata) for x in pool.loops) for name, pool in pools.items()},
@@ -176,17 +181,17 @@ class ScrapeManager(Source):
     def _make(self, config: Any, inherited: Mapping[Target, ScrapeLoop]) -> ScrapePool:
         return ScrapePool(
             config,
-            pool_defaults(config),
+            pool_defaults(config, self._cluster),
             loop_rules(config, self._features),
             self._services,
             self._counters,
-            self._seed,
+            self._seed if self._cluster is None else self._cluster.seed,
             inherited,
             self._failure_log,
         )
 
 
-def pool_defaults(config: Any) -> PoolDefaults:
+def pool_defaults(config: Any, cluster: Cluster | None = None) -> PoolDefaults:
     """Return what a scrape config gives to each of its targets."""
     return PoolDefaults(
         config.job_name,
@@ -196,6 +201,7 @@ def pool_defaults(config: Any) -> PoolDefaults:
         config.scheme.value,
         config.params,
         tuple(config.relabel_configs),
+        cluster,
     )
 
 

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from ...abc import Discoverer, DiscovererContext, Services, TargetGroup
 from ...http_client import Client, Shared
+from .cluster import Cluster
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
 from .statistics import PoolCounters
@@ -71,6 +72,11 @@ class ScrapePool:
     def loops(self) -> list[ScrapeLoop]:
         """The loops of all active targets."""
         return [r.loop for r in self._running.values()]
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster that the targets are shared in, None where there is none."""
+        return self._defaults.cluster
 
     def client_for(self, target: Target) -> Client:
         """Return a client for a target; one each: its connection stays open, and no target waits for another."""

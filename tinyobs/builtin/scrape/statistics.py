@@ -60,6 +60,10 @@ class ScrapeStatistics:
         metadata={"metric": "prometheus_target_scrape_pool_targets", "label": "scrape_job"}
     )
     """Targets in a scrape pool."""
+    pool_targets_elsewhere: Mapping[str, int] = field(
+        metadata={"metric": "tinyobs_scrape_pool_targets_elsewhere", "label": "scrape_job"}
+    )
+    """Targets of a scrape pool that other members of the cluster scrape."""
     sync_failures: Mapping[str, int] = field(
         metadata={"metric": "prometheus_target_sync_failed_total", "label": "scrape_job"}
     )

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from ...model import labels as lb
 from ...model.durations import format_duration, parse_duration
 from ...model.labels import Labels
 from ...relabel import Rule, apply
+from .cluster import Cluster
 
 ADDRESS: Final = "__address__"
 SCHEME: Final = "__scheme__"
@@ -36,6 +37,7 @@ class PoolDefaults:
     scheme: str = "http"
     params: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rules: tuple[Rule, ...] = ()
+    cluster: Cluster | None = None
 
 
 @frozen
@@ -49,6 +51,8 @@ class Target:
     timeout_ms: int
     discovered: Labels = field(eq=False)
     """The labels before relabelling."""
+    members: tuple[int, ...] = field(default=(), eq=False)
+    """The members of the cluster that scrape it, () where there is no cluster."""
 
     @property
     def key(self) -> str:
@@ -91,8 +95,12 @@ def make_target(
     interval, timeout = _timing(kept)
     url = _url(kept, address, defaults)
     kept.setdefault("instance", address)
+    cluster = defaults.cluster
+    members = cluster.members_of(dict(relabelled)) if cluster is not None else ()
+    if cluster is not None and cluster.member_label:
+        kept[cluster.member_label] = str(cluster.number)
     labels = lb.from_mapping({k: v for k, v in kept.items() if not k.startswith("__")})
-    return discovered, Target(labels, url, interval, timeout, discovered)
+    return discovered, Target(labels, url, interval, timeout, discovered, members)
 
 
 @frozen
@@ -107,6 +115,9 @@ class Found:
     """How many relabelling dropped."""
     errors: list[str]
     """Why targets cannot be scraped."""
+    elsewhere: list[Target] = Factory(list)
+    """Targets that other members of the cluster scrape, those that are kept in mind."""
+    elsewhere_count: int = 0
 
 
 def make_targets(
@@ -116,8 +127,11 @@ def make_targets(
 ) -> Found:
     """Return the targets of all groups.
 
-    dropped_max: how many dropped targets are kept in mind (`keep_dropped_targets`), 0 for all.
+    dropped_max: how many dropped targets, and targets of other members, are kept in mind (`keep_dropped_targets`), 0
+    for all.
     """
+    cluster = defaults.cluster
+    elsewhere: dict[Target, None] = {}
     targets: dict[Target, None] = {}
     dropped: list[Labels] = []
     dropped_count = 0
@@ -130,12 +144,14 @@ def make_targets(
                 errors.append(f"{own.get(ADDRESS, '')}: {e}")
                 continue
             if target is not None:
-                targets.setdefault(target)
+                is_ours = cluster is None or cluster.number in target.members
+                (targets if is_ours else elsewhere).setdefault(target)
                 continue
             dropped_count += 1
             if not dropped_max or len(dropped) < dropped_max:
                 dropped.append(discovered)
-    return Found(list(targets), dropped, dropped_count, errors)
+    kept = list(elsewhere)[: dropped_max or None]
+    return Found(list(targets), dropped, dropped_count, errors, kept, len(elsewhere))
 
 
 def _timing(kept: Mapping[str, str]) -> tuple[int, int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...model.durations import format_duration
-from ...web.services import DroppedTarget, TargetsView, TargetView
+from ...web.services import DroppedTarget, TargetElsewhere, TargetsView, TargetView
 from .loop import ScrapeLoop
 from .pool import ScrapePool
+from .targets import Target
 
 _HEALTH = {None: "unknown", True: "up", False: "down"}
 
@@ -21,7 +22,17 @@ def targets_view(pools: Iterable[ScrapePool]) -> TargetsView:
         [_active(pool.name, loop) for pool in ordered for loop in pool.loops],
         dropped,
         {p.name: p.found.dropped_count for p in ordered},
+        [_elsewhere(pool, target) for pool in ordered for target in pool.found.elsewhere],
+        {p.name: p.found.elsewhere_count for p in ordered if p.found.elsewhere_count},
     )
+
+
+def _elsewhere(pool: ScrapePool, target: Target) -> TargetElsewhere:
+    cluster = pool.cluster
+    urls = (
+        [cluster.member_url(n) for n in target.members] if cluster is not None and cluster.member_url_template else []
+    )
+    return TargetElsewhere(target.discovered, target.labels, pool.name, target.url, target.members, urls)
 
 
 def _active(pool: str, loop: ScrapeLoop) -> TargetView:

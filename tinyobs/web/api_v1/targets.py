@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..form import read_form
-from ..services import ApiServices, DroppedTarget, TargetView
+from ..services import ApiServices, DroppedTarget, TargetElsewhere, TargetView
 from .envelope import success
 
 NEVER: Final = "0001-01-01T00:00:00Z"
@@ -34,13 +34,15 @@ class TargetsApi:
         counts: Mapping[str, int] | None = None
         if with_dropped:
             counts = {p: view.dropped_counts.get(p, 0) for p in sorted({*view.pools, *view.dropped_counts})}
-        return success(
-            {
-                "activeTargets": [_active(t) for t in active],
-                "droppedTargets": [_dropped(t) for t in dropped],
-                "droppedTargetCounts": counts,
-            }
-        )
+        data: dict[str, Any] = {
+            "activeTargets": [_active(t) for t in active],
+            "droppedTargets": [_dropped(t) for t in dropped],
+            "droppedTargetCounts": counts,
+        }
+        if view.elsewhere_counts and state in ("", "any", "elsewhere"):
+            data["elsewhereTargets"] = [_elsewhere(t) for t in view.elsewhere if not pool or t.scrape_pool == pool]
+            data["elsewhereTargetCounts"] = dict(view.elsewhere_counts)
+        return success(data)
 
     async def pools(self, request: Request) -> Response:
         """Answer `/scrape_pools`."""
@@ -69,6 +71,17 @@ def _active(target: TargetView) -> dict[str, Any]:
         "health": target.health,
         "scrapeInterval": target.scrape_interval,
         "scrapeTimeout": target.scrape_timeout,
+    }
+
+
+def _elsewhere(target: TargetElsewhere) -> dict[str, Any]:
+    return {
+        "discoveredLabels": dict(target.discovered_labels),
+        "labels": dict(target.labels),
+        "scrapePool": target.scrape_pool,
+        "scrapeUrl": target.scrape_url,
+        "members": list(target.members),
+        "memberUrls": list(target.member_urls),
     }
 
 

@@ -116,7 +116,11 @@ _DATA: Final = (
         "targets",
         ref("Targets"),
         (
-            Parameter("state", "active, dropped or any.", example="active"),
+            Parameter(
+                "state",
+                "active, dropped, elsewhere (scraped by other members of the cluster) or any.",
+                example="active",
+            ),
             Parameter("scrapePool", "Those of one pool only.", example="node"),
         ),
     ),

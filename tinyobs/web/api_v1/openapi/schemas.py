@@ -32,6 +32,14 @@ _BUCKET: Final[Schema] = {
     "maxItems": 4,
     "description": "Which ends are open (0 left, 1 right, 2 both, 3 none), left end, right end, count.",
 }
+_ELSEWHERE: Final = record(
+    discoveredLabels=ref("Labels"),
+    labels=ref("Labels"),
+    scrapePool=TEXT,
+    scrapeUrl=TEXT,
+    members=array(INTEGER),
+    memberUrls=TEXTS,
+)
 _RANKING: Final = array(record(name=TEXT, value=INTEGER))
 _BLOCK_STATS: Final = record(numSamples=INTEGER, numSeries=INTEGER, numChunks=INTEGER)
 
@@ -130,6 +138,7 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     ),
     "DroppedTarget": record(discoveredLabels=ref("Labels"), scrapePool=TEXT),
     "Targets": record(
+        {"elsewhereTargets": array(_ELSEWHERE), "elsewhereTargetCounts": mapping(INTEGER)},
         activeTargets=array(ref("Target")),
         droppedTargets=array(ref("DroppedTarget")),
         droppedTargetCounts={"type": ["object", "null"], "additionalProperties": INTEGER},
