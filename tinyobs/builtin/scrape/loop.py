@@ -112,8 +112,9 @@ class ScrapeLoop:
         counters: PoolCounters,
         seed: str,
         on_failure: Callable[[ScrapeLoop, str, int], None] = lambda loop, error, at_ms: None,
+        beat: int = 1,
     ) -> None:
-        """on_failure: called with (loop, error, time in ms) after each failed scrape."""
+        """beat: distance in ms of the moments that scrapes begin at (`model/schedule.py`).  on_failure: called with (loop, error, time in ms) after each failed scrape."""
         self.target = target
         self.health = Health()
         self.forced_error = ""
@@ -126,7 +127,7 @@ class ScrapeLoop:
         self._counters = counters
         self._on_failure = on_failure
         self._began: float | None = None
-        self._phase = phase_ms(target.key, seed, target.interval_ms)
+        self._phase = phase_ms(target.key, seed, target.interval_ms, beat)
         self._parser: ScrapeParser | None = None
         self._known_bytes = 0
         """Length of the last body that the parser could read."""

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from ...abc import Discoverer, DiscovererContext, Services, TargetGroup
 from ...http_client import Client, Shared
+from ...model.schedule import beat_ms
 from .cluster import Cluster
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
@@ -220,7 +221,14 @@ class ScrapePool:
     def _start(self, nursery: trio.Nursery, target: Target) -> None:
         client = self.client_for(target)
         loop = ScrapeLoop(
-            target, self._rules, client, self._services, self._counters, self._seed, on_failure=self._note_failure
+            target,
+            self._rules,
+            client,
+            self._services,
+            self._counters,
+            self._seed,
+            on_failure=self._note_failure,
+            beat=beat_ms(len(self.found.targets), target.interval_ms),
         )
         earlier = self._inherited.pop(target, None)
         if earlier is not None:
