@@ -128,6 +128,17 @@ async def test_a_preview_without_sizes(make_client: Any) -> None:
         ({"rules": "[{action: keep, if: up}]", "extended": "false"}, "needs `tinyobs: {relabel: {extended: true}}`"),
         ({"rules": "x"}, "expected a list of relabelling rules"),
         ({"rules": "{relabel_configs: [], more: 1}"}, "expected a list of relabelling rules, or a mapping"),
+        (
+            {"rules": str([{"action": "labelmap", "replacement": f"x{i}_$1"} for i in range(15)])},
+            "more than 1000 labels",
+        ),
+        (
+            {"rules": "[" + "{source_labels: [job], target_label: job, replacement: '$1$1'}," * 30 + "]"},
+            "a label value longer than 16384",
+        ),
+        ({"rules": "[" + "{action: labeldrop}," * 1001 + "]"}, "more than 1000 rules"),
+        ({"rules": "[{target_label: a, replacement: " + "x" * 1001 + "}]"}, "a replacement is longer than 1000"),
+        ({"rules": "x" * 70_000}, "more than 65536 characters"),
         ({"rules": "[]", "limit": "1001"}, "at most 1000 examples"),
         ({"rules": "[]", "match[]": "{}"}, "must contain at least one non-empty matcher"),
     ],

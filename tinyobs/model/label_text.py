@@ -38,7 +38,9 @@ def _from_json(text: str) -> Labels | None:
 
 
 def labels_of_json(read: object) -> Labels:
-    """Return the labels of what JSON says; raises `ValueError` for anything but an object of texts."""
+    """Return the labels of what JSON says, none of null; raises `ValueError` for anything but an object of texts."""
+    if read is None:
+        return ()
     if not isinstance(read, dict) or not all(isinstance(v, str) for v in read.values()):
         raise ValueError("labels must be a JSON object whose values are texts")
     if "" in read:

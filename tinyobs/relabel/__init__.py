@@ -11,7 +11,7 @@ lib/promrelabel.
 from __future__ import annotations
 
 from .apply import apply
-from .preview import Preview, preview
+from .preview import Preview, PreviewBounds, preview
 from .rule import (
     DEFAULT_REGEX,
     DEFAULT_REPLACEMENT,
@@ -34,6 +34,7 @@ __all__ = [
     "MODULUS_MAX",
     "Action",
     "Preview",
+    "PreviewBounds",
     "Rule",
     "RuleError",
     "Step",

@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import Factory, define, frozen
 
+from ..errors import LimitExceeded
 from ..model.labels import Labels, metric_name
 from .apply import apply_rule
 from .draft import Draft
@@ -90,13 +91,37 @@ class Preview:
     collision_examples: list[Collision] = Factory(list)
 
 
+@frozen
+class PreviewBounds:
+    """How large rules may make a label set: rules that double a value, or the number of labels, are soon beyond memory."""
+
+    labels_max: int = 1000
+    value_length_max: int = 16_384
+    """Longest value that a rule may set, in characters."""
+
+    def hold(self, draft: Draft) -> None:
+        """Raise `LimitExceeded` for a label set that is too large."""
+        if len(draft.base) + len(draft.set_later) > self.labels_max:
+            raise LimitExceeded(
+                "relabel_labels_max", f"the rules make a series with more than {self.labels_max} labels"
+            )
+        if any(len(value) > self.value_length_max for value in draft.set_later.values()):
+            what = f"the rules make a label value longer than {self.value_length_max} characters"
+            raise LimitExceeded("relabel_value_length_max", what)
+
+
 def preview(
     found: Iterable[Labels],
     rules: Sequence[Rule],
     examples_max: int = 10,
     check: Callable[[], object] = lambda: None,
+    bounds: PreviewBounds | None = None,
 ) -> Preview:
-    """Return what rules would do to distinct label sets; check: raises to stop, called now and then."""
+    """Return what rules would do to distinct label sets.
+
+    check: raises to stop, called now and then.  bounds: for rules that cannot be trusted; `LimitExceeded` where they make
+    a label set that is beyond them.
+    """
     out = Preview([RuleEffect(rule) for rule in rules])
     results: dict[Labels, Labels | list[Labels]] = {}
     for labels in found:
@@ -105,7 +130,7 @@ def preview(
         out.series += 1
         name = metric_name(labels)
         out.series_by_metric[name] += 1
-        after = _apply(labels, out.rules)
+        after = _apply(labels, out.rules, bounds)
         if after is None:
             _note_drop(labels, name, out, examples_max)
             continue
@@ -119,7 +144,7 @@ def preview(
     return out
 
 
-def _apply(labels: Labels, effects: Sequence[RuleEffect]) -> Labels | None:
+def _apply(labels: Labels, effects: Sequence[RuleEffect], bounds: PreviewBounds | None) -> Labels | None:
     draft = Draft(labels)
     changed = False
     for effect in effects:
@@ -130,6 +155,8 @@ def _apply(labels: Labels, effects: Sequence[RuleEffect]) -> Labels | None:
         if draft.changed:
             effect.changed += 1
             changed = True
+            if bounds is not None:
+                bounds.hold(draft)
     after = draft.labels() if changed else labels
     return labels if after == labels else after
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,12 +14,12 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...errors import ConfigError, StorageError
+from ...errors import ConfigError, LimitExceeded, StorageError
 from ...model.cardinality import CardinalityQuery
 from ...model.label_text import labels_of_json
 from ...model.labels import Labels
 from ...model.matchers import Matcher
-from ...relabel import Preview, Rule, Step, preview, trace
+from ...relabel import Preview, PreviewBounds, Rule, Step, preview, trace
 from ..form import Form, read_form
 from ..inbox import while_client_stays
 from ..problem import ApiError
@@ -32,6 +33,12 @@ PREVIEWS_MAX: Final = 2
 """Previews that run at one time; more wait."""
 EXAMPLES_DEFAULT: Final = 10
 EXAMPLES_MAX: Final = 1000
+PREVIEW_SECONDS_MAX: Final = 600.0
+RULES_BYTES_MAX: Final = 64 << 10
+"""Size of the rules of a preview, in characters."""
+RULES_MAX: Final = 1000
+REPLACEMENT_LENGTH_MAX: Final = 1000
+"""Longest `replacement` of a preview, in characters: it may be put in once for each character of a value."""
 METRICS_SHOWN_MAX: Final = 100
 """Metrics that a list of a preview has."""
 METRIC_SIZES_MAX: Final = 10_000
@@ -101,22 +108,52 @@ class RelabelApi:
         text, asked = form.get("rules"), form.get("extended")
         if not text:
             raise ApiError("bad_data", "no rules parameter provided")
+        if len(text) > RULES_BYTES_MAX:
+            raise parameters.invalid("rules", f"more than {RULES_BYTES_MAX} characters")
         try:
-            return self._services.relabelling.parse(text, asked.lower() not in ("0", "false") if asked else None)
+            rules = self._services.relabelling.parse(text, asked.lower() not in ("0", "false") if asked else None)
         except ConfigError as e:
             raise parameters.invalid("rules", "; ".join(str(p) for p in e.problems)) from None
         except ValueError as e:
             raise parameters.invalid("rules", e) from None
+        if len(rules) > RULES_MAX:
+            raise parameters.invalid("rules", f"more than {RULES_MAX} rules")
+        if any(len(rule.replacement) > REPLACEMENT_LENGTH_MAX for rule in rules):
+            raise parameters.invalid("rules", f"a replacement is longer than {REPLACEMENT_LENGTH_MAX} characters")
+        return rules
 
     def _preview(
         self, rules: Sequence[Rule], selectors: Sequence[Sequence[Matcher]], start: int, end: int, examples: int
     ) -> Response:
         """Look at the series; runs in a worker thread."""
-        check = trio.from_thread.check_cancelled
+        until = time.monotonic() + PREVIEW_SECONDS_MAX
+
+        def check() -> None:
+            trio.from_thread.check_cancelled()
+            if time.monotonic() > until:
+                what = f"the preview took longer than {PREVIEW_SECONDS_MAX:g} s: choose fewer series with match[]"
+                raise LimitExceeded("preview_seconds_max", what)
+
+        try:
+            return self._look(rules, selectors, start, end, examples, check)
+        except LimitExceeded as e:
+            raise ApiError("bad_data", str(e)) from None
+        except StorageError as e:
+            raise ApiError("internal", str(e)) from None
+
+    def _look(
+        self,
+        rules: Sequence[Rule],
+        selectors: Sequence[Sequence[Matcher]],
+        start: int,
+        end: int,
+        examples: int,
+        check: Callable[[], None],
+    ) -> Response:
         with self._services.queryable.querier(start, end) as querier:
             found = _distinct([querier.series(matchers) for matchers in selectors])
             check()
-            out = preview(islice(found, PREVIEW_SERIES_MAX), rules, examples, check)
+            out = preview(islice(found, PREVIEW_SERIES_MAX), rules, examples, check, PreviewBounds())
             cut = next(found, None) is not None
         data = preview_json(out, self._services.relabelling.show)
         data["saved"] = self._saved(out)
