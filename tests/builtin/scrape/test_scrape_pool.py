@@ -14,7 +14,7 @@ import trio
 from attrs import field, frozen
 
 from tinyobs.abc import Discoverer, DiscovererKind, TargetGroup
-from tinyobs.builtin.scrape import ScrapeManager
+from tinyobs.builtin.scrape import ScrapeManager, discoveries
 from tinyobs.builtin.scrape import loop as loop_module
 from tinyobs.builtin.scrape import pool as pool_module
 from tinyobs.builtin.scrape.discovery_statistics import unite
@@ -98,6 +98,7 @@ def services(monkeypatch):
     # The default renderer takes seconds for a traceback through trio.
     plain = structlog.wrap_logger(structlog.PrintLogger(), [structlog.processors.KeyValueRenderer()])
     monkeypatch.setattr(pool_module, "log", plain)
+    monkeypatch.setattr(discoveries, "log", plain)
     monkeypatch.setattr(loop_module, "log", plain)
     Fake.made = []
     found = FakeServices()
@@ -201,13 +202,73 @@ async def test_a_changed_pool_goes_on_with_its_targets(services, autojump_clock)
         assert manager.pools["j"] is not before
         await trio.sleep(SYNC_EVERY_SECONDS + 1)
         assert not is_stale_value(last(services, "x", "a:1"))
-        await Fake.made[1].send.send([group("a:1")])
+        await Fake.made[0].send.send([group("a:1")])
         await trio.sleep(30)
         assert is_stale_value(last(services, "x", "b:1"))
         for instance in ("a:1", "s:1"):
             assert last(services, "x", instance) == 1
             assert services.values(__name__="scrape_series_added", instance=instance, job="j").sum() == 1
             assert not any(is_stale_value(v) for v in services.values(__name__="x", instance=instance, job="j"))
+
+
+def two(services, first, second, more=""):
+    """Make a pool with two entries of discovery the running configuration."""
+    entries = f"[{{name: {first}}}, {{name: {second}}}]"
+    return configure(services, ONE.format(KIND=KIND, more=more).replace("[{name: a}]", entries))
+
+
+async def test_discoveries_outlive_a_changed_pool(services, autojump_clock):
+    """A discovery whose entry stays goes on with what it found, at any place; one that is gone takes its targets along."""
+    two(services, "a", "b")
+    async with trio.open_nursery() as nursery:
+        manager = ScrapeManager(services)
+        await nursery.start(manager.run)
+        await Fake.made[0].send.send([group("a:1", source="s1"), group("a:2", source="s2")])
+        await Fake.made[1].send.send([group("b:1", source="s1")])
+        await trio.sleep(20)
+        await manager.reconfigure(two(services, "b", "c", ", sample_limit: 9"))
+        await trio.sleep(0.1)
+        assert len(Fake.made) == 3
+        assert manager.statistics().discovered == {("scrape", "j"): 1}
+        await Fake.made[2].send.send([group("c:1", source="s1")])
+        await Fake.made[1].send.send([group("b:2", source="s2")])
+        await trio.sleep(SYNC_EVERY_SECONDS + 1)
+        assert addresses(manager) == ["b:1", "b:2", "c:1"]
+        assert [dict(s.of) for s in manager.statistics().discovery] == [{"b": 1, "c": 1}]
+        assert manager.statistics().discovery[0].publishings_total == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_targets_stay_while_their_source_is_silent(services, autojump_clock):
+    """After a reload the first sync has them, though the discovery tells nothing more."""
+    async with managing(services) as manager:
+        await Fake.made[0].send.send([group("a:1")])
+        await trio.sleep(20)
+        await manager.reconfigure(configure(services, ONE.format(KIND=KIND, more=", sample_limit: 9")))
+        await trio.sleep(0.1)
+        assert addresses(manager) == ["a:1"]
+        await trio.sleep(100)
+        assert addresses(manager) == ["a:1"]
+        assert not is_stale_value(last(services, "x", "a:1"))
+        assert manager.statistics().sent_updates["scrape"] >= 2
+
+
+async def test_a_discovery_that_cannot_be_made_is_counted(services, autojump_clock):
+    """It is tried again, and counts as failed until it runs."""
+    broken = [True]
+
+    def make(entry, context):
+        if broken:
+            raise ValueError("no such thing")
+        return Fake(entry, context)
+
+    services.kinds[KIND] = DiscovererKind(KIND, Entry, make)
+    async with managing(services) as manager:
+        await trio.sleep(5)
+        assert manager.statistics().failed_discoveries == {"scrape": 1}
+        broken.clear()
+        await trio.sleep(60)
+        assert manager.statistics().failed_discoveries == {"scrape": 0}
 
 
 async def test_an_unchanged_pool_is_left_alone(services, autojump_clock):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -20,6 +20,7 @@ from ...relabel import Rule
 from ...web.services import TargetsView
 from ...web.target_trial import TargetQuestion, TargetTest
 from .cluster import Cluster, cluster_of
+from .discoveries import Discovery, discoveries_of
 from .discovery_statistics import unite
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
@@ -85,21 +86,32 @@ class ScrapeManager(Source):
         self._features, self._cluster = config.features, cluster
         self._failure_log.reopen()
         for name in [n for n in self._pools if n not in wanted]:
-            for loop in (await self._stop(self._pools.pop(name))).values():
+            pool = self._pools.pop(name)
+            for loop in (await pool.stop()).values():
                 await loop.finish(now)
+            for discovery in pool.discoveries:
+                await discovery.stop()
             log.info("scrape pool removed", job=name)
         for name, scrape_config in wanted.items():
             running = self._pools.get(name)
             if running is not None and running.config == scrape_config and not switched:
                 continue
-            inherited = await self._stop(running) if running is not None else {}
-            self._pools[name] = pool = self._make(scrape_config, inherited)
+            inherited = await running.stop() if running is not None else {}
+            earlier = running.discoveries if running is not None else ()
+            discoveries, left = discoveries_of(scrape_config, self._services, self._counters, earlier)
+            self._pools[name] = pool = self._make(scrape_config, inherited, discoveries)
+            for discovery in left:
+                await discovery.stop()
             await nursery.start(pool.run)
+            for discovery in discoveries:
+                if not discovery.is_running:
+                    await nursery.start(discovery.run)
 
     def statistics(self) -> ScrapeStatistics:
         """Return the counters."""
         c, pools = self._counters, self._pools
-        running = [s for pool in pools.values() for s in pool.discovery_statistics()]
+        discoveries = [d for pool in pools.values() for d in pool.discoveries]
+        running = [s for s in (d.statistics() for d in discoveries) if s is not None]
         timings = (
             c.intervals.family(
                 "prometheus_target_interval_length_seconds",
@@ -126,6 +138,8 @@ class ScrapeManager(Source):
             metadata_entries={name: sum(len(x.health.metadata) for x in pool.loops) for name, pool in pools.items()},
             discovered={("scrape", name): pool.discovered_count for name, pool in pools.items()},
             received_updates={("scrape", name): c.updates.get(name, 0) for name in pools},
+            sent_updates={"scrape": sum(count for count, _ in c.syncs.totals.values())},
+            failed_discoveries={"scrape": sum(d.has_failed for d in discoveries)},
             refresh_failures=self._kinds_of_discovery() | c.refresh_failures,
             timings=[family for family in timings if family.points],
             discovery=unite(running, c.ended),
@@ -146,11 +160,7 @@ class ScrapeManager(Source):
 
     def _kinds_of_discovery(self) -> dict[tuple[str, str], int]:
         """Return 0 for each (kind of discovery, job): a counter that is there from the start can be alerted on."""
-        return {
-            (key.removesuffix("_sd_configs"), name): 0
-            for name, pool in self._pools.items()
-            for key, _ in pool.config.discovery
-        }
+        return {(d.mechanism, name): 0 for name, pool in self._pools.items() for d in pool.discoveries}
 
     def targets_view(self) -> TargetsView:
         """Return the state of all targets."""
@@ -172,13 +182,9 @@ class ScrapeManager(Source):
         async with self._trials:
             return await run_trial(trial, target, self._services.clock, question.series_max, loops.get(target))
 
-    async def _stop(self, pool: ScrapePool) -> dict[Target, ScrapeLoop]:
-        """Stop a pool and return its loops; the counters of its discoveries are kept."""
-        loops = await pool.stop()
-        self._counters.retire(pool.discovery_statistics())
-        return loops
-
-    def _make(self, config: Any, inherited: Mapping[Target, ScrapeLoop]) -> ScrapePool:
+    def _make(
+        self, config: Any, inherited: Mapping[Target, ScrapeLoop], discoveries: Sequence[Discovery] = ()
+    ) -> ScrapePool:
         return ScrapePool(
             config,
             pool_defaults(config, self._cluster),
@@ -188,6 +194,7 @@ class ScrapeManager(Source):
             self._seed if self._cluster is None else self._cluster.seed,
             inherited,
             self._failure_log,
+            discoveries,
         )
 
 

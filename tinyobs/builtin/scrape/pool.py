@@ -1,9 +1,8 @@
-"""A scrape pool: the targets of one scrape config, found by discovery and scraped each by a loop of its own."""
+"""A scrape pool: the targets of one scrape config, found by discoveries and scraped each by a loop of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final
 
@@ -11,10 +10,11 @@ import structlog
 import trio
 from attrs import frozen
 
-from ...abc import Discoverer, DiscovererContext, Services, TargetGroup
+from ...abc import Services, TargetGroup
 from ...http_client import Client, Shared
 from ...model.schedule import beat_ms
 from .cluster import Cluster
+from .discoveries import Discovery
 from .failure_log import FailureLog
 from .loop import LoopRules, ScrapeLoop
 from .statistics import PoolCounters
@@ -23,9 +23,6 @@ from .trial import TrialPool
 
 SYNC_EVERY_SECONDS: Final = 5.0
 """Changes from discovery are gathered this long before they are applied; the first waits that long for all to tell."""
-BACKOFF_FIRST_SECONDS: Final = 1.0
-BACKOFF_MAX_SECONDS: Final = 60.0
-"""Pauses before a crashed discovery starts again."""
 
 log = structlog.get_logger("scrape")
 
@@ -50,20 +47,19 @@ class ScrapePool:
         seed: str,
         inherited: Mapping[Target, ScrapeLoop] | None = None,
         failure_log: FailureLog | None = None,
+        discoveries: Sequence[Discovery] = (),
     ) -> None:
+        """discoveries: run beside the pool; they may be older than it and outlive it."""
         self.config = config
         self.name: str = defaults.job
         self.found = Found([], [], 0, [])
         """What the last sync made of the discovered groups."""
         self._shared = Shared(config.http)
         self._failure_log = failure_log if config.scrape_failure_log_file else None
-        self._discoverers: dict[tuple[str, int], Discoverer] = {}
-        self._silent: set[tuple[str, int]] = set()
-        """Discoveries that have not told of any target yet."""
+        self.discoveries = discoveries
         self._defaults, self._rules = defaults, rules
         self._services, self._counters, self._seed = services, counters, seed
         self._inherited = dict(inherited or {})
-        self._groups: dict[tuple[str, int, str], TargetGroup] = {}
         self._running: dict[Target, _Running] = {}
         self._changed = trio.Event()
         self._scope = trio.CancelScope()
@@ -88,26 +84,34 @@ class ScrapePool:
         return TrialPool(self._defaults, self._rules, self.client_for)
 
     @property
+    def groups(self) -> list[TargetGroup]:
+        """What discovery has found, before relabelling."""
+        return [group for discovery in self.discoveries for group in discovery.groups.values()]
+
+    @property
     def discovered_count(self) -> int:
         """How many targets discovery has found, before relabelling."""
-        return sum(len(group.targets) for group in self._groups.values())
+        return sum(len(group.targets) for group in self.groups)
 
-    def discovery_statistics(self) -> list[Any]:
-        """Return the statistics of the running discoveries that have some."""
-        return [s for s in (d.statistics() for d in self._discoverers.values()) if s is not None]
+    @property
+    def _is_silent(self) -> bool:
+        """Whether a discovery has not told of its targets yet."""
+        return not all(discovery.has_told for discovery in self.discoveries)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Discover and scrape until `stop` is called."""
+        """Scrape what discovery finds until `stop` is called."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    for (key, index), make in self._entries().items():
-                        self._silent.add((key, index))
-                        nursery.start_soon(self._discover, key, index, make)
+                    for discovery in self.discoveries:
+                        discovery.on_change = self._note_change
                     task_status.started()
                     await self._keep_in_step(nursery)
         finally:
             self._ended.set()
+
+    def _note_change(self) -> None:
+        self._changed.set()
 
     async def stop(self) -> dict[Target, ScrapeLoop]:
         """End all tasks and return the loops, by target, none of them finished."""
@@ -115,67 +119,10 @@ class ScrapePool:
         await self._ended.wait()
         return {t: r.loop for t, r in self._running.items()} | self._inherited
 
-    def _entries(self) -> dict[tuple[str, int], Callable[[], Discoverer]]:
-        """Return what makes the discoverer of each entry, by kind and position."""
-        found: dict[tuple[str, int], Callable[[], Discoverer]] = {}
-        kinds = self._services.discoverer_kinds()
-        for key, entries in self.config.discovery:
-            for index, entry in enumerate(entries):
-                mechanism = key.removesuffix("_sd_configs")
-                context = DiscovererContext(
-                    self.name,
-                    index,
-                    self._services.config.folder,
-                    self._services.clock,
-                    partial(self._note_refresh_failure, mechanism),
-                    partial(self._counters.refreshes.observe, (mechanism, self.name)),
-                )
-                found[key, index] = partial(kinds[key].make, entry, context)
-        return found
-
-    async def _discover(self, key: str, index: int, make: Callable[[], Discoverer]) -> None:
-        """Run one discovery; a crash is logged and another one starts, with the last good groups in place."""
-
-        async def publish(groups: Sequence[TargetGroup]) -> None:
-            for group in groups:
-                if group.targets:
-                    self._groups[key, index, group.source] = group
-                else:
-                    self._groups.pop((key, index, group.source), None)
-            self._counters.count(self._counters.updates, self.name)
-            self._changed.set()
-
-        backoff = BACKOFF_FIRST_SECONDS
-        while True:
-            try:
-                discoverer = self._discoverers[key, index] = make()
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(discoverer.run, publish)
-                    self._silent.discard((key, index))
-                    self._changed.set()
-                return
-            except* Exception as errors:
-                self._note_refresh_failure(key.removesuffix("_sd_configs"))
-                log.error("discovery crashed", job=self.name, kind=key, retry_in_s=backoff, exc_info=errors)
-            self._retire(key, index)
-            await trio.sleep(backoff)
-            backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
-
-    def _note_refresh_failure(self, mechanism: str) -> None:
-        failures = self._counters.refresh_failures
-        failures[mechanism, self.name] = failures.get((mechanism, self.name), 0) + 1
-
-    def _retire(self, key: str, index: int) -> None:
-        """Keep the counters of a discoverer that is replaced."""
-        discoverer = self._discoverers.pop((key, index), None)
-        statistics = discoverer.statistics() if discoverer is not None else None
-        if statistics is not None:
-            self._counters.retire([statistics])
-
     async def _keep_in_step(self, nursery: trio.Nursery) -> None:
         """Apply what discovery tells: first when all have told, or after a while; then whenever something changes."""
         with trio.move_on_after(SYNC_EVERY_SECONDS):
-            while self._silent:
+            while self._is_silent:
                 await self._changed.wait()
                 self._changed = trio.Event()
         while True:
@@ -188,7 +135,7 @@ class ScrapePool:
 
     async def _sync(self, nursery: trio.Nursery) -> None:
         """Start loops for new targets, end those of targets that are gone."""
-        groups = [(g.targets, g.labels) for g in self._groups.values()]
+        groups = [(g.targets, g.labels) for g in self.groups]
         self.found = found = make_targets(groups, self._defaults, self.config.keep_dropped_targets)
         if found.errors:
             self._counters.count(self._counters.sync_failures, self.name, len(found.errors))
@@ -199,7 +146,7 @@ class ScrapePool:
         for running in gone:
             running.scope.cancel()
         # As long as a discovery has not told, a target of the predecessor may still be among its targets.
-        left = [] if self._silent else [self._inherited.pop(t) for t in list(self._inherited) if t not in wanted]
+        left = [] if self._is_silent else [self._inherited.pop(t) for t in list(self._inherited) if t not in wanted]
         for target in found.targets:
             if target not in self._running:
                 self._start(nursery, target)

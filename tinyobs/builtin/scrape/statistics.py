@@ -88,6 +88,10 @@ class ScrapeStatistics:
         metadata={"metric": "prometheus_sd_received_updates_total", "label": ("name", "config")}
     )
     """Updates received from discoveries."""
+    sent_updates: Mapping[str, int] = field(metadata={"metric": "prometheus_sd_updates_total", "label": "name"})
+    """Times that what discoveries found was handed to pools."""
+    failed_discoveries: Mapping[str, int] = field(metadata={"metric": "prometheus_sd_failed_configs", "label": "name"})
+    """Entries of discovery that could not be started."""
     refresh_failures: Mapping[tuple[str, str], int] = field(
         metadata={"metric": "prometheus_sd_refresh_failures_total", "label": ("mechanism", "config")}
     )
