@@ -8,7 +8,7 @@ from typing import Any, Final
 from tinyobs.discovery.names import sanitize_label_name
 
 from .labels import address
-from .shapes import integer, member, objects, pairs, text, texts
+from .shapes import integer, mapping, member, objects, pairs, text, texts
 
 _META: Final = "__meta_openstack_"
 _HYPERVISOR: Final = "__meta_openstack_hypervisor_"
@@ -50,7 +50,7 @@ def instance_targets(servers: Items, ports: Items, floating_ips: Items, port: in
         labels = _server_labels(server)
         if labels is None:
             continue
-        for pool, entries in (member(server, "addresses") or {}).items():
+        for pool, entries in mapping(server, "addresses").items():
             for entry in objects({"entries": entries}, "entries"):
                 ip = text(entry, "addr")
                 if not ip or ip in taken:

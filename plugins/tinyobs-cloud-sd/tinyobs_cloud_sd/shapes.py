@@ -57,13 +57,19 @@ def objects(value: Any, *path: str) -> list[Mapping[str, Any]]:
     return list(_list(value, path, Mapping))
 
 
-def pairs(value: Any, *path: str) -> dict[str, str]:
-    """Return an object whose values are texts."""
+def mapping(value: Any, *path: str) -> Mapping[str, Any]:
+    """Return an object."""
     found = member(value, *path)
     if found is None:
         return {}
     if not isinstance(found, Mapping):
         raise _odd(path, "an object")
+    return found
+
+
+def pairs(value: Any, *path: str) -> dict[str, str]:
+    """Return an object whose values are texts."""
+    found = mapping(value, *path)
     return {key: text(found, key) for key in found}
 
 
