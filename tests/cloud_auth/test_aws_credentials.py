@@ -154,6 +154,15 @@ async def test_a_container_is_asked_at_its_address(tmp_path):
             await keys_of(**url)
     with pytest.raises(CloudError, match="must be https, or an address of this machine"):
         await keys_of(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://example.com/creds")
+    with pytest.raises(CloudError, match="must be https, or an address of this machine"):
+        await keys_of(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://[x")
+
+
+async def test_an_address_that_is_none_is_named():
+    """Whoever wrote it."""
+    settings = AwsSettings(access_key="AKID", secret_key=Secret("base"), role_arn="r")
+    with pytest.raises(CloudError, match=r"'http://\[x' is not the address of a service of AWS"):
+        await keys_of(settings, AWS_ENDPOINT_URL_STS="http://[x")
 
 
 async def test_keys_are_fetched_again_shortly_before_they_end(sts):

@@ -182,8 +182,12 @@ class AwsAccess:
 
     async def _container_keys(self, url: str) -> AwsKeys:
         env = self._environment
-        parts = urlsplit(url)
-        if parts.scheme != "https" and parts.hostname not in _CONTAINER_HOSTS:
+        try:
+            parts = urlsplit(url)
+            is_safe = parts.scheme == "https" or parts.hostname in _CONTAINER_HOSTS
+        except ValueError:
+            is_safe = False
+        if not is_safe:
             raise CloudError("AWS_CONTAINER_CREDENTIALS_FULL_URI must be https, or an address of this machine")
         token = Secret(env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", ""))
         if file := env.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from attrs import field, frozen
 
@@ -58,7 +58,20 @@ class Sts:
     def url(self) -> str:
         """Its address: of the environment, else that of the region."""
         own = self.environment.get("AWS_ENDPOINT_URL_STS") or self.environment.get("AWS_ENDPOINT_URL")
-        return (own or service_url("sts-fips" if self.has_fips else "sts", self.region)).rstrip("/") + "/"
+        return endpoint(own or service_url("sts-fips" if self.has_fips else "sts", self.region))
+
+
+def endpoint(url: str) -> str:
+    """Return an address that somebody wrote, with a slash at its end; raises `CloudError` for what is none."""
+    full = (url if "://" in url else f"https://{url}").rstrip("/") + "/"
+    try:
+        parts = urlsplit(full)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise CloudError(f"{url!r} is not the address of a service of AWS")
+    return full
 
 
 async def assume_role(sts: Sts, keys: AwsKeys, role: Role) -> AwsKeys:

@@ -8,7 +8,7 @@ from typing import Final
 from tinyobs.abc import DiscovererContext
 from tinyobs.cloud_auth.aws_credentials import AwsAccess, AwsSettings
 from tinyobs.cloud_auth.aws_signing import sign
-from tinyobs.cloud_auth.aws_sts import aws_error, service_url
+from tinyobs.cloud_auth.aws_sts import aws_error, endpoint, service_url
 from tinyobs.cloud_auth.exchange import Reply, exchange
 from tinyobs.config.http_client import HttpClientConfig
 
@@ -33,14 +33,14 @@ class AwsDiscoverer(CloudDiscoverer):
         kind: str,
         service: str,
         settings: AwsSettings,
-        endpoint: str,
+        address: str,
         interval_ms: int,
         context: DiscovererContext,
         http: HttpClientConfig,
     ) -> None:
-        """endpoint: an address instead of the service's own."""
+        """address: an address instead of the service's own."""
         super().__init__(kind, interval_ms, context, http)
-        self._service, self._endpoint = service, endpoint
+        self._service, self._address = service, address
         self.access = AwsAccess(settings, context.clock.now_ms, client=self.client)
 
     async def aclose(self) -> None:
@@ -51,9 +51,7 @@ class AwsDiscoverer(CloudDiscoverer):
     async def post(self, content: bytes, headers: Mapping[str, str]) -> Reply:
         """Return the answer with status 200 to a signed request; raises `TinyObsError`."""
         region, keys = await self.access.region(), await self.access.keys()
-        url = (self._endpoint or service_url(self._service, region)).rstrip("/") + "/"
-        if "://" not in url:
-            url = "https://" + url
+        url = endpoint(self._address or service_url(self._service, region))
         signed = sign(
             "POST",
             url,

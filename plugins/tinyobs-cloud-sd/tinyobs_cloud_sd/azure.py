@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 import trio
@@ -165,8 +166,9 @@ class AzureDiscoverer(CloudDiscoverer):
         return machines
 
     async def _listed(self, what: str) -> list[Mapping[str, Any]]:
-        group = f"/resourceGroups/{self._config.resource_group}" if self._config.resource_group else ""
-        path = f"/subscriptions/{self._config.subscription_id}{group}/providers/Microsoft.Compute/{what}"
+        group, subscription = (quote(x, safe="()") for x in (self._config.resource_group, self._config.subscription_id))
+        within = f"/resourceGroups/{group}" if group else ""
+        path = f"/subscriptions/{subscription}{within}/providers/Microsoft.Compute/{what}"
         return await self._values(f"{self._base}{path}?api-version={COMPUTE_VERSION}")
 
     async def _values(self, url: str) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from tinyobs.abc import DiscovererContext
 from tinyobs.config.http_client import HttpClientConfig
@@ -75,16 +75,29 @@ class CloudDiscoverer(RefreshingDiscoverer):
     async def linked_pages(self, url: str, next_of: Callable[[Any], str]) -> list[Any]:
         """Return the pages of a list in which each names the address of the next.
 
-        next_of: page -> address, "" at the end.  An address elsewhere is refused: it would be told the credentials.
+        next_of: page -> address, "" at the end.
         """
-        home = urlsplit(url)
-        pages = []
-        for _ in range(PAGES_MAX):
+        pages: list[Any] = []
+        asked: set[str] = set()
+        while url not in asked:
+            if len(pages) == PAGES_MAX:
+                raise DiscoveryError(f"a list has more than {PAGES_MAX} pages")
+            asked.add(url)
             pages.append(await self.get(url))
-            url = next_of(pages[-1])
-            if not url:
+            link = next_of(pages[-1])
+            if not link:
                 return pages
-            there = urlsplit(url)
-            if (there.scheme, there.netloc) != (home.scheme, home.netloc):
-                raise DiscoveryError(f"the next page is elsewhere, at {there.netloc}, and is not asked for")
-        raise DiscoveryError(f"a list has more than {PAGES_MAX} pages")
+            url = at_home(link, url)
+        raise DiscoveryError("a list goes on at a page that was read already")
+
+
+def at_home(link: str, home: str) -> str:
+    """Return what a link leads to, at the host that was asked.
+
+    A server behind a proxy may name itself wrongly; and whoever else it names must not be told the credentials.
+    """
+    try:
+        there, here = urlsplit(link), urlsplit(home)
+    except ValueError:
+        raise DiscoveryError(f"the answer makes no sense: the address of the next page is {link[:100]!r}") from None
+    return urlunsplit((here.scheme, here.netloc, there.path, there.query, ""))
