@@ -242,6 +242,8 @@ scrape_configs:
 - job_name: j
   relabel_configs: [{action: keep, if: '{a="1" or b="2"}'}]
   metric_relabel_configs: [{action: drop, if: [foo, 'bar{a="1"}'], regex: [x, y], source_labels: [z]}]
+- job_name: k
+  metric_relabel_configs: [{action: graphite, match: 'a.*', labels: {b: '$1', c: d}}]
 remote_write:
 - url: http://localhost/write
   write_relabel_configs: [{action: keep_metrics, regex: [a.*, b]}]

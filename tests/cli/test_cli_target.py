@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import daemon, get, pause
+from peers import daemon, get, pause, query
 
 from tinyobs.cli.main import FAILED, OK, USAGE, run
 
@@ -46,6 +46,7 @@ def config(tmp_path: Path, address: str) -> Path:
     file = tmp_path / "tinyobs.yml"
     file.write_text(
         f"""
+tinyobs: {{relabel: {{extended: true}}}}
 scrape_configs:
 - job_name: rooms
   scrape_interval: 1s
@@ -54,7 +55,7 @@ scrape_configs:
   relabel_configs:
   - {{source_labels: [__meta_skip], regex: "yes", action: drop}}
   metric_relabel_configs:
-  - {{source_labels: [__name__], regex: go_.*, action: drop}}
+  - {{if: '{{job="rooms" or job="halls"}}', action: drop_metrics, regex: [go_.*, process_.*]}}
 - job_name: broken
   metrics_path: /nothing
   static_configs: [{{targets: ['{address}', '127.0.0.1:1']}}]
@@ -99,6 +100,9 @@ def test_a_daemon_tests_its_targets(config: Path, address: str, tmp_path: Path, 
     with daemon(tmp_path, *flags) as (url, _):
         while address.encode() not in get(f"{url}/api/v1/targets?state=active&scrapePool=rooms"):
             pause()
+        while not query(url, 'temperature{room="a"}'):
+            pause()
+        assert query(url, "go_threads") == {}
         asked = ["target", "test", "--url", url, "--pool"]
         assert run([*asked, "rooms", "--json"]) == OK
         data = json.loads(capsys.readouterr().out)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from tinyobs.builtin.scrape.loop import LoopRules, ScrapeLoop
 from tinyobs.builtin.scrape.series import SeriesRules
@@ -192,6 +193,9 @@ def test_a_target_is_named_by_url_instance_or_address() -> None:
     assert choose([one], "", "j") is one
     assert choose([one, other], "http://h:2/metrics", "j") is other
     assert choose([one, other], "h:2", "j") is other
+    there = evolve(other, members=(2, 0))
+    with pytest.raises(LookupError, match="another member of the cluster: number 2, 0"):
+        choose([one], "h:2", "j", [there])
     for targets, wanted, message in (
         ([one, other], "", "has 2 such targets"),
         ([one, other], "h:1", "has 2 such targets"),

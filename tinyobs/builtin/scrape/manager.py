@@ -178,7 +178,7 @@ class ScrapeManager(Source):
             if isinstance(target, TargetTest):
                 return target
         else:
-            target = choose(list(loops), question.target, pool.name)
+            target = choose(list(loops), question.target, pool.name, pool.found.elsewhere)
         async with self._trials:
             return await run_trial(trial, target, self._services.clock, question.series_max, loops.get(target))
 

@@ -101,11 +101,14 @@ def target_at(pool: TrialPool, question: TargetQuestion) -> Target | TargetTest:
     return TargetTest(pool.defaults.job, discovered, None, steps)
 
 
-def choose(targets: Sequence[Target], wanted: str, pool: str) -> Target:
-    """Return the target of a URL, `instance` or address, the only one where none is named; raises `LookupError`."""
+def choose(targets: Sequence[Target], wanted: str, pool: str, elsewhere: Sequence[Target] = ()) -> Target:
+    """Return the target of a URL, `instance` or address, the only one where none is named; raises `LookupError`.
+
+    elsewhere: targets that other members of the cluster scrape.
+    """
     if not wanted and len(targets) == 1:
         return targets[0]
-    found = [t for t in targets if wanted in (t.url, dict(t.labels).get("instance"), dict(t.discovered).get(ADDRESS))]
+    found = [t for t in targets if _is_called(t, wanted)]
     if len(found) == 1:
         return found[0]
     names = ", ".join(t.url for t in (found or targets)[:10])
@@ -113,7 +116,14 @@ def choose(targets: Sequence[Target], wanted: str, pool: str) -> Target:
         raise LookupError(
             f'scrape pool "{pool}" has {len(found or targets)} such targets: name one by its URL ({names})'
         )
+    if there := [t for t in elsewhere if _is_called(t, wanted)]:
+        members = ", ".join(map(str, there[0].members))
+        raise LookupError(f'the target "{wanted}" is scraped by another member of the cluster: number {members}')
     raise LookupError(f'scrape pool "{pool}" has no target "{wanted}", but {names or "none at all"}')
+
+
+def _is_called(target: Target, name: str) -> bool:
+    return name in (target.url, dict(target.labels).get("instance"), dict(target.discovered).get(ADDRESS))
 
 
 async def _scrape(
