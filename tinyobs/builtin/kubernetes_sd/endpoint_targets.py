@@ -76,7 +76,8 @@ class _Pods:
             return
         numbers.add(number)
         for container in pod.containers:
-            port = next((p for p in container.ports if p.number == number), None)
+            *_, ports = container
+            port = next((p for p in ports if p[1] == number), None)
             if port is not None:
                 target |= container_labels(container, port, protocol)
 
@@ -86,9 +87,11 @@ class _Pods:
             if not pod.ip:
                 continue
             for container in pod.containers:
-                for port in container.ports:
-                    if port.number not in numbers:
-                        address = join_host_port(pod.ip, port.number)
+                *_, ports = container
+                for port in ports:
+                    _, number, _ = port
+                    if number not in numbers:
+                        address = join_host_port(pod.ip, number)
                         yield {ADDRESS: address, **container_labels(container, port), **labels}
 
 
@@ -104,21 +107,23 @@ def endpoints_group(source: str, endpoints: Endpoints, attach: AttachMetadata, f
     targets = []
     for subset in endpoints.subsets:
         for port in subset.ports:
+            _, number, protocol = port
             for addresses, ready in ((subset.ready, TRUE), (subset.not_ready, "false")):
                 for address in addresses:
                     target = _endpoint_labels(address, port, ready)
                     if attach.node:
                         target |= node_labels(_node_of(address), find)
-                    pods.join(target, address.target, port.number, port.protocol)
+                    pods.join(target, address.target, number, protocol)
                     targets.append(target)
     return TargetGroup(source, (*targets, *pods.others()), labels)
 
 
 def _endpoint_labels(address: EndpointAddress, port: Port, ready: str) -> dict[str, str]:
+    name, number, protocol = port
     labels = {
-        ADDRESS: join_host_port(address.ip, port.number),
-        ENDPOINT + "port_name": port.name,
-        ENDPOINT + "port_protocol": port.protocol,
+        ADDRESS: join_host_port(address.ip, number),
+        ENDPOINT + "port_name": name,
+        ENDPOINT + "port_protocol": protocol,
         ENDPOINT + "ready": ready,
     }
     if address.target is not None:

@@ -118,15 +118,17 @@ def container_labels(container: Container, port: Port | None, protocol: str = ""
 
     protocol: what is said of the protocol instead of what the container says.
     """
+    name, image, _, is_init, _ = container
     labels = {
-        CONTAINER + "name": container.name,
-        CONTAINER + "image": container.image,
-        CONTAINER + "init": TRUE if container.is_init else "false",
+        CONTAINER + "name": name,
+        CONTAINER + "image": image,
+        CONTAINER + "init": TRUE if is_init else "false",
     }
     if port is not None:
-        labels[CONTAINER + "port_name"] = port.name
-        labels[CONTAINER + "port_number"] = str(port.number)
-        labels[CONTAINER + "port_protocol"] = protocol or port.protocol
+        port_name, number, own_protocol = port
+        labels[CONTAINER + "port_name"] = port_name
+        labels[CONTAINER + "port_number"] = str(number)
+        labels[CONTAINER + "port_protocol"] = protocol or own_protocol
     return labels
 
 

@@ -74,14 +74,14 @@ def _containers(spec: Raw, of_spec: str, status: Raw, of_status: str, is_init: b
     for one in _list(status, of_status):
         ids.setdefault(_text(one, "name"), _text(one, "containerID"))
     return tuple(
-        Container(name := _text(c, "name"), _text(c, "image"), ids.get(name, ""), is_init, _ports(c, "containerPort"))
+        (name := _text(c, "name"), _text(c, "image"), ids.get(name, ""), is_init, _ports(c, "containerPort"))
         for c in _list(spec, of_spec)
     )
 
 
 def _ports(raw: Raw, number: str) -> tuple[Port, ...]:
     """Return ports; the API fills in TCP where the protocol is not given."""
-    return tuple(Port(_text(p, "name"), _number(p, number), _text(p, "protocol")) for p in _list(raw, "ports"))
+    return tuple((_text(p, "name"), _number(p, number), _text(p, "protocol")) for p in _list(raw, "ports"))
 
 
 def read_service(raw: Raw) -> Service:

@@ -64,13 +64,13 @@ def service_group(source: str, service: Service, find: Find) -> TargetGroup:
     host = f"{service.meta.name}.{service.meta.namespace}.svc"
     targets = tuple(
         {
-            ADDRESS: join_host_port(host, port.number),
-            prefix + "port_name": port.name,
-            prefix + "port_number": str(port.number),
-            prefix + "port_protocol": port.protocol,
+            ADDRESS: join_host_port(host, number),
+            prefix + "port_name": name,
+            prefix + "port_number": str(number),
+            prefix + "port_protocol": protocol,
             **shared,
         }
-        for port in service.ports
+        for name, number, protocol in service.ports
     )
     return TargetGroup(source, targets, service_labels(service) | namespace_labels(service.meta.namespace, find))
 
@@ -91,10 +91,11 @@ def pod_group(
     labels |= namespace_labels(pod.meta.namespace, find)
     targets = []
     for container in pod.containers:
-        for port in container.ports or (None,):
+        _, _, container_id, _, ports = container
+        for port in ports or (None,):
             target = container_labels(container, port)
-            target[CONTAINER + "id"] = container.id
-            target[ADDRESS] = pod.ip if port is None else join_host_port(pod.ip, port.number)
+            target[CONTAINER + "id"] = container_id
+            target[ADDRESS] = pod.ip if port is None else join_host_port(pod.ip, port[1])
             targets.append(target)
     return TargetGroup(source, tuple(targets), labels)
 
