@@ -16,9 +16,10 @@ from ...model.schedule import beat_ms
 from .cluster import Cluster
 from .discoveries import Discovery
 from .failure_log import FailureLog
+from .group_memo import GroupMemo
 from .loop import LoopRules, ScrapeLoop
 from .statistics import PoolCounters
-from .targets import Found, PoolDefaults, Target, make_targets
+from .targets import Found, PoolDefaults, Target
 from .trial import TrialPool
 
 SYNC_EVERY_SECONDS: Final = 5.0
@@ -58,6 +59,7 @@ class ScrapePool:
         self._failure_log = failure_log if config.scrape_failure_log_file else None
         self.discoveries = discoveries
         self._defaults, self._rules = defaults, rules
+        self._memo = GroupMemo(defaults, config.keep_dropped_targets)
         self._services, self._counters, self._seed = services, counters, seed
         self._inherited = dict(inherited or {})
         self._running: dict[Target, _Running] = {}
@@ -135,8 +137,7 @@ class ScrapePool:
 
     async def _sync(self, nursery: trio.Nursery) -> None:
         """Start loops for new targets, end those of targets that are gone."""
-        groups = [(g.targets, g.labels) for g in self.groups]
-        self.found = found = make_targets(groups, self._defaults, self.config.keep_dropped_targets)
+        self.found = found = await self._memo.make(self.groups)
         if found.errors:
             self._counters.count(self._counters.sync_failures, self.name, len(found.errors))
             log.error("targets cannot be scraped", job=self.name, count=len(found.errors), first=found.errors[0])

@@ -40,7 +40,7 @@ class PoolDefaults:
     cluster: Cluster | None = None
 
 
-@frozen
+@frozen(cache_hash=True)
 class Target:
     """One endpoint to scrape.  Equal targets are the same target across reloads and discovery updates."""
 
