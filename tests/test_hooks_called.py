@@ -12,7 +12,18 @@ import trio
 from starlette.responses import PlainTextResponse
 
 import tinyobs
-from tinyobs.abc import ConfigSection, Discoverer, DiscovererKind, Exporter, Processor, Route, Source, TargetGroup
+from tinyobs.abc import (
+    ConfigSection,
+    CursorStart,
+    Discoverer,
+    DiscovererKind,
+    Exporter,
+    Processor,
+    Route,
+    Sink,
+    Source,
+    TargetGroup,
+)
 from tinyobs.errors import ConfigError, PluginError, UsageError
 from tinyobs.model.batch import Batch
 from tinyobs.model.families import gauge
@@ -122,6 +133,47 @@ async def test_hook_sources(settings):
     async with running_agent(settings(), {"own": own}) as running:
         await until(lambda: running.agent.supervisor.states["once"].status.value == "stopped")
         assert await running.query("once") == {"once": 7.0}
+
+
+class Tail(Sink):
+    """Keeps the values of one series that it reads from the log."""
+
+    name = "tail"
+
+    def __init__(self, services, seen):
+        self.services, self.seen = services, seen
+
+    async def run(self, *, task_status):
+        follower = await self.services.follow("tail", CursorStart())
+        task_status.started()
+        try:
+            while records := await follower.read(100):
+                for logged in records:
+                    labels = map(self.services.registry.labels, logged.batch.refs.tolist())
+                    named = zip(labels, logged.batch.values.tolist(), strict=True)
+                    self.seen += [v for series, v in named if dict(series)["__name__"] == "x"]
+                    follower.settle(logged)
+        finally:
+            await follower.aclose()
+
+
+async def test_hook_sinks(settings):
+    """A sink reads what is stored, to the end, and after a restart what was stored after that."""
+    seen = []
+    own = plugin(tinyobs_sinks=lambda services: [Tail(services, seen)])
+    for begin in (1, 4):
+        async with running_agent(settings(), {"own": own}) as running:
+            for value in range(begin, begin + 3):
+                await running.store("x", float(value), n=str(value))
+    assert seen == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+async def test_two_sinks_may_not_have_one_name(settings):
+    """The start says so."""
+    own = plugin(tinyobs_sinks=lambda services: [Tail(services, []), Tail(services, [])])
+    with pytest.RaisesGroup(pytest.RaisesExc(PluginError, match="two sinks are called 'tail'"), flatten_subgroups=True):
+        async with running_agent(settings(), {"own": own}):
+            pass
 
 
 class Pressure(Exporter):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .abc import ConfigSection, DiscovererKind, Exporter, Processor, Route, Services, Source, Storage
+    from .abc import ConfigSection, DiscovererKind, Exporter, Processor, Route, Services, Sink, Source, Storage
     from .model.batch import AppendResult, Batch
     from .model.functions import PromqlFunction
 
@@ -59,6 +59,11 @@ def tinyobs_promql_functions() -> Sequence[PromqlFunction]:  # type: ignore[empt
 @hookspec
 def tinyobs_sources(services: Services) -> Sequence[Source]:  # type: ignore[empty-body]
     """Return components that make batches.  They start after the storage is open."""
+
+
+@hookspec
+def tinyobs_sinks(services: Services) -> Sequence[Sink]:  # type: ignore[empty-body]
+    """Return components that hand committed samples on.  They start before the sources and stop after them."""
 
 
 @hookspec

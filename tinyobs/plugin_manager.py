@@ -49,6 +49,7 @@ BUILTIN: Final = (
     "query_log",
     "over_time_functions",
     "backup",
+    "file_sinks",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""
 

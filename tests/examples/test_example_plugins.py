@@ -197,3 +197,15 @@ def test_the_index_names_every_example():
     """The README of the examples has a row for each folder."""
     rows = re.findall(r"^\| \[(\w+)\]\(\1/\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert sorted(rows) == FOLDERS
+
+
+async def test_down_watch_tells_what_went_down(settings, capsys):
+    """One line when a target goes down and one when it is back, also for what happened just before the last stop."""
+    async with running_agent(settings("down_watch")) as running:
+        for value in (1.0, 0.0, 0.0):
+            await running.store("up", value, job="a", instance="host-1")
+            await running.store("other", 0.0, job="a", instance="host-2")
+    async with running_agent(settings("down_watch")) as running:
+        await running.store("up", 0.0, job="a", instance="host-3")
+    told = [line for line in capsys.readouterr().out.splitlines() if "target went down" in line]
+    assert [name for line in told for name in ("host-1", "host-2", "host-3") if name in line] == ["host-1", "host-3"]

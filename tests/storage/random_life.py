@@ -35,7 +35,7 @@ from tinyobs.model.histograms import Histogram, ResetHint, handles, histograms_o
 from tinyobs.model.matchers import Matcher, MatchType, equal
 from tinyobs.model.ragged import offsets_of
 from tinyobs.model.staleness import STALE_NAN
-from tinyobs.storage import chunk_memory, cut_job, head, head_chunk, merging, wal_layouts, wal_reader
+from tinyobs.storage import chunk_memory, cut_job, head, head_chunk, merging, wal_layouts, wal_session
 from tinyobs.storage.layout import INCOMING_FOLDER
 from tinyobs.storage.segment_writer import SegmentWriter
 from tinyobs.storage.upkeep import PAUSE_MS
@@ -375,7 +375,7 @@ def shrink_limits(patch):
     patch(head_chunk, "CHUNK_SAMPLES", 200)
     patch(wal_layouts, "REFS_MAX", 400)
     patch(wal_layouts, "WORDS_MAX", 300)
-    patch(wal_reader, "UNITED_SAMPLES", 60)
+    patch(wal_session, "UNITED_SAMPLES", 60)
     patch(merging, "HELD_SAMPLES", 60)
     patch(cut_job, "GROUP_SAMPLES", 60)
     patch(chunk_memory, "KEPT_SAMPLES_MAX", 300)

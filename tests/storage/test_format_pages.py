@@ -7,10 +7,12 @@ from pathlib import Path
 
 from engine_cases import contents, exemplars_of, labels, open_engine
 
+from tinyobs.abc import LogPosition
 from tinyobs.model.histograms import Histogram
 from tinyobs.model.matchers import equal
+from tinyobs.storage.cursor_file import Place, decode_places, read_places
 from tinyobs.storage.deletes import Delete
-from tinyobs.storage.layout import MANIFEST, wal_name
+from tinyobs.storage.layout import MANIFEST, cursor_file, wal_name
 from tinyobs.storage.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
 from tinyobs.testing.mem_disk import MemDisk
 
@@ -44,3 +46,14 @@ def test_the_manifest_of_the_page_decodes():
     entry = SegmentEntry(17, 1, 1_700_000_000_000, 1_700_007_199_999, 3, 1440, 4096)
     delete = Delete(18, 1_700_000_000_000, 1_700_000_060_000, ((equal("job", "debug"),),))
     assert decode_manifest(example("manifest.md").encode()) == Manifest(42, 19, (entry,), (delete,))
+
+
+def test_the_cursor_of_the_page_decodes():
+    """The bytes on the page are a cursor with two places, of which the last counts."""
+    data = bytes.fromhex(example("cursor.md", "hex"))
+    places = [Place(41, LogPosition(42, offset)) for offset in (1234, 2000)]
+    assert decode_places(data) == places
+    disk = MemDisk({cursor_file("a/b"): data})
+    assert read_places(disk) == {"a/b": places[-1]}
+    for size in range(8 + 44, len(data)):
+        assert decode_places(data[:size]) == places[:1]

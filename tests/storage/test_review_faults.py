@@ -13,7 +13,7 @@ from tinyobs.errors import DiskFullError
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import LABEL_BYTES_MAX
 from tinyobs.storage import head as head_module
-from tinyobs.storage import head_chunk, segment_set, wal_format, wal_layouts, wal_writer
+from tinyobs.storage import head_chunk, segment_set, wal_encoder, wal_format, wal_layouts
 from tinyobs.storage.assemble import assemble
 from tinyobs.storage.compaction import plan_merge
 from tinyobs.storage.head import Head
@@ -43,7 +43,7 @@ def test_series_that_nobody_may_push_survive_a_restart(series):
 
 def test_definitions_and_metadata_are_cut_into_records_that_can_be_read(monkeypatch):
     """A checkpoint of long label texts and help texts makes no record above the limit of the reader."""
-    monkeypatch.setattr(wal_writer, "TEXT_PER_RECORD", 10_000)
+    monkeypatch.setattr(wal_encoder, "TEXT_PER_RECORD", 10_000)
     monkeypatch.setattr(wal_format, "DECODED_BYTES_MAX", 200_000)
     disk, clock = MemDisk(), Clock()
     engine = open_engine(disk, clock=clock)

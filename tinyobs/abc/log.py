@@ -69,6 +69,9 @@ class LogCursor(abc.ABC):
         Only what is durable is handed out.  Raises `CorruptionError` for a damaged record below what was acknowledged.
         """
 
+    def pass_damage(self) -> None:  # noqa: B027 - where nothing is ever damaged there is nothing to pass
+        """Go on behind the place that `read` raised `CorruptionError` for; what is missed counts as lost."""
+
     @abc.abstractmethod
     def save(self, position: LogPosition) -> None:
         """Note durably that all before this place has been dealt with; the log may drop it."""

@@ -46,7 +46,8 @@ class Sink(Component):
     """A component that hands committed samples on: it follows the log with a `Services.follow` of its own.
 
     Sinks start before the sources and stop after them.  At the end of the agent they may send what is left: their
-    follower says when all is read, and how long the agent waits is limited.
+    follower says when all is read, and how long the agent waits is limited.  A sink has opened its followers when it
+    calls `task_status.started()`, and is done when they are closed; whether `run` returns then does not matter.
     """
 
 

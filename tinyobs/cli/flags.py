@@ -25,7 +25,6 @@ LATER: Final = {
     "--storage.agent.retention.min-time": "agent mode",
     "--storage.agent.retention.max-time": "agent mode",
     "--storage.agent.no-lockfile": "agent mode",
-    "--storage.remote.flush-deadline": "remote write",
     "--rules.alert.for-outage-tolerance": "rules",
     "--rules.alert.for-grace-period": "rules",
     "--rules.alert.resend-delay": "rules",

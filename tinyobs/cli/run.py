@@ -120,6 +120,13 @@ option = partial(click.option, show_default=True)
     help="Bytes of a frame of streamed remote read.",
 )
 @option(
+    "--storage.remote.flush-deadline",
+    "flush_deadline",
+    type=DURATION,
+    default="1m",
+    help="How long sinks may go on sending at shutdown.",
+)
+@option(
     "--web.listen-address",
     "listen",
     multiple=True,
@@ -250,6 +257,7 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         read_samples_max=given["read_samples"],
         reads_max=given["read_concurrency"],
         read_frame_bytes_max=given["read_frame_bytes"],
+        flush_seconds=given["flush_deadline"] / 1000,
         plugin_files=tuple(given["plugin_files"]),
         plugins_off=tuple(given["plugins_off"]),
         flags=flags,

@@ -22,6 +22,7 @@ from attrs import frozen
 
 HEADER: Final = struct.Struct("<IIIB")
 _CHECKED = struct.Struct("<IIB")
+_LENGTH = struct.Struct("<I")
 PAYLOAD_BYTES_MAX: Final = 256 << 20
 """Largest payload of a record, in bytes."""
 _SEARCHED_BYTES: Final = 1 << 20
@@ -61,7 +62,7 @@ def frames(data: memoryview, start: int) -> Iterator[Frame | Damage]:
     """Yield the records of a file from offset `start`; the last thing yielded may be a `Damage`."""
     at = start
     while at < len(data):
-        found = _frame_at(data, at)
+        found = frame_at(data, at)
         if isinstance(found, str):
             yield Damage(at, _is_durable_behind(data, at), found)
             return
@@ -73,7 +74,7 @@ def sound_frames(data: memoryview, start: int) -> Iterator[Frame]:
     """Yield every sound record from offset `start` on, past any damage; what they mean may hang on what is lost."""
     at = start
     while at < len(data):
-        found = _frame_at(data, at)
+        found = frame_at(data, at)
         if isinstance(found, Frame):
             yield found
             at = found.end
@@ -92,12 +93,18 @@ def _next_sound(data: memoryview, start: int) -> int:
         plausible = (length > 0) & (length < len(data) - position) & (synced <= position)
         plausible &= raw[12 : 12 + count] <= TYPE_MAX
         for p in position[plausible].tolist():
-            if isinstance(_frame_at(data, p), Frame):
+            if isinstance(frame_at(data, p), Frame):
                 return int(p)
     return len(data)
 
 
-def _frame_at(data: memoryview, at: int) -> Frame | str:
+def frame_size(data: memoryview, at: int) -> int | None:
+    """Return how many bytes the record has whose header is at `at`, None where no record is so long."""
+    (length,) = _LENGTH.unpack_from(data, at)
+    return HEADER.size + length if 0 < length <= PAYLOAD_BYTES_MAX else None
+
+
+def frame_at(data: memoryview, at: int) -> Frame | str:
     """Return the sound record at `at`, or why there is none."""
     body = at + HEADER.size
     if body > len(data):
@@ -126,6 +133,6 @@ def _is_durable_behind(data: memoryview, damaged: int) -> bool:
         position = np.arange(first, first + count, dtype=np.int64)
         synced = sum(raw[8 + i : 8 + i + count].astype(np.int64) << (8 * i) for i in range(4))
         plausible = (synced > damaged) & (synced <= position) & (raw[12 : 12 + count] <= TYPE_MAX)
-        if any(isinstance(_frame_at(data, int(p)), Frame) for p in position[plausible]):
+        if any(isinstance(frame_at(data, int(p)), Frame) for p in position[plausible]):
             return True
     return False

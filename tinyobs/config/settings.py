@@ -84,6 +84,12 @@ class StorageSettings:
     """Longest time without fsync where `sync` is `interval`; default 1s."""
     wal_file_size_bytes: SizeBytes = _size(32 * _MIB, name="wal_file_size", low=_MIB, high=1024 * _MIB)
     """Size at which a log file is followed by the next; default 32MiB."""
+    log_size_bytes: SizeBytes = _size(8 << 30, name="log_size")
+    """Bytes of log files kept only because a sink has not read them; default 8GiB."""
+    log_age_ms: DurationMs = _duration(0, name="log_age")
+    """Age at which such files go; default 0s, no limit."""
+    log_keep_ms: DurationMs = _duration(0, name="log_keep")
+    """Age up to which log files are kept though no sink needs them; default 0s."""
     block_range_ms: DurationMs = _duration(2 * _HOUR, name="block_range", low=60 * _SECOND, high=24 * _HOUR)
     """Time range of a fresh segment; default 2h."""
     head_size_bytes: SizeBytes = _size(256 * _MIB, name="head_size", low=_MIB)

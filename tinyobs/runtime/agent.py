@@ -3,7 +3,8 @@
     storage                     opened in a thread, closed last
       listeners                 answer "not ready" while the storage opens
       writer                    the one way into storage; stores what is left when it stops
-        components              sources and watchers, each under the supervisor
+        sinks                   follow the log; at the end they get some time for what is left
+          components            sources and watchers, each under the supervisor
 
 This is the only module that sees all layers below the built-ins; the built-ins come in through the plugin host.
 """
@@ -18,7 +19,21 @@ from typing import Any, Final, TypeVar
 import structlog
 import trio
 
-from ..abc import Changes, Clock, Component, ConfigSection, DiscovererKind, Exporter, Processor, Querier, Route, Storage
+from ..abc import (
+    Changes,
+    Clock,
+    Component,
+    ConfigSection,
+    CursorStart,
+    DiscovererKind,
+    Exporter,
+    LogFollower,
+    Processor,
+    Querier,
+    Route,
+    Sink,
+    Storage,
+)
 from ..config.schema import Config
 from ..config.web_config import WebConfig, load_web_config
 from ..errors import PluginError, TinyObsError, Unavailable
@@ -35,6 +50,7 @@ from .api_services import api_services
 from .clock import SystemClock
 from .component import Status
 from .config_source import ConfigSource, ConfigWatcher
+from .following import Followers
 from .gather import gather
 from .ingest import Ingest
 from .listeners import Listeners, web_options
@@ -77,6 +93,7 @@ class Agent:
             self.clock, self._committed, self._sealed, queue.samples_queued_max, queue.samples_per_commit_max
         )
         self.ingest.on_trouble = self._note
+        self.followers = Followers(self.open_storage)
         self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
         self._web_config = self._read_web_config()
         self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs)
@@ -110,6 +127,10 @@ class Agent:
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
         """Do work on the thread that alone changes the storage; see `abc.Services.run_on_writer`."""
         return await self.ingest.run_on_writer(work)
+
+    async def follow(self, name: str, start: CursorStart) -> LogFollower:
+        """Return a follower of the log; see `abc.Services.follow`."""
+        return await self.followers.follow(name, start)
 
     def querier(self, mint_ms: int, maxt_ms: int) -> Querier:
         """Return a view of the storage; raises `Unavailable` while it is not open."""
@@ -209,25 +230,42 @@ class Agent:
                 addresses = await outer.start(self.listeners.run)
                 await trio.to_thread.run_sync(self._open)
                 await outer.start(self.ingest.run, self.open_storage())
-                async with trio.open_nursery() as inputs:
-                    async with self._reloading:  # a reload waits until all have started with the configuration of now
-                        for component in self._components():
-                            await inputs.start(self.supervisor.supervise, component)
-                    self.listeners.report(True)
-                    self.notifications.remove(STARTING)
-                    task_status.started(addresses)
-                    await self._stop.wait()
-                    log.info("stopping")
-                    self.notifications.add(STOPPING)
-                    self.notifications.close()
-                    await self.listeners.drain()
-                    inputs.cancel_scope.cancel()
+                await outer.start(self.followers.run)
+                async with trio.open_nursery() as sinks:
+                    await self._run_inputs(sinks, addresses, task_status)
+                    await self.ingest.wait_stored()
+                    self.followers.drain()
+                    with trio.move_on_after(self.settings.flush_seconds):
+                        await self.followers.wait_closed()
+                    sinks.cancel_scope.cancel()
                 outer.cancel_scope.cancel()
         finally:
             self._tasks = None
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._close)
             self.stopped.set()
+
+    async def _run_inputs(
+        self, sinks: trio.Nursery, addresses: Sequence[str], task_status: trio.TaskStatus[Sequence[str]]
+    ) -> None:
+        """Start sinks and sources; return when all sources have ended because the agent stops."""
+        assert self.listeners is not None
+        async with trio.open_nursery() as inputs:
+            async with self._reloading:  # a reload waits until all have started with the configuration of now
+                outputs, components = self._sinks(), self._components()
+                _check_names([*outputs, *components])
+                for nursery, started in ((sinks, outputs), (inputs, components)):
+                    for component in started:
+                        await nursery.start(self.supervisor.supervise, component)
+            self.listeners.report(True)
+            self.notifications.remove(STARTING)
+            task_status.started(addresses)
+            await self._stop.wait()
+            log.info("stopping")
+            self.notifications.add(STOPPING)
+            self.notifications.close()
+            await self.listeners.drain()
+            inputs.cancel_scope.cancel()
 
     async def watch_signals(self) -> None:
         """Stop on SIGINT and SIGTERM, reload on SIGHUP; a task for programs whose only job is the agent."""
@@ -263,6 +301,7 @@ class Agent:
 
     def _close(self) -> None:
         if self.storage is not None:
+            self.followers.close()
             self.storage.close()
 
     def _sections(self) -> list[ConfigSection]:
@@ -279,13 +318,10 @@ class Agent:
         file, every = self.settings.config_file, self.settings.auto_reload_seconds
         if file is not None and every:
             found.append(ConfigWatcher(file, every, self.reload))
-        names = [getattr(component, "name", None) for component in found]
-        for component, name in zip(found, names, strict=True):
-            if not isinstance(name, str) or not name:
-                raise PluginError(f"the source {type(component).__qualname__} has no name")
-            if names.count(name) > 1:
-                raise PluginError(f"two sources are called {name!r}")
         return found
+
+    def _sinks(self) -> list[Sink]:
+        return self.host.collect("tinyobs_sinks", services=self)
 
     def _read_web_config(self) -> WebConfig | None:
         file = self.settings.web_config_file
@@ -317,6 +353,7 @@ class Agent:
         (self.notifications.add if holds else self.notifications.remove)(text)
 
     def _committed(self, batch: Batch, result: AppendResult) -> None:
+        self.followers.wake()
         self._notify("tinyobs_batch_committed", batch=batch, result=result)
 
     def _sealed(self, name: str, statistics: object) -> None:
@@ -328,6 +365,17 @@ class Agent:
     def _notify(self, hook: str, **arguments: Any) -> None:
         for plugin, error in self.host.notify(hook, **arguments):
             log.error("plugin failed in a notice", plugin=plugin, hook=hook, error=f"{type(error).__name__}: {error}")
+
+
+def _check_names(components: Sequence[Component]) -> None:
+    """Raise `PluginError` where a component has no name, or that of another."""
+    names = [getattr(component, "name", None) for component in components]
+    for component, name in zip(components, names, strict=True):
+        kind = "sink" if isinstance(component, Sink) else "source"
+        if not isinstance(name, str) or not name:
+            raise PluginError(f"the {kind} {type(component).__qualname__} has no name")
+        if names.count(name) > 1:
+            raise PluginError(f"two {kind}s are called {name!r}")
 
 
 def _of_listener(web: WebConfig) -> tuple[object, bool]:

@@ -178,6 +178,11 @@ class Ingest:
         result: T = errand.result
         return result
 
+    async def wait_stored(self) -> None:
+        """Return when all that has come so far is stored, or could not be."""
+        while self._queue or self._under_way:
+            await self.run_on_writer(lambda storage: None)
+
     async def run(self, storage: Storage, *, task_status: trio.TaskStatus[None]) -> None:
         """Store what arrives until cancelled, then store what is left."""
         self._storage, self._threads = storage, WriterThreads(COMMITS_MAX)

@@ -89,6 +89,8 @@ class AgentSettings:
     """Plugins given as files (`--plugin`)."""
     plugins_off: tuple[str, ...] = ()
     """Built-in plugins that are switched off (`--no-plugin`)."""
+    flush_seconds: float = 60.0
+    """How long sinks may go on at shutdown (`--storage.remote.flush-deadline`)."""
     drain_seconds: float = 10.0
     """How long requests in flight may go on at shutdown."""
     flags: Mapping[str, str] = Factory(dict)

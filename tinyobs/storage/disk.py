@@ -53,6 +53,10 @@ class Disk(abc.ABC):
     def map(self, name: str) -> memoryview:
         """Return the content of a file without reading it all; stays valid after the file is removed."""
 
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        """Return `size` bytes of a file from an offset on, fewer where it ends before."""
+        return bytes(self.map(name)[offset : offset + size])
+
     @abc.abstractmethod
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to `size` bytes, durably."""

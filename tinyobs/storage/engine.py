@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..abc import Notice, Storage
+from ..abc import CursorStart, LogCursor, Notice, Storage
 from ..errors import CorruptionError, DiskFullError, StorageError
 from ..model.batch import AppendResult, Batch
 from ..model.blocks import StoredBlock
@@ -39,6 +39,7 @@ from .engine_statistics import EngineStatistics
 from .head_view import HeadView
 from .ingest_counts import IngestCounts
 from .intake import Intake
+from .log_keeping import FollowedLog
 from .memory import return_free_memory
 from .notices import NO_ROOM, ON_START, Notices
 from .options import DEFAULT_OPTIONS, EngineOptions
@@ -99,6 +100,11 @@ class Engine(Storage):
             self.notices.note(NO_ROOM)
         if not self.segments.manifest.wal_first:
             self.segments.begin_log(self.wal.sequence)
+        self.followed = FollowedLog(
+            disk, registry, options, clock, self.wal, lambda: self.segments.manifest.wal_first, self.notices.note
+        )
+        self.segments.log_floor = self.followed.floor
+        self._log_trouble = ""
         self.changes = ChangeLog()
         self.counts = IngestCounts()
         self.upkeep = Upkeep(self)
@@ -202,7 +208,29 @@ class Engine(Storage):
         """Do one bounded slice of background work; tell whether more is waiting."""
         self._refuse_when_closed()
         self.churn.note(now_ms, lambda: self.head.newest_ms)
-        return self.upkeep.step(now_ms)
+        more = self.upkeep.step(now_ms)
+        return self._let_log_go(now_ms) or more
+
+    def _let_log_go(self, now_ms: int) -> bool:
+        try:
+            more, self._log_trouble = self.followed.step(now_ms), ""
+            return more
+        except OSError as e:
+            trouble = f"files of the log that are no longer needed could not be removed: {e}"
+            if trouble != self._log_trouble:
+                self.notices.note(trouble)
+            self._log_trouble = trouble
+            return False
+
+    def cursor(self, name: str, start: CursorStart) -> LogCursor:
+        """Open a cursor over the log; see `abc.Storage.cursor`.  Any thread."""
+        self._refuse_when_closed()
+        return self.followed.cursor(name, start)
+
+    def forget_cursors(self, kept: Collection[str]) -> list[str]:
+        """Remove the cursors that are not open, all but those named; return their names.  Any thread."""
+        self._refuse_when_closed()
+        return self.followed.forget(kept)
 
     def delete(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> None:
         """Delete what is stored now; see `deletion.py` for the errors."""
@@ -240,6 +268,7 @@ class Engine(Storage):
         self._closed = True
         try:
             self.upkeep.abandon()
+            self.followed.close()
             self.wal.close()
         finally:
             self.segments.close()
@@ -289,8 +318,9 @@ class Engine(Storage):
             free = self.disk.free_bytes()  # not under the lock: a disk may take its time
         except OSError:
             free = 0
+        followed = self.followed.statistics()
         with self._lock:
-            return report_statistics(self, free)
+            return report_statistics(self, free, followed)
 
     def cardinality(self, query: CardinalityQuery) -> Cardinality:
         """Return what takes the room.  Any thread; the lock is not held."""

@@ -57,6 +57,14 @@ class EngineStatistics:
     """Failed writes and fsyncs of the log; the first one ends ingestion until restart."""
     wal_file: int
     """Number of the log file being written."""
+    log_kept_files: int
+    """Log files kept only for cursors."""
+    log_kept_bytes: int
+    """Their bytes."""
+    log_cursor_behind_bytes: Mapping[str, int] = field(metadata={"label": "cursor"})
+    """Bytes of the log that a cursor has still to read."""
+    log_cursor_lost_samples_total: Mapping[str, int] = field(metadata={"label": "cursor"})
+    """Samples that a cursor missed because the log had outgrown its limits."""
     disk_full_total: int
     """Appends refused because the disk was full."""
     read_only: int

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import Factory, define
 
 from ..model.batch import AppendResult
-from .wal_writer import Entry
+from .wal_encoder import Entry
 
 
 @define

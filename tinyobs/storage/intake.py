@@ -24,8 +24,8 @@ from .assemble import Part, assemble
 from .retention import proven_ms
 from .runs import Runs
 from .samples import samples_of
+from .wal_encoder import Entry
 from .wal_exemplars import StoredExemplar
-from .wal_writer import Entry
 
 if TYPE_CHECKING:
     from .engine import Engine

@@ -9,6 +9,7 @@
     incoming/LOCK           held by the process that imports; what it works on is in incoming/segments/
     snapshots/NAME/         copies of the directory at some moment, hard links for the most part
     snapshots/NAME.backup/  one that a backup is being copied from; a killed backup leaves it to the next
+    cursors/NAME            how far a sink has come in the log (docs/format/cursor.md)
     damaged/TIME/           what a repair took out of use, under the names it had (docs/operations.md)
 
 A name that ends in `.tmp` is unfinished and may be removed at any time.
@@ -17,7 +18,9 @@ A name that ends in `.tmp` is unfinished and may be removed at any time.
 from __future__ import annotations
 
 import re
+import string
 from typing import Final
+from urllib.parse import unquote
 
 LOCK: Final = "LOCK"
 MANIFEST: Final = "MANIFEST"
@@ -27,10 +30,15 @@ INCOMING_FOLDER: Final = "incoming"
 SNAPSHOT_FOLDER: Final = "snapshots"
 SEGMENT_SUFFIX: Final = ".seg"
 BAD_SUFFIX: Final = ".bad"
+CURSOR_FOLDER: Final = "cursors"
+CURSOR_NAME_BYTES_MAX: Final = 200
+"""Bytes of the name of a cursor's file."""
 DAMAGED_FOLDER: Final = "damaged"
 TEMPORARY: Final = ".tmp"
 
 _WAL = re.compile(r"\d{8,}\Z")
+_CURSOR = re.compile(r"(?:[A-Za-z0-9_-]|%[0-9a-f]{2})+\Z")
+_PLAIN = frozenset(string.ascii_letters + string.digits + "-_")
 _SEGMENT = re.compile(r"(\d{8,})\.seg\Z")
 
 
@@ -53,6 +61,19 @@ def segment_sequence(file: str) -> int | None:
     """Return the number of a segment from its name within the folder, None for a stranger."""
     found = _SEGMENT.match(file)
     return int(found[1]) if found else None
+
+
+def cursor_file(cursor: str) -> str:
+    """Return the name of the file of a cursor: all but letters, digits, `-` and `_` as %xx; `ValueError` when too long."""
+    file = "".join(c if c in _PLAIN else "".join(f"%{b:02x}" for b in c.encode()) for c in cursor)
+    if not 0 < len(file) <= CURSOR_NAME_BYTES_MAX:
+        raise ValueError(f"the name of a cursor takes 1 to {CURSOR_NAME_BYTES_MAX} bytes, not {len(file)}: {cursor!r}")
+    return f"{CURSOR_FOLDER}/{file}"
+
+
+def cursor_of_file(file: str) -> str | None:
+    """Return the cursor of a file from its name within the folder, None for a stranger."""
+    return unquote(file, errors="replace") if _CURSOR.match(file) else None
 
 
 def incoming_name(file: str) -> str:

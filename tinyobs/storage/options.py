@@ -71,6 +71,15 @@ class EngineOptions:
     wal_file_bytes_max: int = field(default=32 * MIB, validator=_between(4096, 1024 * MIB))
     """Size at which a log file is followed by the next, in bytes; default 32 MiB."""
 
+    log_bytes_max: int = field(default=8 << 30, validator=_between(0, 1 << 60))
+    """Bytes of log files kept only for cursors, beyond which the oldest go; default 8 GiB."""
+
+    log_age_ms: int = field(default=0, validator=_between(0, 1000 * 366 * DAY_MS))
+    """Age at which files kept only for cursors go, in ms; default 0, no limit."""
+
+    log_keep_ms: int = field(default=0, validator=_between(0, 1000 * 366 * DAY_MS))
+    """Age up to which log files are kept though no cursor needs them, in ms; default 0."""
+
     block_ms: int = field(default=2 * HOUR_MS, validator=_between(60_000, DAY_MS))
     """Time range of a fresh segment, in ms; default 2 h."""
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..errors import StorageError
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .cursor_file import read_places
 from .deletes import Delete
 from .deletion import delete_from_head, note_in_manifest
 from .disk import Disk
@@ -30,6 +31,7 @@ from .layout import (
     SEGMENT_FOLDER,
     TEMPORARY,
     WAL_FOLDER,
+    cursor_file,
     segment_name,
     segment_sequence,
     wal_name,
@@ -75,7 +77,7 @@ def recover(
     removed = _remove_unlisted(disk, manifest)
     receiver = _Receiver(registry, ExemplarRing(options.exemplars_max))
     if manifest.wal_first:
-        report = replay(disk, registry, manifest.wal_first, receiver, progress)
+        report = replay(disk, registry, manifest.wal_first, receiver, progress, kept_from(disk, options))
         if report.file_count:
             _make_durable(disk, wal_name(report.next_sequence - 1))
     else:
@@ -85,6 +87,19 @@ def recover(
     progress(1.0)
     seconds = time.perf_counter() - began
     return Recovered(manifest, receiver.head, receiver.known, receiver.ring, report, seconds, removed)
+
+
+def kept_from(disk: Disk, options: EngineOptions) -> int | None:
+    """Return the first log file that some cursor may need, None where there are no cursors.
+
+    Where a process was killed the place that is read may not be durable; it must be before files go because of it.
+    """
+    places = read_places(disk)
+    for name in places:
+        _make_durable(disk, cursor_file(name))
+    if options.log_keep_ms or None in places.values():
+        return 0  # what of it is not needed goes later
+    return min((p.start for p in places.values() if p is not None), default=None)
 
 
 def _begin(disk: Disk) -> Manifest:

@@ -15,11 +15,12 @@ from .segment_reader import SegmentReader
 
 if TYPE_CHECKING:
     from .engine import Engine
+    from .log_keeping import LogKeepingStatistics
     from .upkeep import Upkeep
     from .wal_writer import WalStatistics
 
 
-def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
+def report_statistics(engine: Engine, free_bytes: int, followed: LogKeepingStatistics) -> EngineStatistics:
     """Return the statistics; to be called under the engine's lock."""
     head, wal, upkeep, counts = engine.head, engine.wal, engine.upkeep, engine.counts
     recovered, entries = engine.recovered, engine.segments.entries
@@ -43,6 +44,7 @@ def report_statistics(engine: Engine, free_bytes: int) -> EngineStatistics:
         exemplars_refused_total=dict(counts.exemplars_refused),
         **_of_exemplars(engine),
         **_of_log(wal.statistics),
+        **of_cursors(followed),
         wal_file=wal.sequence,
         read_only=int(bool(wal.failure)),
         segments=len(entries),
@@ -81,6 +83,16 @@ def _of_log(wal: WalStatistics) -> dict[str, Any]:
         "wal_fsync_seconds_total": wal.fsync_seconds,
         "wal_failures_total": wal.failure_count,
         "disk_full_total": wal.disk_full_count,
+    }
+
+
+def of_cursors(followed: LogKeepingStatistics) -> dict[str, Any]:
+    """Return the fields about cursors and what is kept for them."""
+    return {
+        "log_kept_files": followed.kept_files,
+        "log_kept_bytes": followed.kept_bytes,
+        "log_cursor_behind_bytes": followed.behind_bytes,
+        "log_cursor_lost_samples_total": followed.lost_samples,
     }
 
 

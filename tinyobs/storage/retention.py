@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from .changes import ALWAYS_MS
 from .head import NEVER
 from .jobs import Job, Work
-from .layout import WAL_FOLDER
 from .manifest import SegmentEntry
 from .options import DAY_MS, EngineOptions
 
@@ -119,7 +118,7 @@ def plan_retention(engine: Engine, now_ms: int) -> Job | None:
     segments, options = engine.segments, engine.options
     log_bytes = disk_bytes = 0
     if options.retention_bytes or options.retention_percent:
-        log_bytes = sum(engine.disk.size(f"{WAL_FOLDER}/{f}") for f in engine.disk.list(WAL_FOLDER))
+        log_bytes = engine.followed.needed_bytes()
         disk_bytes = engine.disk.total_bytes() if options.retention_percent else 0
     counted_ms = age_counts_from(engine, now_ms)
     drop = plan_drop(segments.entries, options, counted_ms, log_bytes=log_bytes, disk_bytes=disk_bytes)

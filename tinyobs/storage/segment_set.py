@@ -64,6 +64,8 @@ class SegmentSet:
     """What the downsampled segments cover."""
     sealed: deque[SegmentInfo] = field(init=False, factory=lambda: deque(maxlen=SEALED_KEPT_MAX))
     """New segments that nobody asked for yet."""
+    log_floor: Callable[[int], int] = field(init=False, default=int)
+    """Tells the first log file that is needed, from the first that the storage needs; the identity by default."""
     _next: int = field(init=False)
     _opened: dict[int, SegmentReader] = field(init=False, factory=dict)
     """The readers by number, without masks."""
@@ -244,7 +246,8 @@ class SegmentSet:
         names = [segment_name(sequence) for sequence in sorted(gone)]
         with contextlib.suppress(OSError):
             files = map(wal_sequence, self.disk.list(WAL_FOLDER))
-            names += [wal_name(n) for n in files if n is not None and n < wal_first]
+            floor = self.log_floor(wal_first)
+            names += [wal_name(n) for n in files if n is not None and n < floor]
         for name in names:
             with contextlib.suppress(OSError):
                 self.disk.remove(name)

@@ -36,6 +36,7 @@ DECODED_BYTES_MAX: Final = 256 << 20
 """Largest size of a payload after decompression, in bytes."""
 
 _SIZE = struct.Struct("<I")
+_MARK = struct.Struct("<Bq")
 _SAMPLES = struct.Struct("<IIBq")
 _TIMES_CONSTANT, _TIMES_U32, _TIMES_I64 = 0, 1, 2
 
@@ -54,6 +55,19 @@ class RecordType(IntEnum):
     CURSOR = 9
     NEWEST = 10
     END = 11
+
+
+class Mark(IntEnum):
+    """What an END record says, by the first byte of its payload; behind all but the first stands the time, i64.
+
+    END: the log was closed here.  TIME: no more than that.  CHECKPOINT, first in its file: it needs no file before it,
+    and what follows was in the log before, up to REPEATED.
+    """
+
+    END = 0
+    TIME = 1
+    CHECKPOINT = 2
+    REPEATED = 3
 
 
 @frozen(eq=False)
@@ -78,6 +92,16 @@ def encode_file_header(sequence: int, session: int, version: int = VERSION) -> b
     """Return the beginning of a log file."""
     fields = FILE_HEADER.pack(FILE_MAGIC[:7] + bytes([version]), sequence, session, 0)[:-4]
     return fields + struct.pack("<I", zlib.crc32(fields))
+
+
+def encode_mark(mark: Mark, now_ms: int) -> bytes:
+    """Return the payload of a mark with a time, which unlike all others is not compressed."""
+    return _MARK.pack(mark, now_ms)
+
+
+def decode_mark(payload: memoryview) -> tuple[int, int | None]:
+    """Return (mark, time in ms or None); a mark that is not known says nothing but the time."""
+    return (*_MARK.unpack(payload),) if len(payload) == _MARK.size else (payload[0], None)
 
 
 def encode_pairs(ids: NDArray[np.uint32], pairs: Sequence[tuple[str, str]]) -> bytes:

@@ -1,7 +1,6 @@
 """Writing the log: group commit, definitions, rotation, and what happens when the disk fails.
 
-`write` frames any number of batches, appends them in one call and makes them durable with one fsync.  Series, pairs
-and layouts are defined in front of their first use in a session, and again behind every checkpoint.
+`write` frames any number of batches, appends them in one call and makes them durable with one fsync.
 
 After a failed fsync nothing may be assumed of the file, so the writer refuses everything until restart.  A full disk
 is not a failure: the partial record is cut off and the next write tries again.
@@ -16,13 +15,11 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Final
 
-import numpy as np
-from attrs import define, frozen
-from numpy.typing import NDArray
+from attrs import define
 
+from ..abc.log import LogPosition
 from ..codec.framing import encode_frame
 from ..errors import DiskFullError, ReadOnlyError
 from ..model.metadata import MetricMetadata
@@ -31,28 +28,17 @@ from . import wal_format as fmt
 from .disk import Disk, File
 from .layout import WAL_FOLDER, wal_name
 from .options import EngineOptions, SyncMode
-from .samples import Samples
-from .wal_exemplars import StoredExemplar, cut_exemplars, encode_exemplars
-from .wal_layouts import Layout, LayoutTable
+from .wal_encoder import Entry, Records, WalEncoder, metadata_records
+from .wal_exemplars import StoredExemplar
 
-SERIES_PER_RECORD: Final = 65_536
-"""Series that one record defines at most."""
-TEXT_PER_RECORD: Final = 16 << 20
-"""Characters of label texts or metadata in one record, about: a reader refuses records of more than 256 MiB."""
 END_PAYLOAD: Final = b"\0"
 """A record has a payload of one byte at least."""
+MARK_EVERY_MS: Final = 10_000
+"""How often the time is noted in the log, so that a reader finds what was written at most so long ago."""
 AFTER_FAILURE: Final = "nothing that was acknowledged is lost; no more samples are taken until restart: see what the disk has (dmesg) first"
 """What an operator has to know once the log cannot be trusted to grow."""
 OUT_OF_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says when the disk is full; anything else is a failure."""
-
-
-@frozen(eq=False)
-class Entry:
-    """Accepted samples of one batch, as the log takes them."""
-
-    layout: Layout
-    samples: Samples
 
 
 @define
@@ -84,19 +70,20 @@ class WalWriter:
 
         may_wait: on a full disk the file is created once there is room, so that until then queries work.
         """
-        self._disk, self._registry, self._options, self._clock = disk, registry, options, clock
+        self._disk, self._options, self._clock = disk, options, clock
         self._session = sequence
         self._kept_exemplars = exemplars
-        self.layouts = LayoutTable()
+        self._encoder = WalEncoder(registry)
+        self.layouts = self._encoder.layouts
         self.statistics = WalStatistics()
         self.failure = ""
-        self._defined_pairs = np.zeros(1024, np.bool_)
-        self._defined_series = np.zeros(1024, np.bool_)
         self.sequence = sequence
         self._synced = 0
         self._syncing = threading.RLock()
         """Held while the file is synced, closed or replaced."""
-        self._synced_at_ms = clock()
+        self._synced_at_ms = self._marked_at_ms = clock()
+        self.durable = LogPosition(sequence, 0)
+        """Up to here readers may read: all that counts as durable as the `sync` option has it."""
         self._file: File = _NoFile()
         try:
             self._begin()
@@ -136,12 +123,12 @@ class WalWriter:
         if self._file.size >= self._options.wal_file_bytes_max:
             self._rotate()
         try:
-            records = _metadata_records(metadata)
+            records = metadata_records(metadata)
             for entry in entries:
-                self._encode_entry(entry, records)
-            self._encode_exemplars(exemplars, records)
+                self._encoder.entry(entry, records)
+            self._encoder.exemplars(exemplars, records)
         except BaseException:  # out of memory, say: what counts as defined by now will not be in the log
-            self._forget_definitions()
+            self._encoder.forget()
             raise
         self._append(records)
 
@@ -173,6 +160,7 @@ class WalWriter:
             self.statistics.fsync_count += 1
             self.statistics.fsync_seconds += time.perf_counter() - began
             self._synced, self._synced_at_ms = size, self._clock()
+            self._publish()
 
     def sync_when_due(self) -> None:
         """Do what the `interval` mode promises; to be called now and then."""
@@ -191,19 +179,25 @@ class WalWriter:
         self._refuse_after_failure()
         self._begin()
         self._rotate()
-        self._forget_definitions()
-        self.log((), metadata, self._kept_exemplars())
+        self._encoder.forget()
+        records = [self._mark(fmt.Mark.CHECKPOINT), *metadata_records(metadata)]
+        try:
+            self._encoder.exemplars(self._kept_exemplars(), records)
+        except BaseException:
+            self._encoder.forget()
+            raise
+        self._append([*records, self._mark(fmt.Mark.REPEATED)])
         self.note_newest(newest)
         return self.sequence
 
     def note_newest(self, newest: fmt.NewestRecord) -> None:
         """Log newest samples behind a checkpoint; replay takes the later one, whatever is logged in between."""
         self._refuse_after_failure()
-        records: list[tuple[fmt.RecordType, bytes]] = []
+        records: Records = []
         try:
-            self._encode_newest(newest, records)
+            self._encoder.newest(newest, records)
         except BaseException:
-            self._forget_definitions()
+            self._encoder.forget()
             raise
         self._append(records)
         self.sync()
@@ -224,67 +218,19 @@ class WalWriter:
         finally:
             self._file.close()
 
-    # -- records -----------------------------------------------------------------------------------------------
-
-    def _encode_entry(self, entry: Entry, records: list[tuple[fmt.RecordType, bytes]]) -> None:
-        layout = entry.layout
-        if not self.layouts.is_current(layout):
-            layout = self.layouts.find(layout.refs)
-        if not layout.defined:
-            self._define_series(layout.refs, records)
-            records.append((fmt.RecordType.LAYOUT, fmt.encode_layout(layout.number, layout.refs)))
-            layout.defined = True
-        records.append(self.layouts.encode(layout, entry.samples))
-
-    def _encode_newest(self, newest: fmt.NewestRecord, records: list[tuple[fmt.RecordType, bytes]]) -> None:
-        for i in range(0, len(newest.numbers), SERIES_PER_RECORD):
-            part = slice(i, i + SERIES_PER_RECORD)
-            numbers = newest.numbers[part]
-            self._define_series(numbers, records)
-            record = fmt.NewestRecord(numbers, newest.times_ms[part], newest.values[part])
-            records.append((fmt.RecordType.NEWEST, fmt.encode_newest(record)))
-
-    def _encode_exemplars(
-        self, exemplars: Sequence[StoredExemplar], records: list[tuple[fmt.RecordType, bytes]]
-    ) -> None:
-        for part in cut_exemplars(exemplars, TEXT_PER_RECORD):
-            self._define_series(np.fromiter((e.ref for e in part), np.uint32, len(part)), records)
-            records.append((fmt.RecordType.EXEMPLARS, encode_exemplars(part)))
-
-    def _define_series(self, refs: NDArray[np.uint32], records: list[tuple[fmt.RecordType, bytes]]) -> None:
-        self._defined_series = grow(self._defined_series, len(self._registry))
-        fresh = refs[~self._defined_series[refs]]
-        if not len(fresh):
-            return
-        for i in range(0, len(fresh), SERIES_PER_RECORD):
-            part = np.unique(fresh[i : i + SERIES_PER_RECORD])
-            starts, ids = self._registry.pairs_of(part)
-            self._defined_pairs = grow(self._defined_pairs, self._registry.pair_count)
-            unknown = np.unique(ids[~self._defined_pairs[ids]])
-            if len(unknown):
-                pairs = [self._registry.pair(p) for p in unknown.tolist()]
-                for a, b in _cut_texts([len(n) + len(v) for n, v in pairs]):
-                    records.append((fmt.RecordType.PAIRS, fmt.encode_pairs(unknown[a:b], pairs[a:b])))
-                self._defined_pairs[unknown] = True
-            records.append((fmt.RecordType.SERIES, fmt.encode_series(fmt.SeriesRecord(part, starts, ids))))
-        self._defined_series[fresh] = True
-
-    def _forget_definitions(self) -> None:
-        self._defined_pairs[:] = False
-        self._defined_series[:] = False
-        self.layouts.clear()
-
     # -- the file ----------------------------------------------------------------------------------------------
 
-    def _append(self, records: Sequence[tuple[fmt.RecordType, bytes]]) -> None:
+    def _append(self, records: Records) -> None:
         if not records:
             return
+        if self._is_mark_due() and records[0][0] is not fmt.RecordType.END:
+            records = [self._mark(fmt.Mark.TIME), *records]
         data = b"".join(encode_frame(kind, payload, self._synced) for kind, payload in records)
         before = self._file.size
         try:
             self._file.append(data)
         except OSError as e:
-            self._forget_definitions()
+            self._encoder.forget()
             if e.errno not in OUT_OF_SPACE:
                 raise self._failed(f"writing at byte {before} of", self.sequence, e) from e
             self._roll_back(before)
@@ -294,6 +240,17 @@ class WalWriter:
                 "nothing that was acknowledged is lost"
             ) from e
         self.statistics.written_bytes += len(data)
+        if self._options.sync is SyncMode.NEVER:
+            self.durable = LogPosition(self.sequence, self._file.size)
+
+    def _mark(self, mark: fmt.Mark) -> tuple[fmt.RecordType, bytes]:
+        self._marked_at_ms = now_ms = self._clock()
+        return fmt.RecordType.END, fmt.encode_mark(mark, now_ms)
+
+    def _is_mark_due(self) -> bool:
+        """Tell whether to note the time: first in each file, then now and then, and when the clock was put back."""
+        is_recent = 0 <= self._clock() - self._marked_at_ms < MARK_EVERY_MS
+        return not is_recent or self._file.size <= fmt.FILE_HEADER.size
 
     def _roll_back(self, size: int) -> None:
         name = wal_name(self.sequence)
@@ -305,10 +262,14 @@ class WalWriter:
             except OSError as e:
                 raise self._failed("cutting off an unfinished record of", self.sequence, e) from e
 
+    def _publish(self) -> None:
+        self.durable = LogPosition(self.sequence, self._synced)
+
     def _begin(self) -> None:
         """Create the first file where that has not been possible yet: log files are numbered without gaps."""
         if self.is_waiting:
             self._file = self._create(self.sequence)
+            self._publish()
 
     def _rotate(self) -> None:
         with self._syncing:
@@ -316,6 +277,7 @@ class WalWriter:
             fresh = self._create(self.sequence + 1)
             self._file.close()
             self.sequence, self._file, self._synced = self.sequence + 1, fresh, fresh.size
+            self._publish()
 
     def _create(self, sequence: int) -> File:
         """Create a log file with its header, durably."""
@@ -370,29 +332,3 @@ class _NoFile(File):
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _metadata_records(metadata: Mapping[str, MetricMetadata]) -> list[tuple[fmt.RecordType, bytes]]:
-    items = list(metadata.items())
-    cuts = _cut_texts([len(name) + len(m.help) + len(m.unit) for name, m in items])
-    return [(fmt.RecordType.METADATA, fmt.encode_metadata(dict(items[a:b]))) for a, b in cuts]
-
-
-def _cut_texts(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the ranges (first, last + 1) in which texts of these lengths go into records."""
-    cuts, size = [0], 0
-    for i, length in enumerate(lengths):
-        size += length
-        if size > TEXT_PER_RECORD and i > cuts[-1]:
-            cuts.append(i)
-            size = length
-    return list(pairwise([*cuts, len(lengths)])) if lengths else []
-
-
-def grow(column: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    """Return a column of flags with room for `length`, doubling where it must grow."""
-    if length <= len(column):
-        return column
-    longer = np.zeros(max(length, 2 * len(column)), np.bool_)
-    longer[: len(column)] = column
-    return longer

@@ -50,6 +50,10 @@ class FaultDisk(Disk):
         """Return the content of a file."""
         return self.inner.map(name)
 
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        """Return a part of a file."""
+        return self.inner.read_at(name, offset, size)
+
     def truncate(self, name: str, size: int) -> None:
         """Cut a file, or fail."""
         self._check(name)

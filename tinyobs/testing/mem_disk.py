@@ -146,6 +146,10 @@ class MemDisk(Disk):
         """Return the content of a file."""
         return memoryview(self.read(name))
 
+    def read_at(self, name: str, offset: int, size: int) -> bytes:
+        """Return a part of a file."""
+        return bytes(self._inode(name).data[offset : offset + size])
+
     def truncate(self, name: str, size: int) -> None:
         """Cut a file to `size` bytes, durably."""
         inode = self._inode(name)

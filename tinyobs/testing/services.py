@@ -13,7 +13,7 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from ..abc import Component, DiscovererKind, Exporter, Querier, Storage
+from ..abc import Component, CursorStart, DiscovererKind, Exporter, LogFollower, Querier, Storage
 from ..config import loader
 from ..config.schema import Config
 from ..errors import Unavailable
@@ -21,7 +21,9 @@ from ..model.batch import AppendResult, Batch
 from ..model.families import MetricFamily
 from ..model.labels import Labels, from_mapping, to_text
 from ..model.registry import SeriesRegistry
+from ..runtime.following import Followers
 from ..runtime.settings import AgentSettings
+from .memory_log import MemoryLog
 
 T = TypeVar("T")
 
@@ -61,6 +63,23 @@ class FakeServices:
         self.in_process: list[Exporter] = []
         self.families: list[MetricFamily] = []
         self.on_append: Callable[[Batch], None] = lambda batch: None
+        self.log = MemoryLog()
+        """What `follow` reads; `commit` adds to it."""
+        self.followers = Followers(lambda: self.log)
+
+    def commit(self, batch: Batch) -> None:
+        """Add a batch to the log, for sinks."""
+        self.log.add(batch)
+        self.followers.wake()
+
+    def restart(self) -> None:
+        """Let a new process begin, as far as sinks can tell: places stay, what was not saved is read again."""
+        self.log.restart()
+        self.followers = Followers(lambda: self.log)
+
+    async def follow(self, name: str, start: CursorStart) -> LogFollower:
+        """Return a follower of `log`."""
+        return await self.followers.follow(name, start)
 
     async def append(self, batch: Batch) -> AppendResult:
         """Keep the batch."""
