@@ -181,6 +181,13 @@ option = partial(click.option, show_default=True)
 )
 @option("--enable-feature", "features", multiple=True, help="Feature flags, comma separated; repeatable.")
 @option(
+    "--scrape.cluster.member-number",
+    "scrape_member",
+    default="",
+    help="Number of this agent among those that share the targets, instead of the configuration's.",
+    show_default=False,
+)
+@option(
     "--query.lookback-delta", "lookback", type=DURATION, default="5m", help="How far back an instant selector looks."
 )
 @option("--query.timeout", "query_timeout", type=DURATION, default="2m", help="How long a query may take.")
@@ -249,6 +256,7 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         admin_api=given["admin_api"],
         remote_write_receiver=given["receiver"],
         features=enabled_features(given["features"]),
+        scrape_member=given["scrape_member"],
         lookback_ms=given["lookback"],
         query_seconds=given["query_timeout"] / 1000,
         queries_max=given["query_concurrency"],

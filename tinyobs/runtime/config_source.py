@@ -20,6 +20,7 @@ from attrs import field, frozen
 from ..abc import Clock, Component, ConfigSection, DiscovererKind
 from ..config import feature_flags, loader
 from ..config.effect import waits_for_restart
+from ..config.member_number import with_member_number
 from ..config.schema import Config
 from ..errors import ConfigError, TinyObsError
 from ..promql.functions.registry import BUILT_IN, FunctionSet
@@ -77,6 +78,8 @@ class ConfigSource:
                 check_expression=self._check_expression,
                 features=settings.features,
             )
+        if settings.scrape_member:
+            config = with_member_number(config, settings.scrape_member, "--scrape.cluster.member-number")
         self._current = config
         self.successful, self.last_error, self.last_reload_ms = True, "", self._clock.now_ms()
         return config

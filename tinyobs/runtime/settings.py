@@ -69,6 +69,9 @@ class AgentSettings:
     """Accept remote write (`--web.enable-remote-write-receiver`)."""
     features: frozenset[str] = frozenset()
     """Feature flags (`--enable-feature`)."""
+    scrape_member: str = ""
+    """Number of this agent among those that share the targets (`--scrape.cluster.member-number`), "" for the
+    configuration's."""
     lookback_ms: int = 300_000
     """How far back an instant selector looks (`--query.lookback-delta`)."""
     query_seconds: float = 120.0

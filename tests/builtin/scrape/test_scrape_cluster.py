@@ -19,6 +19,7 @@ from tinyobs.builtin.scrape.targets import Found, make_targets
 from tinyobs.builtin.static_sd import tinyobs_discoverers
 from tinyobs.config import scrape_cluster
 from tinyobs.config.loader import parse
+from tinyobs.config.member_number import with_member_number
 from tinyobs.errors import ConfigError
 from tinyobs.http_client import HttpError
 from tinyobs.testing.services import FakeServices
@@ -129,6 +130,14 @@ def test_what_does_not_fit_together_is_refused(text: str, message: str) -> None:
     """A cluster of which two members were the same would lose targets."""
     with pytest.raises(ConfigError, match=re.escape(message)):
         parse(f"tinyobs: {{scrape: {{cluster: {{{text}}}}}}}")
+
+
+def test_a_flag_stands_above_the_configuration() -> None:
+    """One file does for all members; a number that there is not is refused as in the file."""
+    config = parse(config_of(0, 3, 1))
+    assert with_member_number(config, "pod-2", "--flag").tinyobs.scrape.cluster.number == 2
+    with pytest.raises(ConfigError, match="--flag: must be between 0 and 2 where members_count is 3"):
+        with_member_number(config, "3", "--flag")
 
 
 def test_the_example_of_the_page_shares_its_targets() -> None:
