@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tinyobs.cli.main import OK, run
 from tinyobs.config.loader import parse
 from tinyobs.model.label_text import read_labels
 from tinyobs.relabel import Action, apply
@@ -23,6 +25,18 @@ def test_rules_do_what_the_page_says(before: str, rules: str, after: str) -> Non
     config = parse(yaml.safe_dump({**extended, "scrape_configs": [{"job_name": "j", "relabel_configs": yaml.safe_load(rules)}]}))  # fmt: skip
     found = apply(read_labels(before), config.scrape_configs[0].relabel_configs)
     assert found == (None if after == "dropped" else read_labels(after))
+
+
+def test_the_example_of_the_debugger_prints_what_the_page_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules, the command and its output stand in three blocks."""
+    part = TEXT.partition("## Step by step")[2]
+    rules, command, output = (re.findall(rf"^```{k}\n(.*?)^```", part, re.M | re.S)[0] for k in ("yaml", "sh", "text"))
+    (tmp_path / "rules.yml").write_text(rules)
+    monkeypatch.chdir(tmp_path)
+    assert run(shlex.split(command)[1:]) == OK
+    assert capsys.readouterr().out == output
 
 
 def test_every_action_is_on_the_page() -> None:
