@@ -16,6 +16,7 @@ from tinyobs.model.labels import NAME, from_mapping
         ('{"my name", "x y"="z"}', {NAME: "my name", "x y": "z"}),
         ('{"job": "a", "x y": ""}', {"job": "a"}),
         (" up ", {NAME: "up"}),
+        ('{"a": "x\\ud800", "é": "ü"}', {"a": "x\ufffd", "é": "ü"}),
         ("{}", {}),
     ],
 )

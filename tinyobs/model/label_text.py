@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Final
 
 from .labels import Labels, from_mapping
 from .matchers import MatchType
 from .selectors import Selector
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def read_labels(text: str) -> Labels:
@@ -45,4 +49,9 @@ def labels_of_json(read: object) -> Labels:
         raise ValueError("labels must be a JSON object whose values are texts")
     if "" in read:
         raise ValueError('"" is not a valid label name')
-    return from_mapping({k: v for k, v in read.items() if v})
+    return from_mapping({_whole(k): _whole(v) for k, v in read.items() if v})
+
+
+def _whole(text: str) -> str:
+    """Return a text with halves of characters, which JSON can write and UTF-8 cannot, replaced as Go does."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
