@@ -59,6 +59,14 @@ def test_actions(fields: dict[str, Any], expected: dict[str, str] | None) -> Non
     assert run(A, fields) == expected
 
 
+def test_names_may_follow_each_other() -> None:
+    """A label may get the name that another one gives up; a renamed label replaces one that keeps its name."""
+    fields = {"action": "labelmap_all", "regex": "^a", "replacement": ""}
+    assert run({"aab": "1", "ab": "2"}, fields) == {"ab": "1", "b": "2"}
+    assert run({"ab": "1", "b": "2"}, fields) == {"b": "1"}
+    assert run({"aab": "1", "ab": "2", "b": "3"}, {**fields, "regex": "a+"}) == {"b": "2"}
+
+
 def test_metrics_are_kept_and_dropped_by_name() -> None:
     """`keep_metrics` and `drop_metrics` look at the metric name alone."""
     labels = {NAME: "up", "job": "j"}

@@ -24,12 +24,13 @@ def _replace_all(rule: Rule, draft: Draft) -> bool:
 
 
 def _labelmap_all(rule: Rule, draft: Draft) -> bool:
-    for name, value in draft.pairs():
-        new = replace_all(rule._loose, rule._loose_replacement, name)
-        if new != name:
-            draft.delete(name)
-            if new:
-                draft.set(new, value)
+    named = [(name, replace_all(rule._loose, rule._loose_replacement, name), value) for name, value in draft.pairs()]
+    renamed = [(name, new, value) for name, new, value in named if new != name]
+    for name, _, _ in renamed:  # all of them first: a new name may be an old one of another label
+        draft.delete(name)
+    for _, new, value in renamed:
+        if new:
+            draft.set(new, value)
     return True
 
 
