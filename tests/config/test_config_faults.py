@@ -20,7 +20,6 @@ FAULTS = [
         ["unknown name validation method specified, must be either '', 'legacy' or 'utf8', got foo"],
     ),
     ("global: {sample_limit: -1}", ["must be at least 0, got '-1'"]),
-    ("global: {scrape_native_histograms: true}", ["scrape_native_histograms is not supported yet by this version"]),
     ("rule_files: ['a/*/b.yml']", ['invalid rule file path "a/*/b.yml"']),
     ("scrape_config_files: ['a/*/b.yml']", ['invalid scrape config file path "a/*/b.yml"']),
     ("scrape_configs: [null]", ["empty or null scrape config section"]),
@@ -38,6 +37,8 @@ FAULTS = [
             ' name "a"'
         ],
     ),
+    (JOB % "native_histogram_bucket_limit: -1", ["must be at least 0, got '-1'"]),
+    (JOB % "native_histogram_min_bucket_factor: x", ["expected a number, got 'x'"]),
     (
         JOB % "fallback_scrape_protocol: Foo",
         [
@@ -45,9 +46,6 @@ FAULTS = [
             "PrometheusText0.0.4 PrometheusText1.0.0]"
         ],
     ),
-    (JOB % "scrape_protocols: [PrometheusProto]", ["PrometheusProto is not supported yet by this version"]),
-    (JOB % "fallback_scrape_protocol: PrometheusProto", ["PrometheusProto is not supported yet by this version"]),
-    ("global: {scrape_protocols: [PrometheusProto]}", ["PrometheusProto is not supported yet by this version"]),
     (
         JOB % "metric_name_validation_scheme: legacy, metric_name_escaping_scheme: allow-utf-8",
         ["utf8 metric names requested but validation scheme is not set to UTF8"],
@@ -154,7 +152,6 @@ FAULTS = [
     ),
     (JOB % "nomad_sd_configs: [{server: ''}]", ["nomad SD configuration requires a server address"]),
     (JOB % "nomad_sd_configs: [{server: 'h:1'}]", ["server must begin with http://, https:// or unix://"]),
-    (JOB % "convert_classic_histograms_to_nhcb: yes", ["convert_classic_histograms_to_nhcb is not supported yet by this version"]),
     (
         JOB % "basic_auth: {username: a}, bearer_token: x",
         ["at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured"],

@@ -89,6 +89,24 @@ def test_scrape_configs_inherit() -> None:
     assert old.metric_name_escaping_scheme is EscapingScheme.UNDERSCORES
 
 
+def test_histograms_are_inherited() -> None:
+    """What is said of histograms comes from the global section, and native ones ask for protobuf first."""
+    text = """
+global: {scrape_native_histograms: true, convert_classic_histograms_to_nhcb: true}
+scrape_configs:
+- job_name: a
+- {job_name: b, scrape_native_histograms: false, always_scrape_classic_histograms: true}
+- {job_name: c, scrape_protocols: [PrometheusText0.0.4]}
+"""
+    a, b, c = parse(text, "f.yml").scrape_configs
+    assert (a.scrape_native_histograms, a.always_scrape_classic_histograms) == (True, False)
+    assert a.convert_classic_histograms_to_nhcb is b.convert_classic_histograms_to_nhcb is True
+    assert (b.scrape_native_histograms, b.always_scrape_classic_histograms) == (False, True)
+    assert a.scrape_protocols == (ScrapeProtocol.PROMETHEUS_PROTO, *DEFAULT_SCRAPE_PROTOCOLS)
+    assert b.scrape_protocols == DEFAULT_SCRAPE_PROTOCOLS
+    assert c.scrape_protocols == (ScrapeProtocol.PROMETHEUS_TEXT_0_0_4,)
+
+
 def test_values_of_a_scrape_config() -> None:
     """Paths start at the file's folder, an older token becomes an authorization, labels keep their text."""
     probe = full().scrape_configs[1]

@@ -28,11 +28,13 @@ def test_accept_header_in_configured_order():
     )
 
 
-def test_protobuf_is_not_asked_for():
-    """A configuration may prefer protobuf; its targets are asked for the next best format."""
-    assert accept_header([Format.PROTOBUF, Format.TEXT_0_0_4]) == "text/plain;version=0.0.4;q=0.6,*/*;q=0.5"
-    with pytest.raises(WireError):
-        format_of("", Format.PROTOBUF)
+def test_protobuf_is_asked_for_where_it_is_configured():
+    """Protobuf has its place in the order, without a scheme of names; and it may be the fallback."""
+    assert accept_header([Format.PROTOBUF, Format.TEXT_0_0_4]) == (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.4"
+    )
+    assert format_of("", Format.PROTOBUF) is Format.PROTOBUF
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,10 @@ def test_protobuf_is_not_asked_for():
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", Format.OPENMETRICS_1_0_0),
         ('application/openmetrics-text; version="0.0.1"', Format.OPENMETRICS_0_0_1),
         ("application/openmetrics-text;", Format.OPENMETRICS_0_0_1),
+        (
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+            Format.PROTOBUF,
+        ),
     ],
 )
 def test_format_of_a_content_type(content_type, format):
@@ -57,7 +63,6 @@ def test_format_of_a_content_type(content_type, format):
         (None, "blank Content-Type"),
         ("", "blank Content-Type"),
         ("text/html", "unsupported Content-Type"),
-        ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", "unsupported Content-Type"),
         ("text", "cannot parse"),
         ("text/plain; =1", "cannot parse"),
     ],

@@ -9,7 +9,7 @@ from protobuf_bodies import body_of, expected, family_of, samples_of
 from tinyobs.errors import WireError
 from tinyobs.exposition.client_schema import COUNTER, GAUGE, GAUGE_HISTOGRAM, HISTOGRAM, SUMMARY, UNTYPED, Family
 from tinyobs.exposition.formats import Format
-from tinyobs.exposition.protobuf_metrics import HistogramRules
+from tinyobs.exposition.histogram_rules import HistogramRules
 from tinyobs.exposition.protobuf_parser import ProtobufParser
 from tinyobs.exposition.scrape_parser import Exemplar, ParserLimits
 from tinyobs.model.histograms import CUSTOM_SCHEMA, Histogram, ResetHint
@@ -130,7 +130,10 @@ def test_rules_choose_the_forms_of_histograms():
     bare = ("n", HISTOGRAM, [{"histogram": NATIVE}])
 
     def names(**rules):
-        return [dict(labels)["__name__"] for labels, *_ in read(both, bare, rules=HistogramRules(**rules))]
+        return [
+            dict(labels)["__name__"]
+            for labels, *_ in read(both, bare, rules=HistogramRules(**{"native": True, **rules}))
+        ]
 
     classic = ["h_count", "h_sum", "h_bucket", "h_bucket", "h_bucket"]
     assert names() == ["h", "n"]
@@ -144,7 +147,7 @@ def test_a_classic_histogram_becomes_one_of_custom_buckets():
     """With `convert` a classic histogram is a native one; the rule does not touch one that is native already."""
     classic = ("h", HISTOGRAM, [{"histogram": {"sample_count": 6, "sample_sum": 2, "bucket": BUCKETS}}])
     native = ("n", HISTOGRAM, [{"histogram": NATIVE}])
-    found = read(classic, native, rules=HistogramRules(convert=True))
+    found = read(classic, native, rules=HistogramRules(native=True, convert=True))
     assert found[0][1] == Histogram(
         CUSTOM_SCHEMA, 0.0, 0, 6, 2.0, ((0, 3),), (2, 3, 1), custom_values=(0.5, 1.0), is_integer=True
     )
@@ -155,7 +158,7 @@ def test_a_classic_histogram_that_cannot_be_converted_is_left_out():
     """Counts that do not add up make no native histogram, and the rest of the body is read."""
     wrong = {"sample_count": 1, "bucket": [{"upper_bound": 1, "cumulative_count": 5}]}
     body = body_of(("h", HISTOGRAM, [{"histogram": wrong}]), ("g", GAUGE, [{"gauge": {"value": 1}}]))
-    parser = ProtobufParser(HistogramRules(convert=True))
+    parser = ProtobufParser(HistogramRules(native=True, convert=True))
     for _ in range(2):
         assert [v for _, v, _, _ in samples_of(parser.parse(body), {0: series("g")})] == [1.0]
     right = {"sample_count": 5, "bucket": [{"upper_bound": 1, "cumulative_count": 5}]}
@@ -230,7 +233,7 @@ def test_exemplars_of_native_histograms():
     """A native histogram has its own exemplars, else those of its buckets; in order of time, none without a time."""
     own = {**NATIVE, "exemplars": [exemplar("late", 1, 9), exemplar("none", 2), exemplar("early", 3, 4)]}
     bucket = {**NATIVE, "bucket": [{**BUCKETS[0], "exemplar": exemplar("b", 4, 2)}, BUCKETS[1]]}
-    rules = HistogramRules(always_classic=True)
+    rules = HistogramRules(native=True, always_classic=True)
     parsed = ProtobufParser(rules).parse(
         body_of(("h", HISTOGRAM, [{"histogram": own}]), ("b", HISTOGRAM, [{"histogram": bucket}]))
     )

@@ -10,7 +10,7 @@ from protobuf_bodies import body_of, expected, family_of, samples_of
 
 from tinyobs.errors import WireError
 from tinyobs.exposition.client_schema import COUNTER, GAUGE, SUMMARY, UNTYPED
-from tinyobs.exposition.protobuf_metrics import HistogramRules
+from tinyobs.exposition.histogram_rules import HistogramRules
 from tinyobs.exposition.protobuf_parser import ProtobufParser
 from tinyobs.exposition.writer_protobuf import write_protobuf
 from tinyobs.model.families import MetricFamily, Point

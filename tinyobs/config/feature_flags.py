@@ -12,6 +12,7 @@ from typing import Final
 
 OPENING: Final = frozenset(
     {
+        "created-timestamp-zero-ingestion",
         "extra-scrape-metrics",
         "promql-binop-fill-modifiers",
         "promql-delayed-name-removal",
@@ -19,6 +20,7 @@ OPENING: Final = frozenset(
         "promql-extended-range-selectors",
         "promql-per-step-stats",
         "search-api",
+        "st-storage",
         "type-and-unit-labels",
         "use-start-timestamps",
     }
@@ -44,7 +46,6 @@ BUILT_IN: Final = {
     "promql-duration-expr": _LANGUAGE,
     "promql-negative-offset": _LANGUAGE,
     "remote-write-receiver": "use --web.enable-remote-write-receiver",
-    "st-storage": "start timestamps are stored where a source has them",
     "use-uncached-io": "the storage writes little and syncs what it writes",
     "utf8-names": "names may always hold any character",
     "xor2-encoding": _FORMAT,
@@ -54,7 +55,6 @@ BUILT_IN: Final = {
 MISSING: Final = {
     "agent": "agent mode",
     "concurrent-rule-eval": "rules",
-    "created-timestamp-zero-ingestion": "samples made of created timestamps",
     "old-ui": "the old user interface",
     "otlp-deltatocumulative": "the OTLP receiver",
     "otlp-native-delta-ingestion": "the OTLP receiver",

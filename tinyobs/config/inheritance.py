@@ -13,7 +13,14 @@ import attrs
 from ..model.durations import DurationMs
 from ..relabel import Rule
 from .fields import Fault
-from .scraping import DEFAULT_SCRAPE_PROTOCOLS, EscapingScheme, GlobalConfig, ScrapeConfig, ValidationScheme
+from .scraping import (
+    DEFAULT_SCRAPE_PROTOCOLS,
+    PROTOBUF_FIRST_SCRAPE_PROTOCOLS,
+    EscapingScheme,
+    GlobalConfig,
+    ScrapeConfig,
+    ValidationScheme,
+)
 
 _TAKEN_WHEN_ZERO: Final = (
     "body_size_limit_bytes",
@@ -25,24 +32,33 @@ _TAKEN_WHEN_ZERO: Final = (
     "keep_dropped_targets",
     "scrape_failure_log_file",
 )
+_TAKEN_WHEN_UNSET: Final = (
+    "scrape_native_histograms",
+    "always_scrape_classic_histograms",
+    "convert_classic_histograms_to_nhcb",
+    "extra_scrape_metrics",
+)
 
 
 def inherit(scrape: ScrapeConfig, defaults: GlobalConfig) -> ScrapeConfig:
     """Return the scrape config with everything filled in from the global section (in its normal form)."""
     taken = {name: getattr(scrape, name) or getattr(defaults, name) for name in _TAKEN_WHEN_ZERO}
+    for name in _TAKEN_WHEN_UNSET:
+        own = getattr(scrape, name)
+        taken[name] = getattr(defaults, name) if own is None else own
+    native = taken["scrape_native_histograms"]
+    offered = PROTOBUF_FIRST_SCRAPE_PROTOCOLS if native else DEFAULT_SCRAPE_PROTOCOLS
     interval = scrape.scrape_interval_ms or defaults.scrape_interval_ms
     scheme = scrape.metric_name_validation_scheme or defaults.metric_name_validation_scheme
     legacy = scheme is ValidationScheme.LEGACY
-    extra = scrape.extra_scrape_metrics
     return attrs.evolve(
         scrape,
         **taken,
         scrape_interval_ms=interval,
         scrape_timeout_ms=scrape.scrape_timeout_ms or DurationMs(min(defaults.scrape_timeout_ms, interval)),
-        scrape_protocols=scrape.scrape_protocols or defaults.scrape_protocols or DEFAULT_SCRAPE_PROTOCOLS,
+        scrape_protocols=scrape.scrape_protocols or defaults.scrape_protocols or offered,
         metric_name_validation_scheme=scheme,
         metric_name_escaping_scheme=_escaping(scrape, defaults),
-        extra_scrape_metrics=defaults.extra_scrape_metrics if extra is None else extra,
         relabel_configs=with_names(scrape.relabel_configs, legacy=legacy),
         metric_relabel_configs=with_names(scrape.metric_relabel_configs, legacy=legacy),
     )

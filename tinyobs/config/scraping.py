@@ -18,7 +18,7 @@ from ..model.labels import is_legacy_label_name
 from ..model.sizes import SizeBytes
 from ..relabel import Rule
 from .discovery import url_faults
-from .fields import Fault, FilePath, group, inline, setting, unsupported
+from .fields import Fault, FilePath, group, inline, setting
 from .http_client import HttpClientConfig, Scheme
 
 SCRAPE_INTERVAL_MS: Final = 60_000
@@ -49,6 +49,8 @@ DEFAULT_SCRAPE_PROTOCOLS: Final = (
     ScrapeProtocol.PROMETHEUS_TEXT_0_0_4,
 )
 """Offered to targets, most wanted first."""
+PROTOBUF_FIRST_SCRAPE_PROTOCOLS: Final = (ScrapeProtocol.PROMETHEUS_PROTO, *DEFAULT_SCRAPE_PROTOCOLS)
+"""The same where native histograms are scraped: the text formats have none."""
 
 
 class ValidationScheme(StrEnum):
@@ -89,14 +91,6 @@ def protocol_faults(protocols: tuple[ScrapeProtocol, ...] | None, where: str) ->
     if len(set(protocols)) < len(protocols):
         shown = " ".join(protocols)
         yield Fault(f"duplicated protocol in scrape_protocols, got [{shown}] for {where}", "scrape_protocols")
-    for i, protocol in enumerate(protocols):
-        yield from support_faults(protocol, f"scrape_protocols[{i}]")
-
-
-def support_faults(protocol: ScrapeProtocol | None, key: str) -> Iterator[Fault]:
-    """Yield a fault for the protocol that there is no parser for: it must not be asked for in vain."""
-    if protocol is ScrapeProtocol.PROMETHEUS_PROTO:
-        yield Fault(f"{protocol} is not supported yet by this version", key)
 
 
 @frozen(kw_only=True)
@@ -120,9 +114,9 @@ class GlobalConfig:
     keep_dropped_targets: int = setting(default=0, low=0)
     metric_name_validation_scheme: ValidationScheme = setting(default=ValidationScheme.UNSET)
     metric_name_escaping_scheme: EscapingScheme = setting(default=EscapingScheme.UNSET)
-    scrape_native_histograms: bool = unsupported(default=False, always=True)
-    convert_classic_histograms_to_nhcb: bool = unsupported(default=False)
-    always_scrape_classic_histograms: bool = unsupported(default=False)
+    scrape_native_histograms: bool = setting(default=False, always=True)
+    convert_classic_histograms_to_nhcb: bool = setting(default=False)
+    always_scrape_classic_histograms: bool = setting(default=False)
     extra_scrape_metrics: bool = setting(default=False)
 
     def faults(self) -> Iterator[Fault]:
@@ -167,9 +161,9 @@ class ScrapeConfig:
     scrape_timeout_ms: DurationMs = setting("scrape_timeout", default=DurationMs(0))
     scrape_protocols: tuple[ScrapeProtocol, ...] | None = setting(default=None)
     fallback_scrape_protocol: ScrapeProtocol | None = setting(default=None)
-    scrape_native_histograms: bool = unsupported(default=False, always=True)
-    always_scrape_classic_histograms: bool = unsupported(default=False, always=True)
-    convert_classic_histograms_to_nhcb: bool = unsupported(default=False, always=True)
+    scrape_native_histograms: bool | None = setting(default=None, always=True)
+    always_scrape_classic_histograms: bool | None = setting(default=None, always=True)
+    convert_classic_histograms_to_nhcb: bool | None = setting(default=None, always=True)
     scrape_failure_log_file: FilePath = setting(default=FilePath(""))
     metrics_path: str = setting(default="/metrics")
     scheme: Scheme = setting(default=Scheme.HTTP)
@@ -180,8 +174,8 @@ class ScrapeConfig:
     label_limit: int = setting(default=0, low=0)
     label_name_length_limit: int = setting(default=0, low=0)
     label_value_length_limit: int = setting(default=0, low=0)
-    native_histogram_bucket_limit: int = unsupported(default=0)
-    native_histogram_min_bucket_factor: float = unsupported(default=0.0)
+    native_histogram_bucket_limit: int = setting(default=0, low=0)
+    native_histogram_min_bucket_factor: float = setting(default=0.0, low=0)
     keep_dropped_targets: int = setting(default=0, low=0)
     metric_name_validation_scheme: ValidationScheme = setting(default=ValidationScheme.UNSET)
     metric_name_escaping_scheme: EscapingScheme = setting(default=EscapingScheme.UNSET)
@@ -201,7 +195,6 @@ class ScrapeConfig:
         if not self.job_name:
             yield Fault("job_name is empty", "job_name")
         yield from protocol_faults(self.scrape_protocols, f'scrape config with job name "{self.job_name}"')
-        yield from support_faults(self.fallback_scrape_protocol, "fallback_scrape_protocol")
         if not self.relabel_configs:
             yield from url_faults(self.discovery)
 

@@ -20,6 +20,7 @@ _WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _MEDIA_TYPE = re.compile(rf"\s*({_WORD})/({_WORD})\s*")
 _PARAMETER = re.compile(rf"""\s*;\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}))\s*""")
 _VERSIONS: Final = frozenset(("", "0.0.1", "0.0.4", "1.0.0"))
+_PROTOBUF: Final = "application/vnd.google.protobuf"
 _CLAUSES_MAX: Final = 64
 """Clauses of an Accept header that are looked at."""
 
@@ -41,15 +42,10 @@ class Answer:
 
 
 def accept_header(protocols: Sequence[Format] = DEFAULT_ORDER, escaping: Escaping = Escaping.ALLOW_UTF8) -> str:
-    """Return the Accept header of a scrape that prefers `protocols` in this order and takes anything.
-
-    Protobuf is not asked for, although a configuration may name it: there is no parser for it here.
-    """
+    """Return the Accept header of a scrape that prefers `protocols` in this order and takes anything."""
     weight = len(Format) + 1
     clauses = []
     for protocol in protocols:
-        if protocol is Format.PROTOBUF:
-            continue
         extra = f";escaping={escaping}" if protocol.has_utf8_names else ""
         clauses.append(f"{MEDIA_TYPE[protocol]}{extra};q=0.{weight}")
         weight -= 1
@@ -65,11 +61,11 @@ def format_of(content_type: str | None, fallback: Format | None = None) -> Forma
         if parsed is None:
             reason = f'cannot parse Content-Type "{content_type}"'
         else:
-            found = _text_format(*parsed)
+            found = Format.PROTOBUF if parsed[0] == _PROTOBUF else _text_format(*parsed)
             if found is not None:
                 return found
             reason = f'received unsupported Content-Type "{content_type}"'
-    if fallback is None or fallback is Format.PROTOBUF:
+    if fallback is None:
         raise WireError(f"{reason} and no fallback_scrape_protocol specified for target")
     return fallback
 
@@ -91,7 +87,7 @@ def choose(accept: str | None) -> Answer:
 def _answer(media: str, parameters: Mapping[str, str]) -> Answer | None:
     escaping = parameters.get("escaping", "")
     scheme = Escaping(escaping) if escaping in set(Escaping) else Escaping.UNDERSCORES
-    if media == "application/vnd.google.protobuf":
+    if media == _PROTOBUF:
         wanted = parameters.get("proto", ""), parameters.get("encoding", "")
         fits = wanted == ("io.prometheus.client.MetricFamily", "delimited")
         return Answer(Format.PROTOBUF, scheme) if fits else None

@@ -25,6 +25,7 @@ from ..model.staleness import NORMAL_NAN
 from .client_schema import COUNTER, GAUGE, GAUGE_HISTOGRAM, SUMMARY, UNTYPED, LabelRead, MetricRead
 from .custom_buckets import custom_histogram
 from .floats import format_openmetrics_float
+from .histogram_rules import HistogramRules
 from .lexing import LABELS_MAX, Malformed, to_labels
 from .tails import NO_TIMESTAMP
 
@@ -39,19 +40,6 @@ Key = tuple[Any, ...]
 
 BareExemplar = tuple[int, Labels, float, int | None]
 """(which of the metric's samples it belongs to, labels, value, time in ms or None)."""
-
-
-@frozen
-class HistogramRules:
-    """Which forms of histograms are read.
-
-    native: native histograms; without, a classic one is read of them.  always_classic: the classic form also where there is a native one.
-    convert: classic histograms become native ones with custom buckets.
-    """
-
-    native: bool = True
-    always_classic: bool = False
-    convert: bool = False
 
 
 @frozen

@@ -24,8 +24,9 @@ from ..model.metadata import MetricMetadata, MetricType
 from .body_reader import ParserLimits
 from .client_schema import COUNTER, GAUGE, GAUGE_HISTOGRAM, HISTOGRAM, SUMMARY, UNTYPED, FamilyRead
 from .formats import Format
+from .histogram_rules import HistogramRules
 from .protobuf_layout import Family, Known, Layout, Run, next_family, plain_values, values_and_hash
-from .protobuf_metrics import BareExemplar, Decoded, FamilyHead, HistogramRules, Key, decode_metric, series_of
+from .protobuf_metrics import BareExemplar, Decoded, FamilyHead, Key, decode_metric, series_of
 from .scrape_parser import EXEMPLAR_CHARACTERS_MAX, Exemplar, Parsed
 from .tails import NO_TIMESTAMP
 
@@ -82,7 +83,7 @@ class ProtobufParser:
     format = Format.PROTOBUF
 
     def __init__(self, rules: HistogramRules | None = None, *, limits: ParserLimits | None = None) -> None:
-        self.rules = rules or HistogramRules()
+        self.rules = rules or HistogramRules(native=True)
         self.limits = limits or ParserLimits()
         self._layout: Layout | None = None
         self._packed = b""

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from tinyobs.builtin.scrape.loop import LoopRules, ScrapeLoop
+from tinyobs.builtin.scrape.loop import ScrapeLoop
+from tinyobs.builtin.scrape.rules import LoopRules
 from tinyobs.builtin.scrape.series import SeriesRules
 from tinyobs.builtin.scrape.statistics import PoolCounters
 from tinyobs.builtin.scrape.targets import PoolDefaults, make_target
@@ -58,7 +59,7 @@ def make(services, client, **rules):
     defaults = PoolDefaults("j", 15_000, 10_000)
     target = make_target({"__address__": INSTANCE}, {}, defaults)[1]
     series = rules.pop("series", SeriesRules())
-    headers = (("Accept", "text/plain"),)
+    headers = ()
     return ScrapeLoop(target, LoopRules(series, headers, **rules), client, services, PoolCounters(), "seed")
 
 

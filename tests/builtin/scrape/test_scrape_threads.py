@@ -10,7 +10,8 @@ import pytest
 import trio
 
 from tinyobs.builtin.scrape import loop as loop_module
-from tinyobs.builtin.scrape.loop import CHANGED_IN_THREAD_BYTES, LoopRules, ScrapeLoop
+from tinyobs.builtin.scrape.loop import CHANGED_IN_THREAD_BYTES, ScrapeLoop
+from tinyobs.builtin.scrape.rules import LoopRules
 from tinyobs.builtin.scrape.series import SeriesRules, TargetSeries
 from tinyobs.builtin.scrape.statistics import PoolCounters
 from tinyobs.builtin.scrape.targets import PoolDefaults, make_target

@@ -7,29 +7,29 @@ Source of the rules: prometheus scrape/scrape.go `scrapeAndReport`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import thread_time
 from typing import Final
 
 import numpy as np
 import structlog
 import trio
-from attrs import define, field, frozen
-from numpy.typing import NDArray
+from attrs import define, field
 
 from ...abc import Services
 from ...errors import ExpositionError, LimitExceeded, StorageError, Unavailable, WireError
 from ...exposition.formats import Format
 from ...exposition.negotiate import format_of
-from ...exposition.scrape_parser import NO_TIMESTAMP, Parsed, ScrapeParser
+from ...exposition.parsers import BodyParser, parser_of
 from ...http_client import HttpError
 from ...model.batch import AppendResult, Batch, Refused
 from ...model.labels import Labels
 from ...model.metadata import MetricMetadata
 from ...model.schedule import next_tick_ms, phase_ms
-from ...model.staleness import STALE_NAN, is_stale
 from .fetch import Fetched, Requester, ScrapeError, fetch
-from .series import DROPPED, Change, SeriesRules, TargetSeries, report_refs
+from .outcome import Outcome, Zeros, end_batch, failed, outcome_of
+from .rules import LoopRules
+from .series import TargetSeries, report_refs
 from .statistics import PoolCounters
 from .targets import Target
 
@@ -57,21 +57,6 @@ log = structlog.get_logger("scrape")
 _reading_limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("scrape_reading")
 
 
-@frozen
-class LoopRules:
-    """How a pool scrapes its targets; a limit of 0 is none."""
-
-    series: SeriesRules
-    headers: tuple[tuple[str, str], ...]
-    """Request headers but the timeout's, `Accept` among them."""
-    fallback: Format | None = None
-    honor_timestamps: bool = True
-    track_timestamps_staleness: bool = False
-    sample_limit: int = 0
-    body_size_limit: int = 0
-    extra_metrics: bool = False
-
-
 @define
 class Health:
     """What the targets page shows."""
@@ -80,24 +65,7 @@ class Health:
     last_error: str = ""
     last_scrape_ms: int = 0
     last_duration_seconds: float = 0.0
-    metadata: dict[str, MetricMetadata] = field(factory=dict)
-
-
-@define
-class _Outcome:
-    """What one scrape came to."""
-
-    refs: NDArray[np.uint32]
-    times: NDArray[np.int64]
-    values: NDArray[np.float64]
-    change: Change
-    scraped: int = 0
-    kept: int = 0
-    body_bytes: int = 0
-    error: str = ""
-    limit: str = ""
-    """The setting whose limit was exceeded."""
-    metadata: dict[str, MetricMetadata] = field(factory=dict)
+    metadata: Mapping[str, MetricMetadata] = field(factory=dict)
 
 
 class ScrapeLoop:
@@ -128,7 +96,8 @@ class ScrapeLoop:
         self._on_failure = on_failure
         self._began: float | None = None
         self._phase = phase_ms(target.key, seed, target.interval_ms, beat)
-        self._parser: ScrapeParser | None = None
+        self._parser: BodyParser | None = None
+        self._zeros = Zeros() if rules.zeros else None
         self._known_bytes = 0
         """Length of the last body that the parser could read."""
         self._expected_seconds = 0.0
@@ -137,7 +106,8 @@ class ScrapeLoop:
         names = REPORTS + (EXTRA_REPORTS if rules.extra_metrics else ())
         self._report_refs = report_refs(services.registry, target.labels, names)
         timeout = f"{target.timeout_ms / 1000:g}"
-        self._headers = {**dict(rules.headers), "X-Prometheus-Scrape-Timeout-Seconds": timeout}
+        accept = rules.accept_native if target.histograms.native else rules.accept
+        self._headers = {"Accept": accept, **dict(rules.headers), "X-Prometheus-Scrape-Timeout-Seconds": timeout}
 
     def current_series(self) -> set[Labels]:
         """Return the series of the last scrape that a marker is due for when they vanish."""
@@ -168,26 +138,28 @@ class ScrapeLoop:
         self._began = began
         outcome = await self._attempt(at_ms)
         took = trio.current_time() - began
-        change = outcome.change
+        before, change = self._series.last, outcome.change
         self._series.take(change)
         report = [float(not outcome.error), took, float(outcome.scraped), float(outcome.kept), float(change.added)]
         if self._rules.extra_metrics:
             report += [self.target.timeout_ms / 1000, float(self._rules.sample_limit), float(outcome.body_bytes)]
         self._tell(outcome, at_ms, took)
-        await self._store(_join(outcome, change.gone, self._report_refs, report, at_ms))
+        zeros = self._zeros.batch(outcome) if self._zeros is not None else None
+        if zeros is not None:
+            await self._store(zeros, refusable=True)
+        await self._store(outcome.batch(before, self._report_refs, report, at_ms))
 
     async def finish(self, at_ms: int) -> None:
         """Mark all series of the target stale: it is gone for good."""
-        refs = np.concatenate([self._series.current, self._report_refs])
-        times = np.full(len(refs), at_ms, np.int64)
+        refs, native = np.concatenate([self._series.current, self._report_refs]), self._series.last.native
         self._series.end()
-        await self._store(Batch(refs, times, np.full(len(refs), STALE_NAN), "scrape"))
+        await self._store(end_batch(refs, native, at_ms))
 
-    async def _attempt(self, at_ms: int) -> _Outcome:
+    async def _attempt(self, at_ms: int) -> Outcome:
         """Fetch and read; an outcome with `error` holds no samples."""
         size, limit = 0, ""
         if self.forced_error:
-            return self._failed(self.forced_error)
+            return failed(self._series, self.forced_error)
         try:
             with trio.fail_after(self.target.timeout_ms / 1000):
                 fetched = await fetch(self._client, self.target.url, self._headers, self._rules.body_size_limit)
@@ -205,9 +177,9 @@ class ScrapeLoop:
             error = f"internal error: {type(e).__name__}: {e}"
         else:
             return outcome
-        return self._failed(error, limit, body_bytes=size)
+        return failed(self._series, error, limit, body_bytes=size)
 
-    async def _read(self, fetched: Fetched, at_ms: int) -> _Outcome:
+    async def _read(self, fetched: Fetched, at_ms: int) -> Outcome:
         """Read a body here, or in a worker thread when that will take long.
 
         The thread is waited for even when the scrape is cancelled or its time is over: parser and series are never
@@ -218,7 +190,7 @@ class ScrapeLoop:
         except WireError as e:
             raise ScrapeError(str(e)) from None
         if self._parser is None or self._parser.format is not wanted:
-            self._parser, self._known_bytes = ScrapeParser(wanted), 0
+            self._parser, self._known_bytes = self._new_parser(wanted), 0
             self._series.forget()
         if self._takes_long(len(fetched.body)):
             limiter = _limiter()
@@ -227,6 +199,9 @@ class ScrapeLoop:
             return outcome
         return self._outcome(self._parser, fetched.body, at_ms)
 
+    def _new_parser(self, format: Format) -> BodyParser:
+        return parser_of(format, self.target.histograms, created=self._rules.created)
+
     def _takes_long(self, size: int) -> bool:
         return (
             size > READ_IN_THREAD_BYTES
@@ -234,7 +209,7 @@ class ScrapeLoop:
             or self._expected_seconds > READ_IN_THREAD_SECONDS
         )
 
-    def _outcome(self, parser: ScrapeParser, body: bytes, at_ms: int) -> _Outcome:
+    def _outcome(self, parser: BodyParser, body: bytes, at_ms: int) -> Outcome:
         """Parse a body, decide its series and compare them with the last scrape's; runs in any thread.
 
         Changes nothing but what parser and series have learned.
@@ -244,40 +219,16 @@ class ScrapeLoop:
         try:
             parsed = parser.parse(body)
             scraped, self._known_bytes = len(parsed.values), len(body)
-            return self._samples(parsed, at_ms, len(body))
-        except (ExpositionError, ScrapeError) as e:
+            return outcome_of(parsed, self._series, self._rules, at_ms, len(body))
+        except (ExpositionError, WireError, ScrapeError) as e:
             error = str(e)
         except LimitExceeded as e:
             error, limit = str(e), e.limit
         finally:
             self._expected_seconds = max(thread_time() - began, self._expected_seconds / 2)
-        return self._failed(error, limit, scraped, len(body))
+        return failed(self._series, error, limit, scraped, len(body))
 
-    def _samples(self, parsed: Parsed, at_ms: int, size: int) -> _Outcome:
-        found = self._series.refs(parsed.series, parsed.new, parsed.metadata)
-        keep = found != DROPPED
-        kept = int(np.count_nonzero(keep))
-        if self._rules.sample_limit and kept > self._rules.sample_limit:
-            raise LimitExceeded("sample_limit", "sample limit exceeded")
-        refs, values = found[keep].astype(np.uint32), parsed.values[keep]
-        times = np.full(kept, at_ms, np.int64)
-        fresh = ~is_stale(values)
-        if self._rules.honor_timestamps and parsed.timestamps_ms is not None:
-            own = parsed.timestamps_ms[keep]
-            explicit = own != NO_TIMESTAMP
-            times[explicit] = own[explicit]
-            if not self._rules.track_timestamps_staleness:
-                fresh &= ~explicit
-        change = self._series.compare(refs[fresh])
-        return _Outcome(refs, times, values, change, len(parsed.values), kept, size, metadata=dict(parsed.metadata))
-
-    def _failed(self, error: str, limit: str = "", scraped: int = 0, body_bytes: int = 0) -> _Outcome:
-        """Return an outcome without samples: all series of the last scrape have vanished."""
-        refs = np.empty(0, np.uint32)
-        change = self._series.compare(refs)
-        return _Outcome(refs, np.empty(0, np.int64), np.empty(0), change, scraped, 0, body_bytes, error, limit)
-
-    def _tell(self, outcome: _Outcome, at_ms: int, took: float) -> None:
+    def _tell(self, outcome: Outcome, at_ms: int, took: float) -> None:
         """Take the outcome over into what the targets page and the counters show."""
         health = self.health
         if outcome.error and outcome.error != health.last_error and not self.is_trial:
@@ -294,14 +245,16 @@ class ScrapeLoop:
                 self._count_limit(outcome.limit)
             self._on_failure(self, outcome.error, at_ms)
 
-    async def _store(self, batch: Batch) -> None:
+    async def _store(self, batch: Batch, *, refusable: bool = False) -> None:
+        """Store a batch; refusable: of samples that may well be too old."""
         try:
             result = await self._services.append(batch)
         except (Unavailable, StorageError) as e:
             self._counters.skipped += 1
             log.warning("scraped samples were not stored", target=self.target.url, samples=len(batch), error=str(e))
         else:
-            self._count_refused(result)
+            if not refusable:
+                self._count_refused(result)
 
     def _count_refused(self, result: AppendResult) -> None:
         for reason, count in result.refused.items():
@@ -317,6 +270,8 @@ class ScrapeLoop:
             self._counters.sample_limit += 1
         elif limit == "body_size_limit":
             self._counters.body_size_limit += 1
+        elif limit == "native_histogram_bucket_limit":
+            self._counters.bucket_limit += 1
         else:
             self._counters.label_limits += 1
 
@@ -329,17 +284,3 @@ def _limiter() -> trio.CapacityLimiter:
         limiter = trio.CapacityLimiter(READING_THREADS_MAX)
         _reading_limiter.set(limiter)
         return limiter
-
-
-def _join(
-    outcome: _Outcome, gone: NDArray[np.uint32], report_refs: NDArray[np.uint32], report: list[float], at_ms: int
-) -> Batch:
-    """Return the samples, the markers for vanished series and the synthetic series as one batch."""
-    extra = len(gone) + len(report)
-    return Batch(
-        np.concatenate([outcome.refs, gone, report_refs]),
-        np.concatenate([outcome.times, np.full(extra, at_ms, np.int64)]),
-        np.concatenate([outcome.values, np.full(len(gone), STALE_NAN), np.array(report)]),
-        "scrape",
-        outcome.metadata,
-    )

@@ -11,11 +11,18 @@ import trio
 
 from ... import __version__
 from ...abc import Component, Services, Source
-from ...config.scraping import ValidationScheme
+from ...config.scraping import (
+    DEFAULT_SCRAPE_PROTOCOLS,
+    PROTOBUF_FIRST_SCRAPE_PROTOCOLS,
+    ScrapeProtocol,
+    ValidationScheme,
+)
 from ...exposition.formats import Format
+from ...exposition.histogram_rules import HistogramRules
 from ...exposition.names import Escaping
 from ...exposition.negotiate import accept_header
 from ...model.durations import format_duration
+from ...model.histogram_resolution import schema_of_factor
 from ...relabel import Rule
 from ...web.services import TargetsView
 from ...web.target_trial import TargetQuestion, TargetTest
@@ -23,8 +30,9 @@ from .cluster import Cluster, cluster_of
 from .discoveries import Discovery, discoveries_of
 from .discovery_statistics import unite
 from .failure_log import FailureLog
-from .loop import LoopRules, ScrapeLoop
+from .loop import ScrapeLoop
 from .pool import ScrapePool
+from .rules import LoopRules
 from .series import SeriesRules
 from .statistics import PoolCounters, ScrapeStatistics
 from .targets import PoolDefaults, Target
@@ -149,6 +157,7 @@ class ScrapeManager(Source):
             body_size_limit=c.body_size_limit,
             target_limit=c.target_limit,
             label_limits=c.label_limits,
+            bucket_limit=c.bucket_limit,
             duplicates=c.duplicates,
             out_of_order=c.out_of_order,
             out_of_bounds=c.out_of_bounds,
@@ -209,6 +218,11 @@ def pool_defaults(config: Any, cluster: Cluster | None = None) -> PoolDefaults:
         config.params,
         tuple(config.relabel_configs),
         cluster,
+        HistogramRules(
+            bool(config.scrape_native_histograms),
+            bool(config.always_scrape_classic_histograms),
+            bool(config.convert_classic_histograms_to_nhcb),
+        ),
     )
 
 
@@ -224,20 +238,32 @@ def loop_rules(config: Any, features: frozenset[str] = frozenset()) -> LoopRules
         config.metric_name_validation_scheme is ValidationScheme.LEGACY,
         "type-and-unit-labels" in features,
     )
-    protocols = [Format(p.value) for p in config.scrape_protocols]
+    counts_from_zero = "created-timestamp-zero-ingestion" in features
     escaping = Escaping(config.metric_name_escaping_scheme.value or Escaping.ALLOW_UTF8)
     headers = (
-        ("Accept", accept_header(protocols, escaping)),
         ("Accept-Encoding", "gzip" if config.enable_compression else "identity"),
         ("User-Agent", f"TinyObs/{__version__}"),
     )
     return LoopRules(
         series,
         headers,
+        _accept(config.scrape_protocols, escaping, protobuf_first=counts_from_zero),
+        _accept(config.scrape_protocols, escaping, protobuf_first=True),
         Format(config.fallback_scrape_protocol.value) if config.fallback_scrape_protocol else None,
         config.honor_timestamps,
         config.track_timestamps_staleness,
         config.sample_limit,
         config.body_size_limit_bytes,
         bool(config.extra_scrape_metrics) or "extra-scrape-metrics" in features,
+        config.native_histogram_bucket_limit,
+        schema_of_factor(config.native_histogram_min_bucket_factor),
+        counts_from_zero or "st-storage" in features,
+        counts_from_zero,
     )
+
+
+def _accept(protocols: Sequence[ScrapeProtocol], escaping: Escaping, *, protobuf_first: bool) -> str:
+    """Return the Accept header; protobuf goes first where the default order stands for no demand of one's own."""
+    if protobuf_first and tuple(protocols) == DEFAULT_SCRAPE_PROTOCOLS:
+        protocols = PROTOBUF_FIRST_SCRAPE_PROTOCOLS
+    return accept_header([Format(p.value) for p in protocols], escaping)

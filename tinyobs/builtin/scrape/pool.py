@@ -17,7 +17,8 @@ from .cluster import Cluster
 from .discoveries import Discovery
 from .failure_log import FailureLog
 from .group_memo import GroupMemo
-from .loop import LoopRules, ScrapeLoop
+from .loop import ScrapeLoop
+from .rules import LoopRules
 from .statistics import PoolCounters
 from .targets import Found, PoolDefaults, Target
 from .trial import TrialPool
@@ -79,7 +80,7 @@ class ScrapePool:
 
     def client_for(self, target: Target) -> Client:
         """Return a client for a target; one each: its connection stays open, and no target waits for another."""
-        return Client(shared=self._shared)
+        return Client(shared=self._shared, unix_socket=target.unix_socket)
 
     def trial_pool(self) -> TrialPool:
         """Return what scrapes for trial need."""

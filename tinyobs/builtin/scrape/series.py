@@ -53,6 +53,8 @@ class Change:
     gone: NDArray[np.uint32]
     added: int
     """How many distinct refs the last scrape did not have."""
+    native: NDArray[np.uint32] = _NONE
+    """The refs of the scrape whose samples are native histograms."""
 
 
 class TargetSeries:
@@ -69,6 +71,12 @@ class TargetSeries:
         self._refs = np.full(256, DROPPED, np.int64)
         self._undecided: dict[int, Labels] = {}
         self._last = Change(_NONE, _NONE, _NONE, 0)
+        self._newest_exemplars: dict[int, int] = {}
+
+    @property
+    def last(self) -> Change:
+        """What the last scrape had."""
+        return self._last
 
     @property
     def current(self) -> NDArray[np.uint32]:
@@ -110,19 +118,31 @@ class TargetSeries:
         if self._types is not None:
             self._types = TypeLabels()
 
-    def compare(self, tracked: NDArray[np.uint32]) -> Change:
+    def ref_of(self, number: int) -> int:
+        """Return the ref of a series number that `refs` has been asked for; `DROPPED` where relabelling drops it."""
+        return int(self._refs[number])
+
+    def is_newer_exemplar(self, ref: int, time_ms: int) -> bool:
+        """Tell whether an exemplar is newer than all of its series that were asked for before it."""
+        is_newer = time_ms > self._newest_exemplars.get(ref, -1)
+        if is_newer:
+            self._newest_exemplars[ref] = time_ms
+        return is_newer
+
+    def compare(self, tracked: NDArray[np.uint32], native: NDArray[np.uint32] = _NONE) -> Change:
         """Return how the refs of a scrape (any order) differ from those of the last one; changes nothing.
 
+        native: those whose samples are native histograms.
         Cheap where the series are the same in the same order, and where there are none.
         """
         last = self._last
         if not len(tracked):
             return Change(tracked, tracked, last.current, 0)
         if np.array_equal(tracked, last.tracked):
-            return Change(tracked, last.current, _NONE, 0)
+            return Change(tracked, last.current, _NONE, 0, native)
         current = np.unique(tracked)
         gone = np.setdiff1d(last.current, current, assume_unique=True)
-        return Change(tracked, current, gone, len(current) - len(last.current) + len(gone))
+        return Change(tracked, current, gone, len(current) - len(last.current) + len(gone), native)
 
     def take(self, change: Change) -> None:
         """Let `change`, of `compare`, be the last scrape."""

@@ -19,6 +19,7 @@ class PoolCounters:
     sample_limit: int = 0
     body_size_limit: int = 0
     label_limits: int = 0
+    bucket_limit: int = 0
     target_limit: int = 0
     duplicates: int = 0
     out_of_order: int = 0
@@ -106,6 +107,10 @@ class ScrapeStatistics:
     """Scrapes rejected because they hit the sample limit."""
     body_size_limit: int = field(metadata={"metric": "prometheus_target_scrapes_exceeded_body_size_limit_total"})
     """Scrapes rejected because they hit the body size limit."""
+    bucket_limit: int = field(
+        metadata={"metric": "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total"}
+    )
+    """Scrapes rejected because a native histogram hit the bucket limit."""
     target_limit: int = field(metadata={"metric": "prometheus_target_scrape_pool_exceeded_target_limit_total"})
     """Times that a pool had more targets than its limit."""
     label_limits: int = field(metadata={"metric": "prometheus_target_scrape_pool_exceeded_label_limits_total"})

@@ -11,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from attrs import Factory, field, frozen
 
+from ...exposition.histogram_rules import HistogramRules
 from ...model import labels as lb
 from ...model.durations import format_duration, parse_duration
 from ...model.labels import Labels
@@ -22,8 +23,14 @@ SCHEME: Final = "__scheme__"
 METRICS_PATH: Final = "__metrics_path__"
 INTERVAL: Final = "__scrape_interval__"
 TIMEOUT: Final = "__scrape_timeout__"
+UNIX_SOCKET: Final = "__unix_socket__"
+NATIVE: Final = "__scrape_native_histograms__"
+ALWAYS_CLASSIC: Final = "__always_scrape_classic_histograms__"
+CONVERT: Final = "__convert_classic_histograms_to_nhcb__"
 PARAM: Final = "__param_"
 META: Final = "__meta_"
+_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE: Final = frozenset({"", "0", "f", "F", "FALSE", "false", "False"})
 
 
 @frozen
@@ -38,6 +45,7 @@ class PoolDefaults:
     params: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rules: tuple[Rule, ...] = ()
     cluster: Cluster | None = None
+    histograms: HistogramRules = field(factory=HistogramRules)
 
 
 @frozen(cache_hash=True)
@@ -53,11 +61,14 @@ class Target:
     """The labels before relabelling."""
     members: tuple[int, ...] = field(default=(), eq=False)
     """The members of the cluster that scrape it, () where there is no cluster."""
+    histograms: HistogramRules = field(factory=HistogramRules)
+    unix_socket: str = ""
+    """The path of the socket that is asked instead of the host of the URL, "" for none."""
 
     @property
     def key(self) -> str:
         """What its phase is computed from."""
-        return f"{lb.to_text(self.labels)} {self.url}"
+        return f"{lb.to_text(self.labels)} {self.url}" + (f" {self.unix_socket}" if self.unix_socket else "")
 
 
 class TargetError(ValueError):
@@ -69,7 +80,7 @@ def make_target(
 ) -> tuple[Labels, Target | None]:
     """Return (discovered labels, target); the target is None when relabelling drops it.
 
-    Raises `TargetError` when the result has no usable address, interval, timeout or label value.
+    Raises `TargetError` when the result has no usable address, interval, timeout, histogram setting or label value.
     """
     found = {**group, **own}
     for name, value in (
@@ -78,6 +89,9 @@ def make_target(
         (TIMEOUT, format_duration(defaults.timeout_ms)),
         (METRICS_PATH, defaults.metrics_path),
         (SCHEME, defaults.scheme),
+        (NATIVE, _shown(defaults.histograms.native)),
+        (ALWAYS_CLASSIC, _shown(defaults.histograms.always_classic)),
+        (CONVERT, _shown(defaults.histograms.convert)),
         *((PARAM + name, values[0]) for name, values in defaults.params if values),
     ):
         if not found.get(name):
@@ -93,6 +107,7 @@ def make_target(
     if "/" in address:
         raise TargetError(f"{address!r} is not a valid hostname")
     interval, timeout = _timing(kept)
+    histograms = HistogramRules(*(_truth(kept, name) for name in (NATIVE, ALWAYS_CLASSIC, CONVERT)))
     url = _url(kept, address, defaults)
     kept.setdefault("instance", address)
     cluster = defaults.cluster
@@ -100,7 +115,8 @@ def make_target(
     if cluster is not None and cluster.member_label:
         kept[cluster.member_label] = str(cluster.number)
     labels = lb.from_mapping({k: v for k, v in kept.items() if not k.startswith("__")})
-    return discovered, Target(labels, url, interval, timeout, discovered, members)
+    socket = kept.get(UNIX_SOCKET, "")
+    return discovered, Target(labels, url, interval, timeout, discovered, members, histograms, socket)
 
 
 @frozen
@@ -168,6 +184,18 @@ def _timing(kept: Mapping[str, str]) -> tuple[int, int]:
             f'scrape timeout cannot be greater than scrape interval ("{kept[TIMEOUT]}" > "{kept[INTERVAL]}")'
         )
     return times["interval"], times["timeout"]
+
+
+def _shown(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _truth(kept: Mapping[str, str], name: str) -> bool:
+    """Return what a label says; relabelling may have changed it, or removed it, which is no."""
+    text = kept.get(name, "")
+    if text not in _TRUE and text not in _FALSE:
+        raise TargetError(f'error parsing {name} label: "{text}" is neither true nor false')
+    return text in _TRUE
 
 
 def _url(kept: Mapping[str, str], address: str, defaults: PoolDefaults) -> str:

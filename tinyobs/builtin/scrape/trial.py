@@ -20,7 +20,8 @@ from ...model.labels import NAME, Labels, from_mapping
 from ...relabel import preview, trace
 from ...web.target_trial import TargetQuestion, TargetTest
 from .fetch import Requester
-from .loop import EXTRA_REPORTS, REPORTS, LoopRules, ScrapeLoop
+from .loop import EXTRA_REPORTS, REPORTS, ScrapeLoop
+from .rules import LoopRules
 from .targets import ADDRESS, PoolDefaults, Target, TargetError, make_target
 from .trial_parts import Recorder, Replay, Scratch
 

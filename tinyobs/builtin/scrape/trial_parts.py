@@ -19,8 +19,13 @@ from ...web.target_trial import TrialSample
 from .fetch import Requester
 from .statistics import PoolCounters
 
-LIMITS: Final = ("sample_limit", "body_size_limit", "label_limits")
-"""The counters of limits."""
+LIMITS: Final = {
+    "sample_limit": "sample_limit",
+    "body_size_limit": "body_size_limit",
+    "label_limits": "label_limit",
+    "bucket_limit": "native_histogram_bucket_limit",
+}
+"""The counters of limits, and the settings."""
 
 
 @define
@@ -39,7 +44,7 @@ class Scratch:
 
     def limit(self) -> str:
         """Return the setting whose limit was exceeded."""
-        return next((name.removesuffix("s") for name in LIMITS if getattr(self.counters, name)), "")
+        return next((setting for counter, setting in LIMITS.items() if getattr(self.counters, counter)), "")
 
     def samples(self, reports: int) -> list[TrialSample]:
         """Return what would be stored, but for the last samples, which are reports."""
