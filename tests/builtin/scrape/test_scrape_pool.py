@@ -37,7 +37,7 @@ class Client:
 
     bodies: Mapping[str, bytes] = {}
 
-    def __init__(self, shared):
+    def __init__(self, shared, unix_socket):
         pass
 
     @asynccontextmanager
