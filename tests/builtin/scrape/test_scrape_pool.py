@@ -343,7 +343,7 @@ async def test_a_fault_of_ours_ends_one_scrape_only(services, autojump_clock, mo
         await Fake.made[0].send.send([group("a:1", "b:1")])
         await trio.sleep(1)
         one, other = manager.pools["j"].loops
-        monkeypatch.setattr(one, "_samples", lambda *given: 1 / 0)
+        monkeypatch.setattr(one._series, "refs", lambda *given: 1 / 0)
         await trio.sleep(20)
         assert one.health.last_error == "internal error: ZeroDivisionError: division by zero"
         assert other.health.up

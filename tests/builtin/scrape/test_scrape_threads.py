@@ -49,12 +49,12 @@ class Watch:
         self.was_released = []
         compare = TargetSeries.compare
 
-        def watched(series, tracked):
+        def watched(series, tracked, *native):
             if len(tracked):  # an outcome without samples is made in the event loop
                 self.threads.append(threading.current_thread())
                 self.begun.set()
                 self.was_released.append(self.go.wait(REAL_SECONDS_MAX))
-            return compare(series, tracked)
+            return compare(series, tracked, *native)
 
         monkeypatch.setattr(TargetSeries, "compare", watched)
 
