@@ -22,6 +22,7 @@ from ...exposition.histogram_rules import HistogramRules
 from ...exposition.names import Escaping
 from ...exposition.negotiate import accept_header
 from ...model.durations import format_duration
+from ...model.families import MetricFamily
 from ...model.histogram_resolution import schema_of_factor
 from ...relabel import Rule
 from ...web.services import TargetsView
@@ -120,23 +121,6 @@ class ScrapeManager(Source):
         c, pools = self._counters, self._pools
         discoveries = [d for pool in pools.values() for d in pool.discoveries]
         running = [s for s in (d.statistics() for d in discoveries) if s is not None]
-        timings = (
-            c.intervals.family(
-                "prometheus_target_interval_length_seconds",
-                "Actual intervals between scrapes.",
-                lambda interval: {"interval": format_duration(interval)},
-            ),
-            c.syncs.family(
-                "prometheus_target_sync_length_seconds",
-                "Time to apply discovered targets.",
-                lambda job: {"scrape_job": job},
-            ),
-            c.refreshes.family(
-                "prometheus_sd_refresh_duration_seconds",
-                "The duration of a refresh in seconds for the given SD mechanism.",
-                lambda key: {"mechanism": key[0], "config": key[1]},
-            ),
-        )
         return ScrapeStatistics(
             pools=len(pools),
             pool_targets={name: len(pool.loops) for name, pool in pools.items()},
@@ -149,7 +133,7 @@ class ScrapeManager(Source):
             sent_updates={"scrape": sum(count for count, _ in c.syncs.totals.values())},
             failed_discoveries={"scrape": sum(d.has_failed for d in discoveries)},
             refresh_failures=self._kinds_of_discovery() | c.refresh_failures,
-            timings=[family for family in timings if family.points],
+            timings=[family for family in _timings(c) if family.points],
             discovery=unite(running, c.ended),
             failure_lines_lost_total=self._failure_log.lost,
             sync_failures={name: c.sync_failures.get(name, 0) for name in pools},
@@ -205,6 +189,27 @@ class ScrapeManager(Source):
             self._failure_log,
             discoveries,
         )
+
+
+def _timings(c: PoolCounters) -> tuple[MetricFamily, ...]:
+    """Return the summaries of what takes time."""
+    return (
+        c.intervals.family(
+            "prometheus_target_interval_length_seconds",
+            "Actual intervals between scrapes.",
+            lambda interval: {"interval": format_duration(interval)},
+        ),
+        c.syncs.family(
+            "prometheus_target_sync_length_seconds",
+            "Time to apply discovered targets.",
+            lambda job: {"scrape_job": job},
+        ),
+        c.refreshes.family(
+            "prometheus_sd_refresh_duration_seconds",
+            "The duration of a refresh in seconds for the given SD mechanism.",
+            lambda key: {"mechanism": key[0], "config": key[1]},
+        ),
+    )
 
 
 def pool_defaults(config: Any, cluster: Cluster | None = None) -> PoolDefaults:
