@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import trio
 from attrs import define, field
 
 from tinyobs.abc import Discoverer, DiscovererContext, TargetGroup
-from tinyobs.config.loader import parse
 from tinyobs.testing.services import VirtualClock
 
 WAIT_SECONDS = 20.0
@@ -89,20 +87,3 @@ async def running(make: Callable[[Any, DiscovererContext], Discoverer], config: 
 
 async def _run(published: Published, *, task_status: trio.TaskStatus[None]) -> None:
     await published.discoverer.run(published.publish, task_status=task_status)
-
-
-DOCS = Path(__file__).parents[2] / "docs" / "discovery"
-
-
-def documented(page: str, **replaced: str) -> Any:
-    """Return the first entry of discovery in the example of a page, with some of its texts replaced.
-
-    The example is the first block of YAML in `docs/discovery/<page>.md`, a whole configuration.
-    """
-    text = (DOCS / f"{page}.md").read_text().split("```yaml\n")[1].split("```")[0]
-    for old, new in replaced.items():
-        old = old.replace("__", "/")
-        assert old in text, f"{page}.md does not have {old}"
-        text = text.replace(old, new)
-    config = parse(text, str(DOCS / "prometheus.yml"))
-    return config.scrape_configs[0]

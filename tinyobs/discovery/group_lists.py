@@ -1,12 +1,12 @@
 """The JSON that agents exchange about targets: a list of `{"targets": [...], "labels": {...}}`.
 
-`http_sd_configs` reads it, and our own list for others (`/api/v1/http_sd`) is written in it.  Format: prometheus
+`http_sd_configs` reads it; what we list for others is written by `tinyobs.web.api_v1.http_sd`.  Format: prometheus
 discovery/targetgroup/targetgroup.go.  It is stricter than a file of targets: every value must be a text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -27,11 +27,6 @@ def read_list(data: bytes, where: str) -> list[tuple[tuple[Mapping[str, str], ..
         raise DiscoveryError(f"{where}: the list of groups is no JSON: {e}") from None
     except ValueError as e:
         raise DiscoveryError(f"{where}: {e}") from None
-
-
-def write_list(groups: Iterable[tuple[Iterable[str], Mapping[str, str]]]) -> bytes:
-    """Return the JSON of (addresses, labels of all) of each group."""
-    return orjson.dumps([{"targets": list(addresses), "labels": dict(labels)} for addresses, labels in groups])
 
 
 def _group(item: Any, index: int) -> tuple[tuple[Mapping[str, str], ...], Mapping[str, str]]:

@@ -6,11 +6,12 @@ import os
 import platform
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..abc import TargetGroup
 from ..exposition.negotiate import choose
 from ..exposition.writer import write
 from ..model.durations import format_duration
@@ -44,6 +45,7 @@ def api_services(agent: Agent) -> ApiServices:
         metadata=agent.metadata,
         exemplars=lambda sets, mint_ms, maxt_ms: agent.open_storage().exemplars(sets, mint_ms, maxt_ms),
         targets=lambda: _targets(agent),
+        discovered=lambda: _discovered(agent),
         config_yaml=shown.text,
         flags=settings.flags,
         build=BuildInfo(version=PROMETHEUS_VERSION, revision=f"tinyobs-{__version__}", go_version=_python()),
@@ -119,6 +121,11 @@ def _python() -> str:
 def _targets(agent: Agent) -> TargetsView:
     view: Any = getattr(agent.component("scrape"), "targets_view", None)
     return view() if view is not None else TargetsView()
+
+
+def _discovered(agent: Agent) -> Mapping[str, Sequence[TargetGroup]]:
+    groups: Any = getattr(agent.component("scrape"), "discovered", None)
+    return groups() if groups is not None else {}
 
 
 async def _test_target(agent: Agent, question: TargetQuestion) -> TargetTest:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from attrs import Factory, frozen
 
-from ..abc import Clock, Queryable
+from ..abc import Clock, Queryable, TargetGroup
 from ..model.blocks import StoredBlock
 from ..model.cardinality import Cardinality, CardinalityQuery
 from ..model.exemplars import SeriesExemplars
@@ -221,5 +221,7 @@ class ApiServices:
     relabelling: RelabelServices = Factory(RelabelServices)
     test_target: TargetTester | None = None
     """None: nothing is scraped here."""
+    discovered: Callable[[], Mapping[str, Sequence[TargetGroup]]] = dict
+    """Scrape pool -> what its discovery has found, before relabelling."""
     series_count: Callable[[], int] = lambda: 0
     """About how many series are stored; quick queries are measured again when the number has doubled."""

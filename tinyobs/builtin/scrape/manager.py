@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from ... import __version__
-from ...abc import Component, Services, Source
+from ...abc import Component, Services, Source, TargetGroup
 from ...config.scraping import (
     DEFAULT_SCRAPE_PROTOCOLS,
     PROTOBUF_FIRST_SCRAPE_PROTOCOLS,
@@ -158,6 +158,10 @@ class ScrapeManager(Source):
     def targets_view(self) -> TargetsView:
         """Return the state of all targets."""
         return targets_view(self._pools.values())
+
+    def discovered(self) -> Mapping[str, Sequence[TargetGroup]]:
+        """Return what discovery has found, by pool, before relabelling."""
+        return {name: pool.groups for name, pool in self._pools.items()}
 
     async def test_target(self, question: TargetQuestion) -> TargetTest:
         """Scrape a target without storing anything; raises `LookupError` where there is no such pool or target."""

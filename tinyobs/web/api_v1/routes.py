@@ -19,6 +19,7 @@ from .cardinality import CardinalityApi
 from .envelope import allow
 from .exemplars import ExemplarsApi
 from .expressions import ExpressionsApi
+from .http_sd import HttpSdApi
 from .metadata import MetadataApi
 from .notifications import NotificationsApi
 from .openapi.handler import OpenApi
@@ -72,6 +73,7 @@ def _of_data(services: ApiServices, desk: QueryDesk) -> Table:
         ("/targets", targets.targets, _GET),
         ("/targets/metadata", metadata.of_targets, _GET),
         ("/scrape_pools", targets.pools, _GET),
+        ("/http_sd", HttpSdApi(services).http_sd, _GET),
         ("/rules", rules.rules, _GET),
         ("/alerts", rules.alerts, _GET),
         ("/alertmanagers", rules.alertmanagers, _GET),

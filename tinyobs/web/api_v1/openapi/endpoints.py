@@ -137,6 +137,20 @@ _DATA: Final = (
     ),
     Endpoint("/scrape_pools", "Names of the scrape pools", "targets", record(scrapePools=TEXTS)),
     Endpoint(
+        "/http_sd",
+        "What discovery found, as other agents read it with http_sd_configs",
+        "targets",
+        parameters=(
+            Parameter("scrapePool", "What one pool found; else that of all pools.", example="prometheus"),
+            Parameter(
+                "state",
+                "discovered (before relabelling, by default) or active (what is scraped here).",
+                example="active",
+            ),
+        ),
+        content={"application/json": array(record(targets=TEXTS, labels=mapping(TEXT)))},
+    ),
+    Endpoint(
         "/rules",
         "Rule groups",
         "rules",
