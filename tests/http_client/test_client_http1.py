@@ -8,6 +8,7 @@ import pytest
 import trio
 from http_peers import client_of, get, listening, saying, serving
 
+from tinyobs.config.http_client import HttpClientConfig, TlsConfig
 from tinyobs.http_client import HttpError
 from tinyobs.http_client.http1 import HEAD_BYTES_MAX
 
@@ -279,3 +280,22 @@ async def test_headers_of_an_answer_are_found_in_any_case():
         assert len(answer.headers) == 3
         assert answer.headers.get("other") is None
         assert answer.reason == "OK"
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "a" * 300 + ".example"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_host_that_there_cannot_be_is_an_error(scheme, host):
+    """Like any that cannot be reached."""
+    async with client_of() as client:
+        with pytest.raises(HttpError):
+            await get(client, f"{scheme}://{host}/")
+
+
+async def test_a_name_that_tls_does_not_take_is_an_error():
+    """Of `server_name`, or of the host."""
+    async with (
+        listening(saying(b"")) as peer,
+        client_of(HttpClientConfig(tls_config=TlsConfig(server_name=".x"))) as client,
+    ):
+        with pytest.raises(HttpError):
+            await get(client, f"https://{peer.address}/")

@@ -90,7 +90,7 @@ class Dialer:
             if proxy is None:
                 return await trio.open_tcp_stream(place.host, place.port)
             stream = await trio.open_tcp_stream(proxy.host, proxy.port)
-        except OSError as e:
+        except (OSError, UnicodeError) as e:  # the latter for what can be no name of a host
             raise HttpError(_told(e, proxy)) from e
         if proxy.scheme != "https":
             return stream
@@ -114,8 +114,10 @@ class Dialer:
 
 
 async def _start_tls(stream: trio.abc.Stream, context: ssl.SSLContext, name: str) -> trio.abc.Stream:
-    tls: trio.SSLStream[trio.abc.Stream] = trio.SSLStream(stream, context, server_hostname=name, https_compatible=True)
     try:
+        tls: trio.SSLStream[trio.abc.Stream] = trio.SSLStream(
+            stream, context, server_hostname=name, https_compatible=True
+        )
         await tls.do_handshake()
     except (trio.BrokenResourceError, ssl.CertificateError, ValueError) as e:
         raise HttpError(describe(e)) from e
@@ -167,5 +169,5 @@ async def _exactly(stream: trio.abc.Stream, size: int) -> bytes:
     return data
 
 
-def _told(error: OSError, proxy: Proxy | None) -> str:
+def _told(error: Exception, proxy: Proxy | None) -> str:
     return f"proxy: {describe(error)}" if proxy else describe(error)

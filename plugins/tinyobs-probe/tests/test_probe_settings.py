@@ -85,6 +85,11 @@ def test_modules_are_written_as_in_blackbox_yml():
         ("modules: {x: {prober: http, http: {valid_http_versions: ['3']}}}", "unknown HTTP version '3'"),
         ("modules: {x: {prober: http, http: {fail_if_body_json_matches_cel: x}}}", "not supported yet"),
         ("modules: {x: {prober: http, http: {proxy_url: 'http://p'}}}", "not supported yet"),
+        ("modules: {x: {prober: http, http: {proxy_from_environment: true}}}", "not supported yet"),
+        (
+            "modules: {x: {prober: http, http: {oauth2: {client_id: a, token_url: 'http://t'}}}}",
+            "oauth2 is not supported yet",
+        ),
         ("modules: {x: {prober: tcp, tcp: {source_ip_address: nowhere}}}", "nowhere"),
         ("modules: {x: {prober: icmp, icmp: {payload_size: 70000}}}", "must be between 0 and 65000"),
         ("modules: {x: {prober: tcp, tcp: {query_respons: []}}}", "did you mean 'query_response'"),

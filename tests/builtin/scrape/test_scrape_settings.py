@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trustme
+from http_peers import as_json, proxying, serving
 
 from tinyobs.builtin.scrape.loop import ScrapeLoop
 from tinyobs.builtin.scrape.manager import ScrapeManager, loop_rules
@@ -271,3 +272,20 @@ async def test_a_connection_is_kept_and_one_that_has_ended_is_replaced():
         assert counts == [(1, 1), (1, 2), (2, 4)]
         await client.aclose()
         nursery.cancel_scope.cancel()
+
+
+async def test_targets_are_scraped_through_a_proxy():
+    """It is asked with the whole URL of the target."""
+    async with proxying() as proxy, scraping(f"proxy_url: http://{proxy.address}") as s:
+        assert await s.scrape()  # what the proxy of the test answers is no metric
+        assert (proxy.asked[0].target, s.target.requests) == (s.loop.target.url, [])
+
+
+async def test_targets_are_scraped_with_a_token():
+    """It is fetched once for all scrapes."""
+    async with serving(lambda _: as_json({"access_token": "t", "expires_in": 60})) as endpoint:
+        oauth2 = f"oauth2: {{client_id: me, client_secret: s, token_url: 'http://{endpoint.address}/'}}"
+        async with scraping(oauth2) as s:
+            assert [await s.scrape() for _ in range(3)] == [""] * 3
+            assert {r["authorization"] for r in s.target.requests} == {"Bearer t"}
+    assert len(endpoint.asked) == 1
