@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
+import trio.lowlevel
+from web_fakes import FakeQuerier
 
 from tinyobs.errors import StorageError
 from tinyobs.model.cardinality import Cardinality, MetricSize
+from tinyobs.model.labels import from_mapping
+from tinyobs.web.api_v1.relabelling import PREVIEW_SERIES_MAX
 
 BEFORE = json.dumps({"job": "test", "__address__": "localhost:9090"})
 FIRST = {"regex": "", "target_label": "__address__", "replacement": "example.com:443", "action": "replace", "separator": ";"}  # fmt: skip
@@ -118,6 +126,39 @@ async def test_a_preview_without_sizes(make_client: Any) -> None:
         raise StorageError("no")
 
     assert (await preview(make_client(cardinality=fails), "[]"))["saved"] is None
+
+
+class Slow(Sequence[Any]):
+    """Series that somebody goes on reading for ever, until the client is gone."""
+
+    def __init__(self, reading: threading.Event) -> None:
+        self.reading, self.read = reading, 0
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    def __getitem__(self, i: Any) -> Any:
+        self.read += 1
+        if self.read == 5000:
+            self.reading.set()
+        return from_mapping({"__name__": f"m{i % 7}"})
+
+
+async def test_a_preview_ends_when_its_client_goes_away(make_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread looks now and then whether somebody still waits."""
+    reading = threading.Event()
+    series = Slow(reading)
+    monkeypatch.setattr(FakeQuerier, "series", lambda self, matchers: series)
+    client = make_client()
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(client.post, "/api/v1/relabel/preview", data={"rules": "[]"}))
+            await trio.to_thread.run_sync(reading.wait)
+            nursery.cancel_scope.cancel()
+    read = series.read
+    assert read < PREVIEW_SERIES_MAX
+    await trio.lowlevel.checkpoint()
+    assert series.read == read
 
 
 @pytest.mark.parametrize(
