@@ -7,7 +7,6 @@ account needs the package `cryptography`; nothing else here does.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ import trio
 from ..http_client import Client
 from ..http_client.files import FILE_BYTES_MAX
 from .exchange import Clients, CloudError, decode_json, exchange, expect_success
+from .jwt import rsa_jwt
 from .tokens import Renewed, Token, token_of
 
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
@@ -120,13 +120,7 @@ class GoogleTokens:
 
 def service_account_claim(key: Mapping[str, Any], scope: str, now_ms: int) -> str:
     """Return the signed claim (JWT, RS256) that a service account's key exchanges for a token."""
-    try:
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import padding, rsa
-    except ImportError:
-        raise CloudError("a service account's key needs the package cryptography: pip install cryptography") from None
     now = now_ms // 1000
-    head = {"alg": "RS256", "typ": "JWT", "kid": key.get("private_key_id", "")}
     claims = {
         "iss": key.get("client_email", ""),
         "scope": scope,
@@ -134,19 +128,7 @@ def service_account_claim(key: Mapping[str, Any], scope: str, now_ms: int) -> st
         "iat": now,
         "exp": now + ASSERTION_SECONDS,
     }
-    text = b".".join(_base64(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))
-    try:
-        private = serialization.load_pem_private_key(str(key.get("private_key", "")).encode(), password=None)
-    except (ValueError, TypeError):
-        raise CloudError("the private_key of the service account is not a PEM key") from None
-    if not isinstance(private, rsa.RSAPrivateKey):
-        raise CloudError("the private_key of the service account is not an RSA key")
-    signature = private.sign(text, padding.PKCS1v15(), hashes.SHA256())
-    return (text + b"." + _base64(signature)).decode()
-
-
-def _base64(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+    return rsa_jwt("RS256", str(key.get("private_key_id", "")), claims, str(key.get("private_key", "")))
 
 
 def _read_key_file(file: str, must_exist: bool) -> dict[str, Any] | None:

@@ -16,8 +16,10 @@ import test_ionos
 import test_lightsail
 import test_linode
 import test_openstack
+import test_outscale
 import test_ovhcloud
 import test_scaleway
+import test_stackit
 import test_vultr
 from cloud_fakes import serving, targets_of
 from tinyobs.cloud_auth import azure_tokens
@@ -76,6 +78,8 @@ def known(monkeypatch, tmp_path):
         ("digitalocean.token", test_digitalocean.TOKEN),
         ("linode.token", test_linode.TOKEN),
         ("scaleway.key", test_scaleway.SECRET),
+        ("outscale.key", test_ec2.SECRET),
+        ("stackit.token", test_stackit.TOKEN),
         ("vultr.token", test_vultr.TOKEN),
     ):
         (tmp_path / name).write_text(token)
@@ -104,8 +108,10 @@ def known(monkeypatch, tmp_path):
         "lightsail_sd_configs": test_lightsail.Lightsail(),
         "linode_sd_configs": test_linode.Linode(),
         "openstack_sd_configs": servers,
+        "outscale_sd_configs": test_outscale.Outscale(),
         "ovhcloud_sd_configs": test_ovhcloud.Ovh(),
         "scaleway_sd_configs": instances,
+        "stackit_sd_configs": test_stackit.Stackit(),
         "vultr_sd_configs": test_vultr.Vultr(),
     }
 
@@ -129,6 +135,8 @@ async def test_examples_find_targets(key, known, monkeypatch, tmp_path):
         assert found == key
         if key == "scaleway_sd_configs":
             entry = attrs.evolve(entry, api_url=api.url)
+        if key in {"outscale_sd_configs", "stackit_sd_configs"}:
+            entry = attrs.evolve(entry, endpoint=f"{api.url}/api/v1" if key.startswith("o") else api.url)
         targets = await targets_of(BY_KEY[key], entry)
     assert targets
     has_port = key != "ovhcloud_sd_configs"

@@ -14,8 +14,10 @@ import test_ionos
 import test_lightsail
 import test_linode
 import test_openstack
+import test_outscale
 import test_ovhcloud
 import test_scaleway
+import test_stackit
 import test_vultr
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,8 +33,10 @@ from tinyobs_cloud_sd import (
     linode,
     openstack_answers,
     openstack_identity,
+    outscale,
     ovhcloud,
     scaleway,
+    stackit,
     vultr,
 )
 from tinyobs_cloud_sd.linode import LinodeSdConfig
@@ -110,6 +114,8 @@ CASES = {
     "ionos": (test_ionos.server("1", test_ionos.nic("a", "1.1.1.1"), volumes=[{"properties": {"image": "i"}}], bootCdrom={"id": "1"}), lambda x: ionos.ionos_targets([x], "l", 80)),
     "vps": (test_ovhcloud.VPS, lambda x: ovhcloud.vps_target(x, "1.1.1.1", "")),
     "dedicated": (test_ovhcloud.DEDICATED, lambda x: ovhcloud.dedicated_target(x, "1.1.1.1", "")),
+    "outscale": (test_outscale.FULL, lambda x: outscale.outscale_targets([x], "r", 80)),
+    "stackit": (test_stackit.FULL, lambda x: stackit.stackit_targets([x], "p", 80)),
     "lightsail": (test_lightsail.FULL, lambda x: lightsail.lightsail_targets([x], "r", 80)),
 }  # fmt: skip
 

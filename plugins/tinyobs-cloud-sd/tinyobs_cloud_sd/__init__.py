@@ -22,8 +22,10 @@ from . import (
     lightsail,
     linode,
     openstack,
+    outscale,
     ovhcloud,
     scaleway,
+    stackit,
     vultr,
 )
 
@@ -38,8 +40,10 @@ KINDS = (
     lightsail.KIND,
     linode.KIND,
     openstack.KIND,
+    outscale.KIND,
     ovhcloud.KIND,
     scaleway.KIND,
+    stackit.KIND,
     vultr.KIND,
 )
 
