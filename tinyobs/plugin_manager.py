@@ -50,6 +50,7 @@ BUILTIN: Final = (
     "over_time_functions",
     "backup",
     "file_sinks",
+    "remote_write",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""
 

@@ -54,8 +54,8 @@ def test_a_missing_file_is_told(write, capsys):
 
 def test_what_has_no_effect_yet_is_a_warning(write, capsys):
     """The file is fine, but the operator learns what does nothing."""
-    assert run(["check", "config", write("a.yml", "remote_write: [{url: 'http://x/y'}]\n")]) == 0
-    assert "remote_write" in capsys.readouterr().err
+    assert run(["check", "config", write("a.yml", "remote_read: [{url: 'http://x/y'}]\n")]) == 0
+    assert "remote_read" in capsys.readouterr().err
 
 
 def test_sections_of_plugin_files_are_known_to_check(write, capsys):

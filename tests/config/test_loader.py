@@ -325,7 +325,6 @@ def test_what_has_no_effect_is_named_with_its_place() -> None:
     )
     found = [str(p).partition(" is parsed")[0].partition(" has no")[0] for p in config.not_yet_effective()]
     assert sorted(found) == [
-        "f.yml:1:15: remote_write",
         "f.yml:2:11: alerting",
         "f.yml:3:13: rule_files",
         "f.yml:4:17: runtime.gogc",

@@ -41,7 +41,6 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
     sections = {
         ".alerting": config.alerting != AlertingConfig(),
         ".rule_files": bool(config.rule_files),
-        ".remote_write": bool(config.remote_write),
         ".remote_read": bool(config.remote_read),
         ".otlp": config.otlp != OtlpConfig(),
         ".tracing": config.tracing is not None,

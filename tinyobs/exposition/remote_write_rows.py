@@ -121,9 +121,9 @@ class Encoder1:
     def __len__(self) -> int:
         return len(self._heads)
 
-    def add(self, ref: int, labels: Labels) -> None:
-        """Remember a series by the labels that it is sent with."""
-        block = encode_block(labels)
+    def add(self, ref: int, labels: Labels, block: bytes = b"") -> None:
+        """Remember a series by the labels that it is sent with.  block: their label block, where it is there already."""
+        block = block or encode_block(labels)
         self._heads.put(ref, b"\x0a" + varint(len(block) + SAMPLE_BYTES) + block)
 
     def clear(self) -> None:

@@ -77,7 +77,7 @@ class Encoder2:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def add(self, ref: int, labels: Labels) -> None:
+    def add(self, ref: int, labels: Labels, block: bytes = b"") -> None:
         """Remember a series by the labels that it is sent with."""
         number = self._texts.number
         texts = [number(text) for pair in labels for text in pair]

@@ -1,0 +1,298 @@
+"""Destinations: what is in doubt, the end, reloads, restarts, shards that follow the load, loss, metrics."""
+
+import pytest
+import trio
+from rw_fakes import BREAK, HANG, Receiver, batch_of, commit, config_of, counters, run_inline, sending, settled
+from tinyobs.testing.check_sink import check_sink
+
+from tinyobs.abc import LogLoss
+from tinyobs.builtin.remote_write import RemoteWrite
+from tinyobs.builtin.remote_write import poster as poster_module
+from tinyobs.builtin.remote_write import tinyobs_config_sections as sections
+from tinyobs.builtin.remote_write.destination import AGAIN_SECONDS
+from tinyobs.builtin.remote_write.sink import plans_of
+from tinyobs.config.loader import parse
+from tinyobs.errors import StorageError
+from tinyobs.http_client import HttpError
+from tinyobs.runtime.statistics import families
+from tinyobs.testing.services import EPOCH_MS, FakeServices
+
+QUICK = "queue_config: {batch_send_deadline: 10ms}"
+
+
+class Strict:
+    """A receiver that rolls back a whole request when one of its samples is not newer than the last, as Prometheus."""
+
+    def __init__(self):
+        self.newest = {}
+        self.stored = []
+
+    def __call__(self, asked):
+        newest = dict(self.newest)
+        samples = [(s.labels["__name__"], s.time) for s in asked.samples()]
+        for name, time in samples:
+            if time < newest.get(name, 0):
+                return 400, {}, "out of order sample"
+            newest[name] = time
+        self.newest = newest
+        self.stored += [s for s in samples if s not in self.stored]
+        return 204
+
+
+async def test_the_contract_of_sinks(monkeypatch, autojump_clock):
+    """Nothing is lost, in order, over refusals, the end of the agent and restarts."""
+    receiver = Receiver()
+    monkeypatch.setattr(poster_module, "Client", receiver.client)
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_inline)
+    services = FakeServices(config_of(QUICK))
+    services.open_storage = lambda: type("Storage", (), {"metadata": lambda self: {}})()
+    taken = []
+
+    def answer(asked):
+        if receiver.always == 503:
+            return 503
+        taken.extend((int(s.labels["n"]), s.value) for s in asked.samples())
+        return 204
+
+    def refuse(on):
+        receiver.always = 503 if on else 204
+
+    receiver.answer = answer
+    await check_sink(RemoteWrite, lambda: taken, refuse, services)
+
+
+async def test_samples_in_doubt_are_halved(monkeypatch, autojump_clock):
+    """After a restart a request mixes what was delivered with what was not: nothing new is lost."""
+    strict = Strict()
+    receiver = Receiver(answer=strict)
+    services = FakeServices()
+    async with sending(receiver, QUICK, monkeypatch, services):
+        for i in range(3):
+            commit(services, *[(f"n{n}", EPOCH_MS + i, 1.0) for n in range(4)])
+        await settled(services)
+        services.log.places["remote_write-far"] = type(services.log.end())(1, 0)  # as if it had not been saved
+    services.restart()
+    for i in range(3, 5):
+        services.log.add(batch_of(services.registry, [(f"n{n}", EPOCH_MS + i, 1.0) for n in range(4)]))
+    services.log.restart()
+    async with sending(receiver, QUICK, monkeypatch, services):
+        commit(services, *[(f"n{n}", EPOCH_MS + 5, 1.0) for n in range(4)])
+        await settled(services)
+        assert counters(services).halvings > 0
+    assert sorted(strict.stored) == sorted((f"n{n}", EPOCH_MS + i) for n in range(4) for i in range(6))
+
+
+async def test_a_request_without_an_answer_is_in_doubt(monkeypatch, autojump_clock):
+    """The receiver may have stored it: a 400 to the next attempt does not take the rest along."""
+    strict = Strict()
+    answers = [lambda asked: strict(asked) and BREAK]
+
+    def answer(asked):
+        return answers.pop()(asked) if answers else strict(asked)
+
+    receiver = Receiver(answer=answer)
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        strict.newest["old"] = EPOCH_MS + 9
+        commit(services, ("a", EPOCH_MS, 1.0), ("a", EPOCH_MS + 1, 1.0), ("b", EPOCH_MS, 1.0), ("old", EPOCH_MS, 1.0))
+        await settled(services)
+        assert (counters(services).failed["samples"], counters(services).sent["samples"]) == (1, 3)
+    assert set(strict.stored) == {("a", EPOCH_MS), ("a", EPOCH_MS + 1), ("b", EPOCH_MS)}
+
+
+async def test_without_doubt_a_400_is_final(monkeypatch, autojump_clock):
+    """One attempt, as the specification says."""
+    receiver = Receiver([400])
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        commit(services, ("a", EPOCH_MS, 1.0), ("b", EPOCH_MS, 1.0))
+        await settled(services)
+        assert (len(receiver.asked), counters(services).halvings) == (1, 0)
+
+
+async def test_at_the_end_all_is_sent_at_once(monkeypatch, autojump_clock):
+    """Without waiting for requests to fill up; then the sink is done."""
+    receiver = Receiver()
+    async with sending(receiver, "queue_config: {batch_send_deadline: 1h}", monkeypatch) as services:
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await trio.sleep(60)
+        assert not receiver.asked
+        services.followers.drain()
+        await services.followers.wait_closed()
+        assert len(receiver.asked) == 1
+    assert services.log.places["remote_write-far"] == services.log.end()
+
+
+@pytest.mark.parametrize("trouble", [503, BREAK])
+async def test_at_the_end_a_destination_that_does_not_answer_is_given_up(monkeypatch, autojump_clock, trouble):
+    """At once, and the place in the log stays before what was not delivered."""
+    receiver = Receiver(always=trouble)
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await trio.sleep(60)
+        began = trio.current_time()
+        services.followers.drain()
+        await services.followers.wait_closed()
+        assert trio.current_time() - began < 6
+    assert services.log.places["remote_write-far"] < services.log.end()
+
+
+async def test_a_reload_leaves_unchanged_destinations_alone(monkeypatch, autojump_clock):
+    """Changed ones go on at their place with the same counters, removed ones end."""
+    receiver = Receiver()
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        sink = services.sink
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await settled(services)
+        first = sink._running["far"]
+        await sink.reconfigure(config_of(QUICK))
+        assert sink._running["far"] is first
+        await sink.reconfigure(config_of(f"headers: {{X: y}}, {QUICK}"))
+        assert sink._running["far"] is not first
+        assert first.ended.is_set()
+        commit(services, ("a", EPOCH_MS + 1, 1.0))
+        await settled(services)
+        assert (counters(services).sent["samples"], receiver.asked[-1].headers["X"]) == (2, "y")
+        await sink.reconfigure(parse("", "f.yml", sections()))
+        assert not sink._running
+        assert not services.log.open
+
+
+async def test_a_reload_lets_requests_under_way_end(monkeypatch, autojump_clock):
+    """So nothing is sent twice when the receiver answers within a moment; one that hangs is cut off and in doubt."""
+    receiver = Receiver(seconds=2.0)
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await trio.sleep(1)
+        await services.sink.reconfigure(config_of(f"headers: {{X: y}}, {QUICK}"))
+        await settled(services)
+        assert len(receiver.asked) == 1
+        receiver.replies = [HANG]
+        commit(services, ("a", EPOCH_MS + 1, 1.0), ("b", EPOCH_MS + 1, 1.0))
+        await trio.sleep(1)
+        receiver.replies = [400]
+        await services.sink.reconfigure(config_of(f"headers: {{X: z}}, {QUICK}"))
+        await settled(services)
+        assert counters(services).halvings == 1
+
+
+async def test_many_destinations_do_not_wait_for_each_other(monkeypatch, autojump_clock):
+    """One that is down holds up only itself."""
+    receiver = Receiver(answer=lambda asked: 503 if "down" in asked.url else 204)
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_inline)
+    monkeypatch.setattr(poster_module, "Client", receiver.client)
+    services = FakeServices(
+        parse("remote_write: [{url: 'http://down', name: d}, {url: 'http://up', name: u}]", "f", sections())
+    )
+    services.open_storage = lambda: type("Storage", (), {"metadata": lambda self: {}})()
+    sink = RemoteWrite(services)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(services.followers.run)
+        await nursery.start(sink.run)
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await trio.sleep(30)
+        places = services.log.places
+        assert places["remote_write-u"] == services.log.end()
+        assert places["remote_write-d"] < services.log.end()
+        found = {f.name: f for f in sink.statistics().families}
+        sent = {dict(p.labels)["remote_name"]: p.value for p in found["prometheus_remote_storage_samples_total"].points}
+        assert sent == {"d": 0, "u": 1}
+        assert found["prometheus_remote_storage_samples_in_total"].points[0].value == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_shards_follow_the_load(monkeypatch, autojump_clock):
+    """A slow receiver is asked by several at a time; with little to do one is enough again."""
+    receiver = Receiver(seconds=0.5)
+    text = "queue_config: {max_samples_per_send: 10, batch_send_deadline: 1s, capacity: 100}"
+    async with sending(receiver, text, monkeypatch) as services:
+        for _ in range(600):
+            commit(services, *[(f"n{n}", services.clock.now_ms(), 1.0) for n in range(10)])
+            await trio.sleep(0.1)
+        assert 4 <= len(services.sink._running["far"]._shards) <= 50
+        await settled(services)
+        assert receiver.most_under_way >= 4
+        newest = {}
+        for sample in receiver.samples():
+            assert newest.get(sample.labels["__name__"], 0) < sample.time
+            newest[sample.labels["__name__"]] = sample.time
+        for _ in range(300):
+            commit(services, ("n0", services.clock.now_ms(), 1.0))
+            await trio.sleep(1)
+        assert len(services.sink._running["far"]._shards) == 1
+
+
+async def test_without_a_log_it_is_tried_again(monkeypatch, autojump_clock):
+    """A storage that has none, or a certificate that cannot be read: said, and tried again."""
+    receiver = Receiver()
+    services = FakeServices()
+    follow, failures = services.follow, [StorageError("no log")]
+
+    async def failing(name, start):
+        if failures:
+            raise failures.pop()
+        return await follow(name, start)
+
+    services.follow = failing
+    async with sending(receiver, QUICK, monkeypatch, services):
+        await trio.sleep(AGAIN_SECONDS + 1)
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await settled(services)
+
+    def broken(config):
+        raise HttpError("no certificate")
+
+    async with sending(receiver, QUICK, monkeypatch, services):
+        monkeypatch.setattr(poster_module, "Client", broken)
+        await services.sink.reconfigure(config_of(f"headers: {{X: y}}, {QUICK}"))
+        assert services.sink.statistics().destinations == 1
+
+
+async def test_loss_of_the_log_is_counted(monkeypatch, autojump_clock):
+    """What the log dropped before it was read."""
+    receiver = Receiver()
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        services.log.open["remote_write-far"].loss = LogLoss(7, 1)
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await settled(services)
+        assert counters(services).lost == 7
+
+
+async def test_the_mixin_sees_a_destination_that_is_behind(monkeypatch, autojump_clock):
+    """In an outage the newest time goes on while the newest sent one stands."""
+    receiver = Receiver()
+    text = "queue_config: {capacity: 1, max_samples_per_send: 1}"
+    async with sending(receiver, text, monkeypatch) as services:
+        commit(services, ("a", services.clock.now_ms(), 1.0))
+        await settled(services)
+        receiver.always = 503
+        for _ in range(30):
+            commit(services, ("a", services.clock.now_ms(), 1.0))
+            await trio.sleep(10)
+        found = {f.name: f.points[0].value for f in families("remote_write", services.sink.statistics()) if f.points}
+        behind = (
+            found["prometheus_remote_storage_queue_highest_timestamp_seconds"]
+            - found["prometheus_remote_storage_queue_highest_sent_timestamp_seconds"]
+        )
+        assert behind > 290
+        assert found["prometheus_remote_storage_highest_timestamp_in_seconds"] == pytest.approx(
+            found["prometheus_remote_storage_queue_highest_timestamp_seconds"]
+        )
+        assert found["prometheus_remote_storage_shards_desired"] <= found["prometheus_remote_storage_shards_max"]
+        assert found["prometheus_remote_storage_samples_pending"] >= 1
+        assert found["tinyobs_remote_write_destinations"] == 1
+
+
+def test_a_plan_changes_with_what_it_is_made_from():
+    """Two readings of the same text are equal; external labels and other destinations' names count."""
+    one, same = plans_of(config_of(QUICK)), plans_of(config_of(QUICK))
+    assert one == same
+    assert plans_of(config_of(QUICK, top="global: {external_labels: {a: b}}")) != one
+
+
+async def test_a_crash_keeps_counters(monkeypatch, autojump_clock):
+    """What starts afresh goes on counting, and takes what was under way for doubtful."""
+    receiver = Receiver()
+    async with sending(receiver, QUICK, monkeypatch) as services:
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await settled(services)
+        again = services.sink.restart()
+        assert again._memories is services.sink._memories

@@ -1,0 +1,117 @@
+"""The sink: a destination for each entry of `remote_write`; a reload touches only those that it changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+import trio
+from attrs import frozen
+
+from ...abc import Component, Services, Sink
+from ...model.families import MetricFamily, counter, gauge, merge
+from .counters import Counters, families_of
+from .destination import Destination, Memory, Plan
+from .series import Placing
+from .settings import SECTION, RemoteWriteSettings, names_of, shown_url
+
+log = structlog.get_logger("remote_write")
+
+
+@frozen
+class RemoteWriteStatistics:
+    """How sending fares."""
+
+    destinations: int
+    """Destinations of remote write."""
+    families: tuple[MetricFamily, ...]
+    """Under the names of Prometheus."""
+
+
+class RemoteWrite(Sink):
+    """Runs the destinations of the configuration."""
+
+    name = "remote_write"
+
+    def __init__(self, services: Services, memories: dict[str, Memory] | None = None) -> None:
+        self._services = services
+        self._memories = {} if memories is None else memories
+        self._nursery: trio.Nursery | None = None
+        self._running: dict[str, Destination] = {}
+        self._reconfiguring = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Send until cancelled; each destination ends by itself when the agent stops and all is sent."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self.reconfigure(self._services.config)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def restart(self) -> Component:
+        """Return a sink that starts afresh and keeps the counters."""
+        return RemoteWrite(self._services, self._memories)
+
+    async def reconfigure(self, config: Any) -> None:
+        """End destinations that are gone or have changed, and start new ones."""
+        async with self._reconfiguring:
+            if self._nursery is not None:
+                await self._apply(self._nursery, config)
+
+    async def _apply(self, nursery: trio.Nursery, config: Any) -> None:
+        wanted = {plan.name: plan for plan in plans_of(config)}
+        ending = [d for name, d in self._running.items() if wanted.get(name) != d.plan]
+        async with trio.open_nursery() as ends:
+            for destination in ending:
+                ends.start_soon(destination.stop)
+        for destination in ending:
+            name = destination.plan.name
+            del self._running[name]
+            if name not in wanted:
+                del self._memories[name]
+                log.info("destination removed", remote_name=name)
+        for name, plan in wanted.items():
+            if name not in self._running:
+                memory = self._memories.setdefault(name, Memory(Counters()))
+                self._running[name] = destination = Destination(self._services, plan, memory)
+                await nursery.start(destination.run)
+                log.info("destination", remote_name=name, url=plan.url)
+
+    def statistics(self) -> RemoteWriteStatistics:
+        """Return the figures."""
+        found: list[MetricFamily] = []
+        for name, destination in self._running.items():
+            found += families_of(name, destination.plan.url, self._memories[name].counters, destination.gauges)
+        found += self._of_all()
+        return RemoteWriteStatistics(len(self._running), tuple(merge(found)))
+
+    def _of_all(self) -> list[MetricFamily]:
+        """Return what has come to any destination."""
+        if not self._running:
+            return []
+        all_counters = [m.counters for m in self._memories.values()]
+        newest = max(max(self._memories[n].counters.highest_ms, d.gauges.behind_ms) for n, d in self._running.items())
+        out = [
+            gauge(
+                "prometheus_remote_storage_highest_timestamp_in_seconds",
+                "Highest timestamp that has come into the remote storage, in seconds since epoch.",
+                newest / 1000,
+            )
+        ]
+        for kind in ("samples", "histograms", "exemplars"):
+            name = f"prometheus_remote_storage_{kind}_in_total"
+            out.append(
+                counter(name, f"{kind.capitalize()} read from the log.", max(c.read[kind] for c in all_counters))
+            )
+        return out
+
+
+def plans_of(config: Any) -> list[Plan]:
+    """Return the plan of each destination of a configuration."""
+    settings: RemoteWriteSettings = config.tinyobs.section(SECTION)
+    names = names_of(config.remote_write)
+    external = tuple(config.global_config.external_labels)
+    return [
+        Plan(name, shown_url(one.url), one, external, Placing(tuple(names), name, settings), settings)
+        for name, one in zip(names, config.remote_write, strict=True)
+    ]
