@@ -62,10 +62,11 @@ def answer(connection: socket.socket, is_open: threading.Event) -> None:
 
 
 async def measure(series: int, times: int, message: str) -> None:
-    receiver = subprocess.Popen(
+    receiver = subprocess.Popen(  # noqa: ASYNC220 - it starts in no time
         [sys.executable, __file__, "--receive"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    assert receiver.stdin is not None and receiver.stdout is not None
+    assert receiver.stdin is not None
+    assert receiver.stdout is not None
     port = int(receiver.stdout.readline())
     config = (
         f"remote_write: [{{url: 'http://127.0.0.1:{port}/w', name: far, protobuf_message: {MESSAGES[message]}}}]\n"
