@@ -78,12 +78,14 @@ class Client:
         shared: Shared | None = None,
         unix_socket: str = "",
         signer: RequestSigner | None = None,
+        any_address: bool = False,
     ) -> None:
         """Raises `HttpError` when a certificate cannot be read, or the URL of a proxy is broken.
 
         shared: what many clients of the configuration have in common, instead of one's own; then nothing is read here.
         unix_socket: the path of a socket that all requests go to, whatever host their URL names.
         signer: adds headers to each request; it is closed with the client.
+        any_address: each connection goes to an address of the host that is picked by chance, not to the first.
         """
         if shared is None:
             shared = Shared(config or HttpClientConfig())
@@ -91,7 +93,7 @@ class Client:
         self._shared, self._signer = shared, signer
         self._follows = shared.config.follow_redirects
         self._choose_proxy = None if unix_socket else shared.choose_proxy
-        dialer = Dialer(shared.tls, unix_socket, shared.connect_fields)
+        dialer = Dialer(shared.tls, unix_socket, shared.connect_fields, any_address)
         self._pool = Pool(dialer, lambda: shared.tls.context(trio.current_time()))
         self._last: tuple[str, Place] | None = None
         """The URL that was asked last: many clients ask for one only."""

@@ -8,6 +8,7 @@ Deadlines are cancel scopes of the caller.
 from __future__ import annotations
 
 import ipaddress
+import random
 import ssl
 import struct
 from typing import Final
@@ -60,7 +61,11 @@ def is_forwarded(place: Place, proxy: Proxy | None) -> bool:
 class Dialer:
     """Opens streams with the settings of one client."""
 
-    def __init__(self, tls: TlsSource, unix_socket: str, connect_fields: list[Field]) -> None:
+    def __init__(
+        self, tls: TlsSource, unix_socket: str, connect_fields: list[Field], any_address: bool = False
+    ) -> None:
+        """any_address: whether each connection goes to an address of the host that is picked by chance."""
+        self._any_address = any_address
         self._tls = tls
         self._unix_socket = unix_socket
         self._connect_fields = connect_fields
@@ -88,7 +93,8 @@ class Dialer:
             if self._unix_socket:
                 return await trio.open_unix_socket(self._unix_socket)
             if proxy is None:
-                return await trio.open_tcp_stream(place.host, place.port)
+                host = await _one_of(place) if self._any_address else place.host
+                return await trio.open_tcp_stream(host, place.port)
             stream = await trio.open_tcp_stream(proxy.host, proxy.port)
         except (OSError, UnicodeError) as e:  # the latter for what can be no name of a host
             raise HttpError(_told(e, proxy)) from e
@@ -111,6 +117,12 @@ class Dialer:
         exchange = await Http1Connection(stream).request(b"\r\n".join(lines) + b"\r\n\r\n", bodiless=True)
         if not 200 <= exchange.status < 300:
             raise HttpError(f"the proxy refuses to connect: {exchange.status} {exchange.reason}".rstrip())
+
+
+async def _one_of(place: Place) -> str:
+    """Return one of the addresses of a host."""
+    found = await trio.socket.getaddrinfo(place.host, place.port, type=trio.socket.SOCK_STREAM)
+    return str(random.choice(found)[4][0])  # noqa: S311 - no secret hangs on it
 
 
 async def _start_tls(stream: trio.abc.Stream, context: ssl.SSLContext, name: str) -> trio.abc.Stream:

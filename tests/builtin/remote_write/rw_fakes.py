@@ -93,8 +93,8 @@ class Receiver:
     seconds: float = 0.0
     configs: list = Factory(list)
 
-    def client(self, config):
-        self.configs.append(config)
+    def client(self, config, **more):
+        self.configs.append((config, more))
         return self
 
     @asynccontextmanager

@@ -237,7 +237,7 @@ async def test_without_a_log_it_is_tried_again(monkeypatch, autojump_clock):
         commit(services, ("a", EPOCH_MS, 1.0))
         await settled(services)
 
-    def broken(config):
+    def broken(config, **_):
         raise HttpError("no certificate")
 
     async with sending(receiver, QUICK, monkeypatch, services):

@@ -130,7 +130,7 @@ class Destination:
         """Run once; False when the log or the HTTP client cannot be opened."""
         plan, services = self.plan, self._services
         try:
-            poster = Poster(plan.config)
+            poster = Poster(plan.config, services.clock.now_ms)
             start = plan.settings.start_of(plan.name)
             self._follower = follower = await services.follow(cursor_name(plan.name), start)
         except TinyObsError as e:
@@ -187,11 +187,11 @@ class Destination:
     def _is_ending(self) -> bool:
         return self._stopping or (self._follower is not None and self._follower.is_draining)
 
-    async def _deliver(self, out: Outgoing, shard: int) -> None:
+    async def _deliver(self, out: Outgoing) -> None:
         assert self._sender is not None
         began = trio.current_time()
         try:
-            await self._sender.deliver(out.rows, out.in_doubt, shard)
+            await self._sender.deliver(out.rows, out.in_doubt)
         except GivenUp:
             if self._follower is not None and self._follower.is_draining:
                 log.warning(

@@ -1,20 +1,18 @@
-"""Requests to one destination over HTTP: headers, time-out, and an address for each shard where that is asked for."""
+"""Requests to one destination over HTTP: headers, signatures, time-outs."""
 
 from __future__ import annotations
 
-import ipaddress
-import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
-import attrs
 import trio
 from attrs import frozen
 
+from ...cloud_auth.request_signers import signer_of
 from ...config.remote import RemoteWriteConfig
-from ...http_client import Client, HttpError
+from ...errors import TinyObsError
+from ...http_client import Client
 
 BODY_READ_MAX: Final = 64 << 10
 """Bytes of an answer that are read so that its connection can be used again."""
@@ -38,59 +36,35 @@ class Reply:
 class Poster:
     """Sends bodies."""
 
-    def __init__(self, config: RemoteWriteConfig) -> None:
+    def __init__(self, config: RemoteWriteConfig, now_ms: Callable[[], int]) -> None:
         """Raises `HttpError` when a certificate cannot be read."""
         self._config = config
-        self._parts = urlsplit(config.url)
-        self._host = self._parts.hostname or ""
-        self._spread = config.round_robin_dns and not _is_address(self._host)
-        http = config.http
-        if self._spread and not http.tls_config.server_name:
-            http = attrs.evolve(http, tls_config=attrs.evolve(http.tls_config, server_name=self._host))
-        self._client = Client(http)
-        self._picked: dict[int, str] = {}
+        self._client = Client(config.http, signer=signer_of(config, now_ms), any_address=config.round_robin_dns)
 
-    async def post(self, body: bytes, content_type: str, version: str, shard: int) -> Reply:
+    async def post(self, body: bytes, content_type: str, version: str) -> Reply:
         """Send a body; raises `NoAnswer` when there is none in time."""
+        config = self._config
         headers = {
-            **dict(self._config.headers),
+            **dict(config.headers),
             "Content-Encoding": "snappy",
             "Content-Type": content_type,
             "X-Prometheus-Remote-Write-Version": version,
         }
-        seconds = self._config.remote_timeout_ms / 1000
+        seconds = config.remote_timeout_ms / 1000
         try:
             with trio.fail_after(seconds):
-                url = self._config.url if not self._spread else await self._picked_url(shard, headers)
-                async with (
-                    self._client.stream("POST", url, headers, body) as answer,
-                    aclosing(answer.pieces()) as pieces,
-                ):
-                    found = await _beginning(pieces)
-                    return Reply(answer.status, answer.headers, found.decode("utf-8", "replace"))
+                async with self._client.stream("POST", config.url, headers, body) as answer:
+                    async with aclosing(answer.pieces()) as pieces:
+                        text = await _beginning(pieces)
+                    return Reply(answer.status, answer.headers, text.decode("utf-8", "replace"))
         except trio.TooSlowError:
-            self._picked.pop(shard, None)
             raise NoAnswer(f"no answer within {seconds:g}s") from None
-        except (HttpError, OSError) as e:
-            self._picked.pop(shard, None)
+        except (TinyObsError, OSError) as e:
             raise NoAnswer(str(e)) from e
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._client.aclose()
-
-    async def _picked_url(self, shard: int, headers: dict[str, str]) -> str:
-        """Return the URL with one of the host's addresses, which the shard keeps until it fails."""
-        port = self._parts.port
-        picked = self._picked.get(shard)
-        if picked is None:
-            found = await trio.socket.getaddrinfo(self._host, port, type=trio.socket.SOCK_STREAM)
-            picked = self._picked[shard] = str(random.choice(found)[4][0])  # noqa: S311 - no secret hangs on it
-        user, _, place = self._parts.netloc.rpartition("@")
-        headers["Host"] = place
-        address = f"[{picked}]" if ":" in picked else picked
-        netloc = (f"{user}@" if user else "") + address + (f":{port}" if port else "")
-        return urlunsplit(self._parts._replace(netloc=netloc))
 
 
 async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
@@ -102,11 +76,3 @@ async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
         if size > BODY_READ_MAX:
             break
     return text
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

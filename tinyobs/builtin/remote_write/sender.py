@@ -65,7 +65,7 @@ class Sender:
         self.delivered_at = -np.inf
         """When a request was last answered for good."""
 
-    async def deliver(self, rows: SendRows, in_doubt: bool, shard: int) -> None:
+    async def deliver(self, rows: SendRows, in_doubt: bool) -> None:
         """Return when samples are delivered or refused for good; raises `GivenUp`."""
         pauses = self._pauses()
         while True:
@@ -74,7 +74,7 @@ class Sender:
             if not len(rows) and (is_2 or not rows.lonely):
                 return
             body = await self._protocol.body(rows)
-            verdict = await self._attempt(body, rows, shard)
+            verdict = await self._attempt(body, rows)
             if verdict is None:
                 in_doubt = True
             elif verdict.fate is Fate.UNSUPPORTED:
@@ -85,7 +85,7 @@ class Sender:
                 return
             elif verdict.fate is Fate.REFUSED:
                 if self._may_halve(verdict, rows, in_doubt):
-                    await self._in_halves(rows, shard)
+                    await self._in_halves(rows)
                 else:
                     self._refused(rows, body, verdict)
                 return
@@ -96,7 +96,7 @@ class Sender:
         """Send metadata of 1.0; returns when it is delivered or refused for good.  Raises `GivenUp`."""
         pauses, counters = self._pauses(), self._counters
         while True:
-            verdict = await self._post(body, content_type, version, False, 0)
+            verdict = await self._post(body, content_type, version, False)
             if verdict is not None and verdict.fate is Fate.DELIVERED:
                 counters.sent["metadata"] += count
                 counters.metadata_bytes += len(body)
@@ -110,17 +110,17 @@ class Sender:
 
     # -- one attempt -------------------------------------------------------------------------------------------
 
-    async def _attempt(self, body: bytes, rows: SendRows, shard: int) -> Verdict | None:
+    async def _attempt(self, body: bytes, rows: SendRows) -> Verdict | None:
         p = self._protocol
-        return await self._post(body, p.content_type, p.version, p.is_2, shard, is_empty=not len(rows))
+        return await self._post(body, p.content_type, p.version, p.is_2, is_empty=not len(rows))
 
     async def _post(
-        self, body: bytes, content_type: str, version: str, v2: bool, shard: int, is_empty: bool = False
+        self, body: bytes, content_type: str, version: str, v2: bool, is_empty: bool = False
     ) -> Verdict | None:
         """Return what the answer to a request means, None when there was none."""
         began, counters = trio.current_time(), self._counters
         try:
-            reply = await self._poster.post(body, content_type, version, shard)
+            reply = await self._poster.post(body, content_type, version)
         except NoAnswer as e:
             counters.codes["none"] = counters.codes.get("none", 0) + 1
             self._tell("no answer, trying again", error=str(e))
@@ -190,11 +190,11 @@ class Sender:
             self._writes_in_part = True
         return verdict.status == 400 and in_doubt and len(rows) > 1 and not self._writes_in_part
 
-    async def _in_halves(self, rows: SendRows, shard: int) -> None:
+    async def _in_halves(self, rows: SendRows) -> None:
         self._counters.halvings += 1
         middle, positions = len(rows) // 2, np.arange(len(rows))
         for part in (rows.take(positions[:middle]), rows.take(positions[middle:])):
-            await self.deliver(part, True, shard)
+            await self.deliver(part, True)
 
     def _delivered(self, rows: SendRows, body: bytes, written: Written | None) -> None:
         counters = self._counters

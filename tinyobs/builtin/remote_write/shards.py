@@ -16,7 +16,7 @@ from .queue import Outgoing, Piece, ShardQueue
 
 NOTHING: Final = {"samples": 0, "histograms": 0, "exemplars": 0}
 
-Deliver = Callable[[Outgoing, int], Awaitable[None]]
+Deliver = Callable[[Outgoing], Awaitable[None]]
 
 
 @define(eq=False)
@@ -135,7 +135,7 @@ class Shards:
                 "exemplars": out.rows.exemplar_count,
             }
             shard.is_idle = False
-            await self._deliver(out, shard.number)
+            await self._deliver(out)
             shard.is_idle, shard.in_flight = True, dict(NOTHING)
             for settlement in out.settlements:
                 settlement.done()
