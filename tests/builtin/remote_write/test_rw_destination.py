@@ -282,10 +282,15 @@ async def test_the_mixin_sees_a_destination_that_is_behind(monkeypatch, autojump
 
 
 def test_a_plan_changes_with_what_it_is_made_from():
-    """Two readings of the same text are equal; external labels and other destinations' names count."""
+    """Two readings of the same text are equal; external labels and other destinations' names count where series are shared."""
     one, same = plans_of(config_of(QUICK)), plans_of(config_of(QUICK))
     assert one == same
     assert plans_of(config_of(QUICK, top="global: {external_labels: {a: b}}")) != one
+    assert plans_of(config_of(QUICK, top="tinyobs: {remote_write: {start: oldest}}")) == one
+    more = "- {url: 'http://other', name: other}\n"
+    assert plans_of(config_of(QUICK, top=more))[:1] == one
+    shared = "tinyobs: {remote_write: {distribution: shard}}"
+    assert plans_of(config_of(QUICK, top=more + shared))[:1] != plans_of(config_of(QUICK, top=shared))
 
 
 async def test_a_crash_keeps_counters(monkeypatch, autojump_clock):

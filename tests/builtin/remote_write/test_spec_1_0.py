@@ -6,13 +6,15 @@ https://prometheus.io/docs/specs/prw/remote_write_spec
 import struct
 from itertools import pairwise
 
+import attrs
 import cramjam
 import pytest
 import trio
-from rw_fakes import BREAK, HANG, Receiver, commit, counters, sending, settled
+from rw_fakes import BREAK, HANG, Receiver, commit, config_of, counters, sending, settled
 
 import tinyobs
 from tinyobs.builtin.remote_write import tinyobs_config_sections
+from tinyobs.builtin.remote_write.poster import Poster
 from tinyobs.config.loader import parse
 from tinyobs.errors import ConfigError
 from tinyobs.exposition.remote_write_schema import WriteRequest
@@ -22,6 +24,7 @@ from tinyobs.model.labels import from_mapping
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.staleness import STALE_BITS, STALE_NAN
 from tinyobs.testing.services import EPOCH_MS
+from tinyobs.testing.targets import fake_target
 
 QUICK = "queue_config: {batch_send_deadline: 10ms}"
 H = Histogram(0, 0.0, 0, 1, 1.0, ((0, 1),), (1,), is_integer=True)
@@ -51,11 +54,14 @@ async def test_headers(monkeypatch, autojump_clock):
     }
 
 
-async def test_user_agent_over_a_socket():
-    """The name and the version of the sender go along: sent by the HTTP client itself."""
-    from tinyobs.http_client import USER_AGENT
-
-    assert f"TinyObs/{tinyobs.__version__}" == USER_AGENT
+async def test_user_agent():
+    """The name and the version of the sender go along."""
+    async with fake_target() as target:
+        (config,) = config_of("").remote_write
+        poster = Poster(attrs.evolve(config, url=f"http://{target.address}/"), lambda: 0)
+        await poster.post(b"", "application/x-protobuf", "0.1.0")
+        await poster.aclose()
+    assert target.requests[0]["user-agent"] == f"TinyObs/{tinyobs.__version__}"
 
 
 async def test_the_body_is_a_snappy_block_of_protobuf(monkeypatch, autojump_clock):

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import structlog
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from ...abc import LogFollower, Logged, LogPosition, Services
+from ...abc import CursorStart, LogFollower, Logged, LogPosition, Services
 from ...config.remote import RemoteWriteConfig
 from ...errors import TinyObsError
 from ...exposition.remote_write_rows import SendRows
@@ -25,7 +25,7 @@ from .queue import Outgoing, Piece, Settlement, without_histograms
 from .scaling import UPDATE_SECONDS, Scaling
 from .sender import GivenUp, Sender
 from .series import DROPPED, KEPT, Placing, SeriesTable
-from .settings import RemoteWriteSettings, cursor_name
+from .settings import cursor_name
 from .shards import Shards
 
 READ_SAMPLES_MAX: Final = 50_000
@@ -34,6 +34,8 @@ SWEEP_SECONDS: Final = 3600.0
 """How often series are forgotten that are no longer sent."""
 STOP_SECONDS: Final = 5.0
 """How long requests under way may go on when a reload ends a destination."""
+BUSY_SECONDS: Final = 0.01
+"""How long records may be handed on before others get a turn: many new series take their time."""
 AGAIN_SECONDS: Final = 30.0
 """Pause after a destination could not be opened."""
 
@@ -50,7 +52,8 @@ class Plan:
     config: RemoteWriteConfig
     external: tuple[tuple[str, str], ...]
     placing: Placing
-    settings: RemoteWriteSettings
+    start: CursorStart = field(eq=False)
+    """Where it begins when it has no place yet; of no meaning to one that runs."""
 
 
 @define(eq=False)
@@ -85,6 +88,7 @@ class Destination:
         self._scope = trio.CancelScope()
         self._sending = trio.CancelScope()
         self._position = LogPosition(0, 0)
+        self._routed_at = 0.0
         self._doubt_until = memory.doubt_until
         self._started = False
         self.ended = trio.Event()
@@ -131,8 +135,7 @@ class Destination:
         plan, services = self.plan, self._services
         try:
             poster = Poster(plan.config, services.clock.now_ms)
-            start = plan.settings.start_of(plan.name)
-            self._follower = follower = await services.follow(cursor_name(plan.name), start)
+            self._follower = follower = await services.follow(cursor_name(plan.name), plan.start)
         except TinyObsError as e:
             log.error("cannot send", remote_name=plan.name, url=plan.url, error=str(e), again_in_seconds=AGAIN_SECONDS)
             return False
@@ -178,10 +181,14 @@ class Destination:
                 await self._shards.resize(self._wanted)
             room = queue.capacity * len(self._shards) - self._shards.queued
             records = await follower.read(max(min(room, READ_SAMPLES_MAX), 1))
+            self._routed_at = trio.current_time()
             self._count_loss(follower)
             if not records:
                 return
             for logged in records:
+                if trio.current_time() - self._routed_at > BUSY_SECONDS:
+                    await trio.lowlevel.checkpoint()
+                    self._routed_at = trio.current_time()
                 self._route(logged, follower)
 
     def _is_ending(self) -> bool:

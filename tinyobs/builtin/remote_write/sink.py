@@ -6,14 +6,14 @@ from typing import Any
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ...abc import Component, Services, Sink
 from ...model.families import MetricFamily, counter, gauge, merge
 from .counters import Counters, families_of
 from .destination import Destination, Memory, Plan
 from .series import Placing
-from .settings import SECTION, RemoteWriteSettings, names_of, shown_url
+from .settings import SECTION, Distribution, RemoteWriteSettings, names_of, shown_url
 
 log = structlog.get_logger("remote_write")
 
@@ -111,7 +111,10 @@ def plans_of(config: Any) -> list[Plan]:
     settings: RemoteWriteSettings = config.tinyobs.section(SECTION)
     names = names_of(config.remote_write)
     external = tuple(config.global_config.external_labels)
-    return [
-        Plan(name, shown_url(one.url), one, external, Placing(tuple(names), name, settings), settings)
-        for name, one in zip(names, config.remote_write, strict=True)
-    ]
+    plans = []
+    for name, one in zip(names, config.remote_write, strict=True):
+        placing = Placing((name,), name, RemoteWriteSettings())
+        if settings.distribution is Distribution.SHARD:
+            placing = Placing(tuple(names), name, evolve(settings, start="now", destinations=()))
+        plans.append(Plan(name, shown_url(one.url), one, external, placing, settings.start_of(name)))
+    return plans
