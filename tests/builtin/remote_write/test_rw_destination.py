@@ -3,7 +3,6 @@
 import pytest
 import trio
 from rw_fakes import BREAK, HANG, Receiver, batch_of, commit, config_of, counters, run_inline, sending, settled
-from tinyobs.testing.check_sink import check_sink
 
 from tinyobs.abc import LogLoss
 from tinyobs.builtin.remote_write import RemoteWrite
@@ -15,6 +14,7 @@ from tinyobs.config.loader import parse
 from tinyobs.errors import StorageError
 from tinyobs.http_client import HttpError
 from tinyobs.runtime.statistics import families
+from tinyobs.testing.check_sink import check_sink
 from tinyobs.testing.services import EPOCH_MS, FakeServices
 
 QUICK = "queue_config: {batch_send_deadline: 10ms}"
