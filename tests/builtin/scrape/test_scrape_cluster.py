@@ -86,12 +86,13 @@ def test_labels_keep_targets_together() -> None:
 
 @given(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=4), st.integers(1, 9), st.integers(1, 9))
 def test_members_are_distinct_numbers_of_the_cluster(labels: dict[str, str], members: int, replicas: int) -> None:
-    """Whatever the labels; discovery's own do not count, and the order of labels neither."""
+    """Whatever the labels; what discovery tells and how often is scraped do not count, and the order of labels neither."""
     cluster = Cluster(members, replication_factor=replicas)
     found = cluster.members_of(labels)
     assert len(set(found)) == len(found) == min(members, replicas)
     assert all(0 <= n < members for n in found)
-    assert cluster.members_of({**dict(reversed(labels.items())), "__meta_x": "y"}) == found
+    hidden = {"__meta_x": "y", "__scrape_interval__": "1m", "__tmp": "z"}
+    assert cluster.members_of({**dict(reversed(labels.items())), **hidden}) == found
 
 
 def test_the_placement_does_not_change_from_version_to_version() -> None:

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import trio
 from attrs import evolve
+from protobuf_bodies import body_of
 
 from tinyobs.builtin.scrape.loop import LoopRules, ScrapeLoop
 from tinyobs.builtin.scrape.series import SeriesRules
 from tinyobs.builtin.scrape.statistics import PoolCounters
 from tinyobs.builtin.scrape.targets import PoolDefaults, Target, make_target
 from tinyobs.builtin.scrape.trial import TrialPool, choose, run_trial, target_at
+from tinyobs.exposition.client_schema import HISTOGRAM
+from tinyobs.exposition.histogram_rules import HistogramRules
 from tinyobs.http_client import HttpError
 from tinyobs.model.labels import NAME, from_mapping
 from tinyobs.relabel import Action, Rule
@@ -112,6 +115,18 @@ async def test_it_tells_what_metric_relabelling_does() -> None:
     assert (told.series, told.dropped, told.changed, told.collided) == (4, 1, 2, 2)
     assert told.dropped_examples[0].reason == 'drop: "go_x" matches go_.*'
     assert (found.samples, found.samples_kept) == (4, 3)
+
+
+async def test_native_histograms_are_shown_as_count_and_sum() -> None:
+    """Protobuf is read as in any scrape."""
+    metric = {"histogram": {"sample_count": 10, "sample_sum": 5.5, "schema": 3, "zero_threshold": 0.001, "positive_span": [{"offset": 0, "length": 4}], "positive_delta": [1, 1, 1, 1]}}  # fmt: skip
+    kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+    client = FakeClient(body_of(("h", HISTOGRAM, [metric])), headers={"content-type": kind})
+    native = evolve(target(), histograms=HistogramRules(native=True))
+    found = await run_trial(pool(client), native, FakeServices().clock, 10)
+    assert [(dict(s.labels)[NAME], s.value) for s in found.series] == [("h", "native histogram: count 10, sum 5.5")]
+    assert (found.error, found.samples_kept, found.reports["up"]) == ("", 1, 1.0)
+    assert found.metric_relabelling is not None
 
 
 async def test_compressed_bodies_have_two_sizes() -> None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
-META = "__meta_"
+_PLACE: Final = frozenset(("__address__", "__scheme__", "__metrics_path__", "__unix_socket__"))
+"""Hidden labels that belong to what a target is.  How it is scraped does not place it: that may change, as may what
+versions have to say of it."""
 
 
 @frozen
@@ -48,7 +50,7 @@ class Cluster:
         """
         chosen = {k: v for k, v in labels.items() if k in self.shard_by_labels and v}
         if not chosen:
-            chosen = {k: v for k, v in labels.items() if not k.startswith(META)}
+            chosen = {k: v for k, v in labels.items() if v and _is_of_target(k)}
         text = "".join(f"{len(k)}:{k}={len(v)}:{v}," for k, v in sorted(chosen.items()))
         digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         first = int.from_bytes(digest, "big") % self.members_count
@@ -57,6 +59,10 @@ class Cluster:
     def member_url(self, number: int) -> str:
         """Return where another member is, "" where that was not said."""
         return self.member_url_template.replace("%d", str(number))
+
+
+def _is_of_target(name: str) -> bool:
+    return not name.startswith("__") or name in _PLACE or name.startswith("__param_")
 
 
 def cluster_of(settings: Any) -> Cluster | None:
