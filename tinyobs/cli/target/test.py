@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def _here(file: Path, plugin_files: tuple[str, ...], question: TargetQuestion) -
     scrape = next((c for c in config.all_scrape_configs if c.job_name == question.pool), None)
     if scrape is None:
         raise UsageError(f'{file}: scrape pool "{question.pool}" not found')
-    pool = TrialPool(pool_defaults(scrape), loop_rules(scrape, config.features), lambda target: Client(shared=Shared(scrape.http)))  # fmt: skip
+    pool = TrialPool(pool_defaults(scrape), loop_rules(scrape, config.features), partial(_client, Shared(scrape.http)))
     try:
         found = target_at(pool, question) if question.address or question.labels else _static(scrape, pool, question)
     except LookupError as e:
@@ -107,6 +108,10 @@ def _here(file: Path, plugin_files: tuple[str, ...], question: TargetQuestion) -
     if isinstance(found, Target):
         found = trio.run(run_trial, pool, found, SystemClock(), question.series_max)
     return target_test_json(found, rule_to_plain)
+
+
+def _client(shared: Shared, target: Target) -> Client:
+    return Client(shared=shared, unix_socket=target.unix_socket)
 
 
 def _static(scrape: Any, pool: TrialPool, question: TargetQuestion) -> Target | TargetTest:
