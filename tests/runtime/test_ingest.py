@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import structlog
 import trio
+import trio.testing
 
 from tinyobs.abc import Notice, Processor
 from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, StorageError, Unavailable, WireError
 from tinyobs.model.batch import AppendResult, Batch, Refused
-from tinyobs.runtime.ingest import DISK_FULL, READ_ONLY, Ingest
+from tinyobs.runtime.ingest import DISK_FULL, LINGER_SECONDS, READ_ONLY, Ingest
 from tinyobs.testing.services import VirtualClock
 
 
@@ -73,6 +74,49 @@ async def test_append_returns_when_the_batch_is_stored(ingest, committed):
         assert (result.stored, storage.groups) == (3, [[3]])
         assert committed == [(3, result)]
         nursery.cancel_scope.cancel()
+
+
+async def test_batches_that_may_wait_share_a_commit(ingest, mock_clock):
+    """What comes within a tenth of a second is stored with one call; the next one begins another."""
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        for groups in ([[1, 2, 3]], [[1, 2, 3], [1, 2, 3]]):
+            before = list(storage.groups)
+            async with trio.open_nursery() as senders:
+                for i in range(3):
+                    senders.start_soon(functools.partial(ingest.append, batch(i + 1), may_wait=True))
+                    await trio.testing.wait_all_tasks_blocked()
+                    mock_clock.jump(LINGER_SECONDS / 4)
+                await trio.testing.wait_all_tasks_blocked()
+                assert storage.groups == before
+                mock_clock.jump(LINGER_SECONDS / 4)
+            assert storage.groups == groups
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_that_may_not_wait_takes_the_others_along(ingest, mock_clock):
+    """A push is stored at once, and what was waiting goes with it, in order."""
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        async with trio.open_nursery() as senders:
+            senders.start_soon(functools.partial(ingest.append, batch(1), may_wait=True))
+            await trio.testing.wait_all_tasks_blocked()
+            await ingest.append(batch(2))
+            assert storage.groups == [[1, 2]]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_may_wait_is_stored_at_the_end(ingest, mock_clock):
+    """A stop does not lose a batch that was waiting for others."""
+    storage = FakeStorage()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ingest.run, storage)
+        async with trio.open_nursery() as senders:
+            senders.start_soon(functools.partial(ingest.append, batch(1), may_wait=True))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            senders.cancel_scope.shield = True
+    assert storage.groups == [[1]]
 
 
 async def test_batches_that_come_together_share_a_commit(ingest):

@@ -97,9 +97,10 @@ class Services(Protocol):
     def web_options(self) -> Any:
         """Limits and policies of the HTTP application: `tinyobs.web.options.WebOptions`."""
 
-    async def append(self, batch: Batch) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
         """Pass a batch through the processors into storage; returns when it is durable.
 
+        may_wait: nobody waits for the samples, so that the commit may begin a moment later and serve others as well.
         Raises `Unavailable` when the queue is full or the disk is, `StorageError` when storage failed.
         """
 

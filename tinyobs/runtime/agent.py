@@ -116,9 +116,9 @@ class Agent:
         """The running configuration."""
         return self._config
 
-    async def append(self, batch: Batch) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
         """Store a batch; see `abc.Services.append`."""
-        return await self.ingest.append(batch)
+        return await self.ingest.append(batch, may_wait=may_wait)
 
     async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
         """Store the batch that `make` returns; see `abc.Services.append_from`."""

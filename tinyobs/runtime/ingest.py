@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import structlog
@@ -31,6 +32,8 @@ SAMPLES_PER_COMMIT_MAX: Final = 500_000
 COMMITS_MAX: Final = 2
 """Commits under way: one waits for the disk, one is prepared."""
 MAINTAIN_EVERY_SECONDS: Final = 1.0
+LINGER_SECONDS: Final = 0.1
+"""How long a batch that may wait does so, for others to share its commit."""
 DISK_FULL: Final = "The disk is full: no sample is stored until there is space."
 READ_ONLY: Final = "A write to the disk has failed: no sample is stored until restart."
 
@@ -142,14 +145,20 @@ class Ingest:
         self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
         self._closing = self._is_disk_full = False
+        self._is_due = False
+        """Whether commits begin until nothing waits; else the batches there are may wait until `_due_at`."""
+        self._due_at = inf
         self._queue_full = self._commits = self._batches = self._disk_full = self._failures = 0
 
-    async def append(self, batch: Batch) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
         """Pass a batch through the processors into storage; return what became of it when it is durable."""
-        return await self.append_from(lambda: batch, len(batch))
+        return await self._append(lambda: batch, len(batch), may_wait)
 
     async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
         """Store the batch that `make` returns in the writer's thread; see `abc.Services.append_from`."""
+        return await self._append(make, samples, may_wait=False)
+
+    async def _append(self, make: Callable[[], Batch], samples: int, may_wait: bool) -> AppendResult:
         if self._storage is None or self._closing:
             raise Unavailable("the storage is not open yet" if not self._closing else "the daemon is stopping")
         if self._samples + samples > self._samples_queued_max and self._queue:
@@ -158,6 +167,11 @@ class Ingest:
         waiting = _Waiting(make, samples, trio.Event())
         self._queue.append(waiting)
         self._samples += samples
+        if not may_wait:
+            self._is_due = True
+        elif not self._is_due and self._due_at == inf:
+            self._due_at = trio.current_time() + LINGER_SECONDS
+            self._arrived.set()
         self._begin_commits()
         await waiting.done.wait()
         if waiting.error is not None:
@@ -190,8 +204,10 @@ class Ingest:
         try:
             maintain_at = trio.current_time()
             while True:
-                with trio.move_on_at(maintain_at):
+                with trio.move_on_at(min(maintain_at, self._due_at)):
                     await self._wait()
+                if trio.current_time() >= self._due_at:
+                    self._is_due = True
                 if self._errands:
                     await self._pause()
                     await self._run_errand(storage)
@@ -201,7 +217,7 @@ class Ingest:
                     maintain_at = trio.current_time() + (0 if more else MAINTAIN_EVERY_SECONDS)
                 self._go_on()
         finally:
-            self._closing = True
+            self._closing = self._is_due = True
             with trio.CancelScope(shield=True):
                 while self._queue or self._errands or self._under_way:
                     self._go_on()
@@ -231,12 +247,14 @@ class Ingest:
 
     def _begin_commits(self) -> None:
         """Begin to store what waits, unless enough is under way; batches that come before its turn go with it."""
-        while self._queue and self._under_way < COMMITS_MAX and not self._paused:
+        while self._is_due and self._queue and self._under_way < COMMITS_MAX and not self._paused:
             assert self._threads is not None
             group = [] if self._under_way else self._take_waiting()
             self._under_way += 1
             before, self._turn = self._turn, _Turn()
             self._threads.start(partial(self._store, group, before, self._turn), partial(self._ended, group))
+        if not self._queue and not self._closing:
+            self._is_due, self._due_at = False, inf
 
     async def _pause(self) -> None:
         """Begin no more commits; return when none is under way."""

@@ -81,7 +81,7 @@ class FakeServices:
         """Return a follower of `log`."""
         return await self.followers.follow(name, start)
 
-    async def append(self, batch: Batch) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
         """Keep the batch."""
         await trio.lowlevel.checkpoint()
         if self.fail_with is not None:

@@ -248,7 +248,7 @@ class ScrapeLoop:
     async def _store(self, batch: Batch, *, refusable: bool = False) -> None:
         """Store a batch; refusable: of samples that may well be too old."""
         try:
-            result = await self._services.append(batch)
+            result = await self._services.append(batch, may_wait=True)
         except (Unavailable, StorageError) as e:
             self._counters.skipped += 1
             log.warning("scraped samples were not stored", target=self.target.url, samples=len(batch), error=str(e))

@@ -37,7 +37,7 @@ class Scratch:
     counters: PoolCounters = field(factory=PoolCounters)
     batch: Batch = field(factory=lambda: Batch(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0)))
 
-    async def append(self, batch: Batch) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
         """Keep the batch."""
         self.batch = batch
         return AppendResult(len(batch))
