@@ -16,16 +16,14 @@ from tinyobs.cli.main import OK, run
 TEXT = (Path(__file__).parents[1] / "docs" / "target-test.md").read_text()
 
 
-def block(kind: str) -> str:
-    """Return the first block of a kind."""
-    found = re.search(rf"^```{kind}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    assert found
-    return found[1]
+def block(kind: str, number: int = 0) -> str:
+    """Return a block of a kind, the first one by default."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)[number]
 
 
 def test_the_example_prints_what_the_page_says(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the port and the times."""
-    body = block("prometheus").encode()
+    body = block("text").encode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -50,4 +48,4 @@ def test_the_example_prints_what_the_page_says(tmp_path: Path, capsys: Any, monk
         thread.join()
         server.server_close()
     printed = capsys.readouterr().out.replace(address, "localhost:9100")
-    assert re.sub(r"\b0\.\d+", "T", printed) == re.sub(r"\b0\.\d+", "T", block("text"))
+    assert re.sub(r"\b0\.\d+", "T", printed) == re.sub(r"\b0\.\d+", "T", block("text", 1))
