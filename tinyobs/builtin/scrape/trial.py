@@ -7,6 +7,7 @@ is shown is what would be stored.  The body is read a second time without metric
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, cast
 
 import attrs
@@ -17,7 +18,7 @@ from ...abc import Clock, Services
 from ...http_client import Client
 from ...model.durations import format_duration
 from ...model.labels import NAME, Labels, from_mapping
-from ...relabel import preview, trace
+from ...relabel import Preview, preview, trace
 from ...web.target_trial import TargetQuestion, TargetTest
 from .fetch import Requester
 from .loop import EXTRA_REPORTS, REPORTS, ScrapeLoop
@@ -25,6 +26,7 @@ from .rules import LoopRules
 from .targets import ADDRESS, PoolDefaults, Target, TargetError, make_target
 from .trial_parts import Recorder, Replay, Scratch
 
+OK: Final = 200
 _SIZE: Final = "scrape_body_size_bytes"
 
 
@@ -51,7 +53,6 @@ async def run_trial(
         await client.aclose()
     took = trio.current_time() - began
     reports = _reports(scratch, loop)
-    found = scratch.samples(len(reports))
     base = attrs.evolve(
         describe(pool, target),
         error=loop.health.last_error,
@@ -64,15 +65,19 @@ async def run_trial(
         duration_seconds=took,
         samples=int(reports["scrape_samples_scraped"]),
         samples_kept=int(reports["scrape_samples_post_metric_relabeling"]),
-        series=found[:series_max],
+        series=scratch.samples(len(reports), series_max),
         reports={k: v for k, v in reports.items() if k in REPORTS or pool.rules.extra_metrics},
         metadata=dict(sorted(loop.health.metadata.items())[:series_max]),
         metadata_count=len(loop.health.metadata),
         is_active=running is not None,
     )
-    return await _with_comparisons(
-        base, pool.rules, target, recorder, clock, {s.labels for s in found}, running, series_max
-    )
+    if running is not None:
+        stored = partial(scratch.series, len(reports))
+        base = await trio.to_thread.run_sync(_with_stale, base, running, stored, series_max)
+    if recorder.pieces and recorder.status == OK:
+        told = await _metric_relabelling(pool.rules, target, recorder, clock, series_max)
+        base = attrs.evolve(base, metric_relabelling=told)
+    return base
 
 
 def describe(pool: TrialPool, target: Target) -> TargetTest:
@@ -138,38 +143,40 @@ async def _scrape(
     return scratch, loop
 
 
-async def _with_comparisons(
-    base: TargetTest,
-    rules: LoopRules,
-    target: Target,
-    recorder: Recorder,
-    clock: Clock,
-    stored: set[Labels],
-    running: ScrapeLoop | None,
-    series_max: int,
+def _with_stale(
+    base: TargetTest, running: ScrapeLoop, stored: Callable[[], set[Labels]], series_max: int
 ) -> TargetTest:
-    """Add what metric relabelling does, and what would become stale."""
-    stale = sorted(running.current_series() - stored) if running is not None else []
-    out = attrs.evolve(base, stale=stale[:series_max], stale_count=len(stale))
-    if not recorder.pieces or recorder.status != 200:
-        return out
-    free = attrs.evolve(rules, sample_limit=0, series=attrs.evolve(rules.series, metric_rules=(), label_limit=0, label_name_length_limit=0, label_value_length_limit=0))  # fmt: skip
+    """Add what would become stale; runs in a worker thread."""
+    stale = sorted(running.current_series() - stored())
+    return attrs.evolve(base, stale=stale[:series_max], stale_count=len(stale))
+
+
+async def _metric_relabelling(
+    rules: LoopRules, target: Target, recorder: Recorder, clock: Clock, series_max: int
+) -> Preview | None:
+    """Return what metric relabelling does to the series of a body, None where it cannot be read."""
+    series = attrs.evolve(
+        rules.series, metric_rules=(), label_limit=0, label_name_length_limit=0, label_value_length_limit=0
+    )
+    free = attrs.evolve(rules, sample_limit=0, series=series)
     scratch, loop = await _scrape(target, free, Replay(recorder), clock)
     if loop.health.last_error:
-        return out
-    series = dict.fromkeys(s.labels for s in scratch.samples(len(_reports(scratch, loop))))
-    told = await trio.to_thread.run_sync(
-        preview, series, rules.series.metric_rules, series_max, trio.from_thread.check_cancelled
-    )
-    return attrs.evolve(out, metric_relabelling=told)
+        return None
+    reports = len(_reports(scratch, loop))
+
+    def look() -> Preview:
+        found = sorted(scratch.series(reports))
+        return preview(found, rules.series.metric_rules, series_max, trio.from_thread.check_cancelled)
+
+    return await trio.to_thread.run_sync(look)
 
 
 def _reports(scratch: Scratch, loop: ScrapeLoop) -> dict[str, float]:
     """Return the synthetic series of a scrape, by name: the last samples of its batch."""
     names = (*REPORTS, *EXTRA_REPORTS)
-    batch = scratch.batch
+    refs, values = scratch.batch.refs[-len(names) :][::-1], scratch.batch.values[-len(names) :][::-1]
     found: dict[str, float] = {}
-    for ref, value in zip(batch.refs[::-1].tolist(), batch.values[::-1].tolist(), strict=True):
+    for ref, value in zip(refs.tolist(), values.tolist(), strict=True):
         labels = dict(scratch.registry.labels(ref))
         name = labels.pop(NAME, "")
         if name not in names or name in found or from_mapping(labels) != loop.target.labels:

@@ -14,6 +14,7 @@ from ...exposition.floats import format_float
 from ...http_client import Answer
 from ...model.batch import AppendResult, Batch
 from ...model.histograms import is_handle, numbers_of
+from ...model.labels import Labels
 from ...model.registry import SeriesRegistry
 from ...web.target_trial import TrialSample
 from .fetch import Requester
@@ -46,15 +47,21 @@ class Scratch:
         """Return the setting whose limit was exceeded."""
         return next((setting for counter, setting in LIMITS.items() if getattr(self.counters, counter)), "")
 
-    def samples(self, reports: int) -> list[TrialSample]:
-        """Return what would be stored, but for the last samples, which are reports."""
-        batch, end = self.batch, len(self.batch) - reports
-        native = is_handle(batch.values) if batch.histograms is not None else np.zeros(len(batch), np.bool_)
-        refs, times = batch.refs.tolist(), batch.timestamps_ms.tolist()
+    def samples(self, reports: int, count: int) -> list[TrialSample]:
+        """Return the first samples that would be stored; the last of all are reports."""
+        batch, end = self.batch, min(len(self.batch) - reports, count)
+        values = batch.values[:end]
+        native = is_handle(values) if batch.histograms is not None else np.zeros(end, np.bool_)
+        refs, times = batch.refs[:end].tolist(), batch.timestamps_ms[:end].tolist()
         return [
             TrialSample(self.registry.labels(refs[i]), self._text(i, native=bool(native[i])), times[i])
             for i in range(end)
         ]
+
+    def series(self, reports: int) -> set[Labels]:
+        """Return the series that would be stored, but for reports; takes a while where there are many."""
+        refs = np.unique(self.batch.refs[: len(self.batch) - reports])
+        return {self.registry.labels(ref) for ref in refs.tolist()}
 
     def _text(self, i: int, *, native: bool) -> str:
         """Return the value of a sample."""
