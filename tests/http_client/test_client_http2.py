@@ -146,3 +146,14 @@ async def test_a_connection_that_has_ended_is_replaced(authority, tmp_path):
             assert (await get(client, f"{url}/show"))[0] == 200
         with pytest.raises(HttpError, match="Connection refused"):
             await get(client, f"{url}/show")
+
+
+async def test_a_cancelled_write_ends_the_connection(authority, tmp_path):
+    """Frames of others might be lost with it; they begin anew on another."""
+    async with serving_http2(authority, tmp_path) as (url, server), client_of(config(authority)) as client:
+        await get(client, f"{url}/show")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await get(client, f"{url}/show", "POST", content=bytes(100_000))
+        assert (await get(client, f"{url}/show", "POST", content=b"x"))[1] == b"2 POST  1 None"
+        assert server.statistics().connections_accepted_total <= 2

@@ -151,6 +151,9 @@ class _Stream(httpcore.AsyncNetworkStream):
             await self._stream.send_all(buffer)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as e:
             raise httpcore.WriteError(describe(e)) from e
+        except BaseException:  # frames are lost, of other requests perhaps: let all of them see the end
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         await close_at_once(self._stream)
