@@ -89,7 +89,7 @@ async def test_batches_that_may_wait_share_a_commit(ingest, mock_clock):
                     mock_clock.jump(LINGER_SECONDS / 4)
                 await trio.testing.wait_all_tasks_blocked()
                 assert storage.groups == before
-                mock_clock.jump(LINGER_SECONDS / 4)
+                mock_clock.jump(LINGER_SECONDS / 2)
             assert storage.groups == groups
         nursery.cancel_scope.cancel()
 
