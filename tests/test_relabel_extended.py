@@ -241,6 +241,14 @@ def test_all_of_it_needs_the_switch(text: str) -> None:
     assert all("needs `tinyobs: {relabel: {extended: true}}`" in p.message for p in e.value.problems)
 
 
+def test_a_selector_without_quotes_is_explained() -> None:
+    """YAML takes it for a mapping."""
+    with pytest.raises(ConfigError, match=r"put what begins with \{ in quotes"):
+        parse(SWITCH + CONFIG % '{action: drop, if: {a="b"}}')
+    with pytest.raises(ConfigError, match="is not a series selector"):
+        parse(SWITCH + CONFIG % "{action: drop, if: [up, 'a b']}")
+
+
 def test_the_switch_holds_at_all_stages_and_is_shown() -> None:
     """Targets, metrics, writes and alerts take the same rules, and the shown configuration can be read again."""
     config = parse(

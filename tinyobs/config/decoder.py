@@ -173,6 +173,9 @@ class Decoder:
             return self._joined(node, *p.joined, path)
         if p.one_or_many and isinstance(node, Scalar):
             node = ListNode(node.line, node.column, [node])
+        if p.one_or_many and isinstance(node, MappingNode):
+            self.report("expected text or a list of texts, got a mapping; put what begins with { in quotes", path, node)
+            return BROKEN
         value = self._list(node, item, path, p.null_item) if item is not None else self.decode(node, p.type, path)
         if value is BROKEN:
             return BROKEN
