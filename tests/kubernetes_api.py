@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import h11
 import trio
 from attrs import Factory, define
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from tinyobs.web.options import ServerOptions, TlsOptions
+from tinyobs.web.server import Server
 
 GROUPS = {
     "endpointslices": "discovery.k8s.io",
@@ -33,7 +40,9 @@ class Watch:
     namespace: str
     query: Mapping[str, str]
     send: trio.MemorySendChannel[bytes]
-    scope: trio.CancelScope = Factory(trio.CancelScope)
+    receive: trio.MemoryReceiveChannel[bytes]
+    is_broken: bool = False
+    ends: float = Factory(lambda self: trio.current_time() + int(self.query["timeoutSeconds"]), takes_self=True)
 
 
 @define(eq=False)
@@ -86,7 +95,7 @@ class FakeKubernetes:
         """Tell all who watch of an error, and end the answers."""
         for watch in list(self._watches):
             self._send(watch, "ERROR", {"kind": "Status", "code": code, "message": message})
-            watch.send.close()
+        self.end_watches()
 
     def send_raw(self, line: bytes) -> None:
         """Send a line to all who watch."""
@@ -100,17 +109,15 @@ class FakeKubernetes:
 
     def end_watches(self) -> None:
         """End all answers as a server does after `timeoutSeconds`."""
-        for watch in list(self._watches):
+        for watch in self._watches:
             watch.send.close()
+        self._watches.clear()
 
     def break_watches(self) -> None:
         """Drop the connections of all who watch."""
-        for watch in list(self._watches):
-            watch.scope.cancel()
-
-    def mute(self) -> None:
-        """Tell those who watch now of nothing more."""
-        self._watches.clear()
+        for watch in self._watches:
+            watch.is_broken = True
+        self.end_watches()
 
     @property
     def watched(self) -> list[tuple[str, str]]:
@@ -139,10 +146,8 @@ class FakeKubernetes:
     def _send(self, watch: Watch, event: str, raw: dict[str, Any]) -> None:
         watch.send.send_nowait(json.dumps({"type": event, "object": raw}).encode() + b"\n")
 
-    async def answer(
-        self, stream: trio.abc.Stream, connection: h11.Connection, target: str, head: dict[str, str]
-    ) -> None:
-        """Answer one request."""
+    def answer(self, target: str, head: dict[str, str]) -> tuple[int, bytes, list[tuple[str, str]], Watch | None]:
+        """Return (status, body, headers, the watch whose lines are the body) for a request."""
         parts = urlsplit(target)
         query = {k: v[0] for k, v in parse_qs(parts.query).items()}
         self.requests.append((parts.path, query, head))
@@ -152,11 +157,10 @@ class FakeKubernetes:
             status, message = refused
             body = {"kind": "Status", "apiVersion": "v1", "code": status, "message": message}
             more = [("Retry-After", self.retry_after)] if self.retry_after else []
-            await stream.send_all(whole(connection, status, json.dumps(body).encode(), more))
-        elif "watch" in query:
-            await self._watch(stream, connection, resource, namespace, query)
-        else:
-            await stream.send_all(whole(connection, 200, self._page(resource, namespace, query, head)))
+            return status, json.dumps(body).encode(), more, None
+        if "watch" not in query:
+            return 200, self._page(resource, namespace, query, head), [], None
+        return 200, b"", [], self._begin(resource, namespace, query)
 
     def _refusal(self, resource: str, query: Mapping[str, str], head: Mapping[str, str]) -> tuple[int, str] | None:
         if self.token and head.get("authorization") != f"Bearer {self.token}":
@@ -182,32 +186,29 @@ class FakeKubernetes:
         # An empty list is null, as Go writes it.
         return json.dumps({"kind": "List", "metadata": metadata, "items": items or None}).encode()
 
-    async def _watch(
-        self,
-        stream: trio.abc.Stream,
-        connection: h11.Connection,
-        resource: str,
-        namespace: str,
-        query: Mapping[str, str],
-    ) -> None:
+    def _begin(self, resource: str, namespace: str, query: Mapping[str, str]) -> Watch:
         send, receive = trio.open_memory_channel[bytes](1 << 16)
-        watch = Watch(resource, namespace, query, send)
+        watch = Watch(resource, namespace, query, send, receive)
         for version, event, of, raw in self._history:
             if version > int(query["resourceVersion"]) and of == resource and is_meant(raw, namespace, query):
                 self._send(watch, event, raw)
-        headers = [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")]
         self._watches.append(watch)
         self._opened.set()
         self._opened = trio.Event()
+        return watch
+
+    async def lines(self, watch: Watch) -> AsyncGenerator[bytes, None]:
+        """Yield what is sent to who watches; raises `BrokenResourceError` to have the connection dropped."""
         try:
-            with watch.scope:
-                await stream.send_all(connection.send(h11.Response(status_code=200, headers=headers)) or b"")
-                with trio.move_on_after(int(query["timeoutSeconds"])):
-                    async for line in receive:
-                        await stream.send_all(connection.send(h11.Data(data=line)) or b"")
-                await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
-            if watch.scope.cancelled_caught:
-                raise trio.BrokenResourceError
+            while True:
+                line = b""
+                with trio.CancelScope(deadline=watch.ends), suppress(trio.EndOfChannel):
+                    line = await watch.receive.receive()
+                if watch.is_broken:
+                    raise trio.BrokenResourceError
+                if not line:
+                    return
+                yield line
         finally:
             if watch in self._watches:
                 self._watches.remove(watch)
@@ -294,9 +295,48 @@ async def converse(api: FakeKubernetes, stream: trio.abc.Stream) -> None:
             target = event.target.decode()
             head = {name.decode().lower(): value.decode() for name, value in event.headers}
         elif isinstance(event, h11.EndOfMessage):
-            await api.answer(stream, connection, target, head)
+            status, body, more, watch = api.answer(target, head)
+            if watch is None:
+                await stream.send_all(whole(connection, status, body, more))
+            else:
+                await send_watch(api, watch, stream, connection)
             if connection.our_state is not h11.DONE:
                 return
             connection.start_next_cycle()
         elif not isinstance(event, h11.Data):
             return
+
+
+async def send_watch(api: FakeKubernetes, watch: Watch, stream: trio.abc.Stream, connection: h11.Connection) -> None:
+    """Send the lines of a watch in chunks."""
+    headers = [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")]
+    async with aclosing(api.lines(watch)) as lines:
+        await stream.send_all(connection.send(h11.Response(status_code=200, headers=headers)) or b"")
+        async for line in lines:
+            await stream.send_all(connection.send(h11.Data(data=line)) or b"")
+    await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
+
+
+@asynccontextmanager
+async def serving_http2(api: FakeKubernetes, certificate: str, key: str) -> AsyncIterator[FakeKubernetes]:
+    """Serve over TLS with HTTP/2, as API servers do."""
+
+    async def handle(request: Request) -> Response:
+        assert request.scope["http_version"] == "2"
+        head = {name.lower(): value for name, value in request.headers.items()}
+        status, body, more, watch = api.answer(f"{request.url.path}?{request.url.query}", head)
+        if watch is None:
+            return Response(body, status, dict(more), "application/json")
+        return StreamingResponse(api.lines(watch), media_type="application/json")
+
+    app: Any = Starlette(routes=[Route("/{path:path}", handle)])
+    server = Server(app, ["127.0.0.1:0"], ServerOptions(http2=True), tls=TlsOptions(certificate, key))
+    async with trio.open_nursery() as nursery:
+
+        async def serve(*, task_status: trio.TaskStatus[list[str]]) -> None:
+            await server.serve(task_status=task_status)
+
+        (url,) = await nursery.start(serve)
+        api.port, api.is_tls = int(url.rpartition(":")[2].strip("/")), True
+        yield api
+        nursery.cancel_scope.cancel()

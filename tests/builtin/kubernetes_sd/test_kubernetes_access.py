@@ -14,16 +14,16 @@ import trio
 import trustme
 import yaml
 from attrs import evolve
-from kubernetes_api import FakeKubernetes, serving
+from kubernetes_api import FakeKubernetes, serving, serving_http2
 from kubernetes_discovering import Found, discovering, entry
 from kubernetes_objects import pod
 
-from tinyobs.builtin.kubernetes_sd import access, exec_plugin
+from tinyobs.builtin.kubernetes_sd import access, exec_plugin, watching
 from tinyobs.builtin.kubernetes_sd.access import Access, in_cluster, namespaces_of
 from tinyobs.builtin.kubernetes_sd.exec_plugin import ExecPlugin, ask, read_credentials
 from tinyobs.builtin.kubernetes_sd.kubeconfig import read_kubeconfig
 from tinyobs.config.fields import FilePath, Url
-from tinyobs.config.http_client import BasicAuth, Header, TlsConfig
+from tinyobs.config.http_client import BasicAuth, Header, HttpClientConfig, TlsConfig
 from tinyobs.config.kubernetes_sd import KubernetesSdConfig, Namespaces, Role
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.secrets import Secret
@@ -70,6 +70,32 @@ async def test_in_a_pod(account: Path, server_tls: ssl.SSLContext, monkeypatch: 
         async with discovering(config) as found:
             assert list(found.groups) == ["pod/own-ns/web-1"]
             await api.until_watched()
+
+
+async def test_http2(tmp_path: Path, authority: trustme.CA) -> None:
+    """API servers speak it: pages, watches that go on, their ends and errors are the same."""
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    issued.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    http = HttpClientConfig(tls_config=TlsConfig(ca=authority.cert_pem.bytes().decode()))
+    async with serving_http2(FakeKubernetes(), f"{tmp_path}/cert.pem", f"{tmp_path}/key.pem") as api:
+        for n in range(600):
+            api.put("pods", pod(f"p{n}", ip=f"10.2.{n // 250}.{n % 250}"))
+        async with discovering(entry(api, http=http)) as found:
+            await api.until_watched()
+            assert len(found.groups) == 600
+            for n in range(600):
+                api.put("pods", pod(f"p{n}", ip=f"10.3.{n // 250}.{n % 250}"))
+            await found.until(lambda: all(address.startswith("10.3.") for address in found.addresses), 20)
+            await trio.sleep(watching.WATCH_SECONDS_MIN)  # an answer that ends sooner is a failure
+            api.end_watches()
+            api.put("pods", pod())
+            await found.until(lambda: "10.1.0.7:8080" in found.addresses, 20)
+            assert found.failures == 0
+            api.refused["pods"] = (403, "no")
+            api.end_watches()
+            await found.until(lambda: "not allowed to watch pods" in errors(found), 20)
+    assert [query.get("continue") for query in api.asked("pods", "list")] == [None, "500"]
 
 
 async def test_a_token_that_is_renewed(

@@ -197,7 +197,6 @@ async def test_a_version_that_is_forgotten_has_the_list_asked_for_again(clock: M
             api.bookmark()
             if how == "event":
                 api.send_error(410, "too old resource version")
-                api.mute()
             else:
                 api.break_watches()
             api.delete("pods", "default/p0")

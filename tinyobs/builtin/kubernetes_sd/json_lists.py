@@ -66,14 +66,18 @@ def _members(text: str) -> Iterator[tuple[str, _Position]]:
     """Yield each key of an object with the place where its value begins; who takes it reads the value."""
     at = _Position()
     at.take(text, "{")
-    if text.startswith("}", at.position):
-        return
-    while True:
+    is_open = not text.startswith("}", at.position)
+    if not is_open:
+        at.take(text, "}")
+    while is_open:
         key = at.decode(text)
+        if not isinstance(key, str):
+            raise ValueError(f"a key that is no text before character {at.position}")
         at.take(text, ":")
         yield key, at
-        if at.take(text, ",}") == "}":
-            return
+        is_open = at.take(text, ",}") == ","
+    if text[at.position :].strip():
+        raise ValueError(f"more than one value, from character {at.position}")
 
 
 def _elements(text: str, at: _Position) -> Iterator[Any]:
