@@ -87,7 +87,7 @@ class Sender:
                 if self._may_halve(verdict, rows, in_doubt):
                     await self._in_halves(rows)
                 else:
-                    self._refused(rows, body, verdict)
+                    self._refused(rows, body, verdict, in_doubt)
                 return
             self._count(self._counters.retried, rows)
             await self._pause(pauses.next(verdict.wait_seconds if verdict else None))
@@ -213,7 +213,7 @@ class Sender:
         if missing:
             self._tell("the receiver has written less than it was sent", missing=missing, sent=sum(sent.values()))
 
-    def _refused(self, rows: SendRows, body: bytes, verdict: Verdict) -> None:
+    def _refused(self, rows: SendRows, body: bytes, verdict: Verdict, in_doubt: bool) -> None:
         counters, written = self._counters, verdict.written or Written()
         self.delivered_at = trio.current_time()
         counters.bytes += len(body)
@@ -221,7 +221,8 @@ class Sender:
             done = min(getattr(written, kind), count)
             counters.sent[kind] += done
             counters.failed[kind] += count - done
-        self._tell("samples refused", status=verdict.status, text=verdict.text, samples=len(rows))
+        event = "samples refused; they may have been delivered before" if in_doubt else "samples refused"
+        self._tell(event, status=verdict.status, text=verdict.text, samples=len(rows))
 
     def _count(self, counts: dict[str, int], rows: SendRows) -> None:
         for kind, count in _counts(rows).items():
