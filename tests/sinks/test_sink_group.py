@@ -243,7 +243,7 @@ def test_two_sinks_of_one_name_are_refused():
     ("text", "message"),
     [
         ("{}", "missing key 'name'"),
-        ("{name: ''}", "a name of 1 to 60 printable characters"),
+        ("{name: ''}", "a name has 1 to 60 printable characters"),
         ("{name: a, match: ['x{']}", "'x{' is not a series selector"),
         ("{name: a, start: soon}", "start: now, oldest or an age, not 'soon'"),
     ],

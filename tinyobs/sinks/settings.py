@@ -33,7 +33,7 @@ class SinkSettings:
     def faults(self) -> Iterator[Fault]:
         """Yield what is wrong with the name, the selectors and the start."""
         if not 0 < len(self.name) <= NAME_MAX or not self.name.isprintable():
-            yield Fault(f"a name of 1 to {NAME_MAX} printable characters is needed", "name")
+            yield Fault(f"a name has 1 to {NAME_MAX} printable characters", "name")
         for text in self.match:
             try:
                 parse_selector(text)

@@ -185,7 +185,7 @@ async def test_no_answer_is_tried_again():
     ("text", "message"),
     [
         ("{name: a}", "missing key 'url'"),
-        ("{name: '', url: 'http://x'}", "a name of 1 to 60"),
+        ("{name: '', url: 'http://x'}", "a name has 1 to 60"),
         ("{name: a, url: 'http://x', match: ['{']}", "is not a series selector"),
         ("{name: a, url: 'http://x', start: soon}", "start: now, oldest or an age"),
         ("{name: a, url: 'http://x', compression: zstd}", "expected one of gzip, none"),

@@ -220,7 +220,7 @@ def test_faults_of_the_section():
     for text, told in (
         ("{name: a, path: x, match: ['{']}", "is not a series selector"),
         ("{name: a, path: x, start: tomorrow}", "now, oldest or an age"),
-        ("{name: '', path: x}", "a name has 1 to 60 characters"),
+        ("{name: '', path: x}", "a name has 1 to 60 printable characters"),
         ("{path: x}", "name"),
     ):
         with pytest.raises(ConfigError, match=told):

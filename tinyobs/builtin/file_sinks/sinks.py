@@ -16,7 +16,8 @@ from attrs import Factory, define, field, frozen
 
 from ...abc import LogFollower, Logged, Services, Sink
 from ...errors import PluginError
-from .lines import Chosen, lines_of
+from ...sinks.chosen import Chosen
+from .lines import lines_of
 from .rotated_file import RotatedFile
 from .settings import SECTION, FileSinkSettings
 
@@ -183,7 +184,7 @@ class _FileTask:
                 return
 
     def _write(self, records: Sequence[Logged]) -> None:
-        lines, samples = lines_of(records, self._chosen)
+        lines, samples = lines_of(records, self._chosen, self._services.registry)
         if lines:
             self._file.write(lines, self._services.clock.now_ms())
         self._counts.samples += samples
