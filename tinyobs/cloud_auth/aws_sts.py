@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,6 +21,7 @@ VERSION: Final = "2011-06-15"
 STS_SECONDS: Final = 30.0
 ANSWER_BYTES_MAX: Final = 1 << 20
 FORM: Final = "application/x-www-form-urlencoded; charset=utf-8"
+ERROR_BYTES_MAX: Final = 64 << 10
 SESSION_NAME: Final = "tinyobs"
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}\Z")
 
@@ -116,10 +118,22 @@ def aws_error(reply: Reply, url: str) -> RefusedError:
         if error:
             code, message = error.value("Code") or "", error.value("Message") or ""
     except CloudError:
-        code = reply.headers.get("x-amzn-errortype", "").partition(":")[0]
+        code = reply.headers.get("x-amzn-errortype", "").partition(":")[0] or _json_type(reply)
         message = reason_of(reply)
     said = ": ".join(part for part in (code, message[:200]) if part)
     return RefusedError(reply.status, f"{origin(url)} answered {reply.status}" + (f" {said}" if said else ""))
+
+
+def _json_type(reply: Reply) -> str:
+    """Return the kind of an error in JSON, without the name space before it."""
+    if len(reply.body) > ERROR_BYTES_MAX:
+        return ""
+    try:
+        value = json.loads(reply.body)
+    except (ValueError, RecursionError):
+        return ""
+    kind = value.get("__type") if isinstance(value, dict) else None
+    return kind.rpartition("#")[2][:100] if isinstance(kind, str) else ""
 
 
 async def _ask(sts: Sts, headers: Mapping[str, str], body: bytes, action: str) -> AwsKeys:

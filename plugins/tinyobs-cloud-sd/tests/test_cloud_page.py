@@ -10,6 +10,7 @@ import pytest
 import test_azure
 import test_digitalocean
 import test_ec2
+import test_ecs
 import test_gce
 import test_hetzner
 import test_ionos
@@ -102,6 +103,7 @@ def known(monkeypatch, tmp_path):
         "azure_sd_configs": test_azure.Azure(),
         "digitalocean_sd_configs": droplets,
         "ec2_sd_configs": test_ec2.Ec2(),
+        "ecs_sd_configs": test_ecs.Ecs(),
         "gce_sd_configs": test_gce.Compute(),
         "hetzner_sd_configs": test_hetzner.Cloud(test_hetzner.FIRST),
         "ionos_sd_configs": test_ionos.Ionos(),

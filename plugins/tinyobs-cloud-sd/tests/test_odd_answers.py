@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 import test_azure
 import test_digitalocean
+import test_ecs
 import test_gce
 import test_hetzner
 import test_ionos
@@ -26,6 +27,7 @@ from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs_cloud_sd import (
     azure_answers,
     digitalocean,
+    ecs_answers,
     gce,
     hetzner,
     ionos,
@@ -83,6 +85,11 @@ def one_azure_interface(item):
         azure_answers.address_labels(item, "x", 80)
 
 
+def ecs_cluster(cluster=test_ecs.CLUSTER, service=test_ecs.WEB, task=test_ecs.FARGATE):
+    found = ecs_answers.EcsCluster(cluster, [service], [task], {test_ecs.INSTANCE: "i"}, {}, {"eni-1": "1.1.1.1"})
+    list(ecs_answers.ecs_targets(found, "r", 80))
+
+
 def one_session(item):
     session = openstack_identity.session_of(item, "token")
     openstack_identity.endpoint_of(session, "compute", "public", "r")
@@ -114,6 +121,9 @@ CASES = {
     "ionos": (test_ionos.server("1", test_ionos.nic("a", "1.1.1.1"), volumes=[{"properties": {"image": "i"}}], bootCdrom={"id": "1"}), lambda x: ionos.ionos_targets([x], "l", 80)),
     "vps": (test_ovhcloud.VPS, lambda x: ovhcloud.vps_target(x, "1.1.1.1", "")),
     "dedicated": (test_ovhcloud.DEDICATED, lambda x: ovhcloud.dedicated_target(x, "1.1.1.1", "")),
+    "ecs cluster": (test_ecs.CLUSTER, lambda x: ecs_cluster(cluster=x)),
+    "ecs service": (test_ecs.WEB, lambda x: ecs_cluster(service=x)),
+    "ecs task": (test_ecs.FARGATE, lambda x: ecs_cluster(task=x)),
     "outscale": (test_outscale.FULL, lambda x: outscale.outscale_targets([x], "r", 80)),
     "stackit": (test_stackit.FULL, lambda x: stackit.stackit_targets([x], "p", 80)),
     "lightsail": (test_lightsail.FULL, lambda x: lightsail.lightsail_targets([x], "r", 80)),

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlencode
 
+import trio
 from tinyobs.abc import DiscovererContext
 from tinyobs.cloud_auth.aws_credentials import AwsAccess, AwsSettings
 from tinyobs.cloud_auth.aws_signing import sign
-from tinyobs.cloud_auth.aws_sts import aws_error, endpoint, service_url
-from tinyobs.cloud_auth.exchange import Reply, exchange
+from tinyobs.cloud_auth.aws_sts import FORM, aws_error, endpoint, service_url
+from tinyobs.cloud_auth.exchange import THREAD_BYTES, Reply, decode_json, exchange
+from tinyobs.cloud_auth.xml_answers import Element, parse_xml
 from tinyobs.config.http_client import HttpClientConfig
 
 from .discoverer import ANSWER_BYTES_MAX, CloudDiscoverer
 
+JSON: Final = "application/x-amz-json-1.1"
 AUTH_CODES: Final = (
     "AuthFailure",
     "UnauthorizedOperation",
@@ -48,10 +53,15 @@ class AwsDiscoverer(CloudDiscoverer):
         await self.access.aclose()
         await super().aclose()
 
-    async def post(self, content: bytes, headers: Mapping[str, str]) -> Reply:
-        """Return the answer with status 200 to a signed request; raises `TinyObsError`."""
+    async def post(self, content: bytes, headers: Mapping[str, str], service: str = "") -> Reply:
+        """Return the answer with status 200 to a signed request; raises `TinyObsError`.
+
+        service: another one than the entry's own; the address of the entry is not for it.
+        """
         region, keys = await self.access.region(), await self.access.keys()
-        url = endpoint(self._address or service_url(self._service, region))
+        own = "" if service else self._address
+        service = service or self._service
+        url = endpoint(own or service_url(service, region))
         signed = sign(
             "POST",
             url,
@@ -59,7 +69,7 @@ class AwsDiscoverer(CloudDiscoverer):
             content,
             keys=keys,
             region=region,
-            service=self._service,
+            service=service,
             now_ms=self.context.clock.now_ms(),
         )
         reply = await exchange(
@@ -77,3 +87,18 @@ class AwsDiscoverer(CloudDiscoverer):
                 self.access.forget()
             raise error
         return reply
+
+    async def post_json(self, target: str, asked: Mapping[str, Any]) -> Any:
+        """Return what a service says that is asked in JSON; target: the name of its operation."""
+        reply = await self.post(json.dumps(asked).encode(), {"Content-Type": JSON, "X-Amz-Target": target})
+        return await decode_json(reply, target)
+
+    async def query(
+        self, action: str, version: str, fields: Mapping[str, str] | None = None, service: str = ""
+    ) -> Element:
+        """Return what a service says that is asked with a form and answers in XML."""
+        body = urlencode({"Action": action, "Version": version, **(fields or {})}).encode()
+        reply = await self.post(body, {"Content-Type": FORM}, service)
+        if len(reply.body) < THREAD_BYTES:
+            return parse_xml(reply.body)
+        return await trio.to_thread.run_sync(parse_xml, reply.body)

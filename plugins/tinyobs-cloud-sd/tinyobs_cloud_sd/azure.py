@@ -12,7 +12,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import structlog
-import trio
 from attrs import field, frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
 from tinyobs.cloud_auth.azure_tokens import CLOUDS, AzureIdentity, AzureMethod, AzureTokens
@@ -32,7 +31,7 @@ from .azure_answers import (
     machine_of,
     state_of,
 )
-from .discoverer import CloudDiscoverer
+from .discoverer import CloudDiscoverer, each
 from .shapes import objects, text
 
 KEY: Final = "azure_sd_configs"
@@ -128,25 +127,7 @@ class AzureDiscoverer(CloudDiscoverer):
     async def refresh(self) -> Sequence[TargetGroup]:
         """List machines and scale sets, then ask for the interfaces of all."""
         try:
-            machines = await self._machines()
-            found: list[dict[str, str] | None] = [None] * len(machines)
-            limit = trio.CapacityLimiter(INTERFACES_AT_ONCE_MAX)
-            failed: list[TinyObsError] = []
-
-            async def fill(i: int) -> None:
-                async with limit:
-                    if failed:
-                        return
-                    try:
-                        found[i] = await self._target(machines[i])
-                    except TinyObsError as e:
-                        failed.append(e)
-
-            async with trio.open_nursery() as nursery:
-                for i in range(len(machines)):
-                    nursery.start_soon(fill, i)
-            if failed:
-                raise failed[0]
+            found = await each(await self._machines(), self._target, INTERFACES_AT_ONCE_MAX)
         except TinyObsError:
             self._failures += 1
             raise

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+import trio
 from tinyobs.abc import DiscovererContext
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.http_json import JsonAnswer, JsonClient, Params, StatusError
 from tinyobs.discovery.refreshing import DiscoveryError, RefreshingDiscoverer
+from tinyobs.errors import TinyObsError
 from tinyobs.http_client import Client
 
 PAGES_MAX: Final = 10_000
@@ -17,6 +19,8 @@ PAGES_MAX: Final = 10_000
 ANSWER_BYTES_MAX: Final = 64 << 20
 """Longest answer; a page of a list is far shorter."""
 UNAUTHORIZED: Final = 401
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class CloudDiscoverer(RefreshingDiscoverer):
@@ -89,6 +93,29 @@ class CloudDiscoverer(RefreshingDiscoverer):
                 return pages
             url = at_home(link, url)
         raise DiscoveryError("a list goes on at a page that was read already")
+
+
+async def each(items: Sequence[T], work: Callable[[T], Awaitable[R]], at_once_max: int) -> list[R]:
+    """Return what work on each item gave, done for some at the same time; raises the first error."""
+    found: dict[int, R] = {}
+    failed: list[TinyObsError] = []
+    limit = trio.CapacityLimiter(at_once_max)
+
+    async def one(i: int) -> None:
+        async with limit:
+            if failed:
+                return
+            try:
+                found[i] = await work(items[i])
+            except TinyObsError as e:
+                failed.append(e)
+
+    async with trio.open_nursery() as nursery:
+        for i in range(len(items)):
+            nursery.start_soon(one, i)
+    if failed:
+        raise failed[0]
+    return [found[i] for i in range(len(items))]
 
 
 def at_home(link: str, home: str) -> str:

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
-from urllib.parse import urlencode
 
 import structlog
-import trio
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
 from tinyobs.cloud_auth.aws_credentials import AwsSettings
-from tinyobs.cloud_auth.aws_sts import FORM
-from tinyobs.cloud_auth.exchange import THREAD_BYTES
-from tinyobs.cloud_auth.xml_answers import Element, parse_xml
 from tinyobs.config.fields import Fault, inline, setting
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.refreshing import DiscoveryError
@@ -93,7 +88,7 @@ class Ec2Discoverer(AwsDiscoverer):
         form = {"MaxResults": str(PAGE_SIZE), **filter_fields(self._config.filters)}
         targets: list[dict[str, str]] = []
         for _ in range(PAGES_MAX):
-            answer = await self._query("DescribeInstances", form)
+            answer = await self.query("DescribeInstances", VERSION, form)
             targets += ec2_targets(answer, self._zones or {}, region, self._config.port)
             token = answer.value("nextToken")
             if token is None:
@@ -104,16 +99,9 @@ class Ec2Discoverer(AwsDiscoverer):
     async def _learn_zones(self) -> None:
         """Ask for the ids of the zones; without the right to it the label that has them stays empty."""
         try:
-            self._zones = zone_ids(await self._query("DescribeAvailabilityZones", {}))
+            self._zones = zone_ids(await self.query("DescribeAvailabilityZones", VERSION))
         except TinyObsError as e:
             log.debug("the ids of the availability zones cannot be had", job=self.context.job, reason=str(e))
-
-    async def _query(self, action: str, form: Mapping[str, str]) -> Element:
-        body = urlencode({"Action": action, "Version": VERSION, **form}).encode()
-        reply = await self.post(body, {"Content-Type": FORM})
-        if len(reply.body) < THREAD_BYTES:
-            return parse_xml(reply.body)
-        return await trio.to_thread.run_sync(parse_xml, reply.body)
 
 
 def filter_faults(filters: Sequence[Ec2Filter]) -> Iterator[Fault]:

@@ -5,14 +5,12 @@ Keys and region are found as for `ec2`.  Settings and labels: prometheus discove
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
 from tinyobs.cloud_auth.aws_credentials import AwsSettings
-from tinyobs.cloud_auth.exchange import decode_json
 from tinyobs.config.fields import inline, setting
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.names import sanitize_label_name
@@ -27,7 +25,6 @@ from .shapes import member, objects, text, texts
 
 KEY: Final = "lightsail_sd_configs"
 TARGET: Final = "Lightsail_20161128.GetInstances"
-CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 _META: Final = "__meta_lightsail_"
 _PLAIN: Final = (
     ("availability_zone", ("location", "availabilityZone")),
@@ -83,9 +80,7 @@ class LightsailDiscoverer(AwsDiscoverer):
         asked: dict[str, str] = {}
         targets: list[dict[str, str]] = []
         for _ in range(PAGES_MAX):
-            headers = {"Content-Type": CONTENT_TYPE, "X-Amz-Target": TARGET}
-            reply = await self.post(json.dumps(asked).encode(), headers)
-            answer = await decode_json(reply, "lightsail")
+            answer = await self.post_json(TARGET, asked)
             targets += lightsail_targets(objects(answer, "instances"), region, self._config.port)
             token = text(answer, "nextPageToken")
             if not token:
