@@ -261,12 +261,14 @@ async def test_start_times_may_be_zeros():
         with_features(s, "created-timestamp-zero-ingestion")
         await s.scrape()
         await s.scrape()
-        s.target.body = CREATED.replace(b"0.5", b"2.25")
+        s.target.body = CREATED.replace(b"0.5", b"0.501")  # computed anew, a little different
+        await s.scrape()
+        s.target.body = CREATED.replace(b"0.5", b"3.25")
         await s.scrape()
         s.target.body = CREATED.replace(b"0.5", b"99")
         await s.scrape()
         assert s.samples("c_total")["c_total{T}"] == [
-            (500, 0.0), (1000, 5.0), (2000, 5.0), (2250, 0.0), (3000, 5.0), (4000, 5.0),
+            (500, 0.0), (1000, 5.0), (2000, 5.0), (3000, 5.0), (3250, 0.0), (4000, 5.0), (5000, 5.0),
         ]  # fmt: skip
         assert s.request["accept"].startswith("application/vnd.google.protobuf")
 

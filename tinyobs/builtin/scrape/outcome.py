@@ -188,24 +188,31 @@ def _exemplars(parsed: Parsed, series: TargetSeries, refs: Refs, times: I64) -> 
 
 
 class Zeros:
-    """Samples of 0 at the start times of series, one for each start (`created-timestamp-zero-ingestion`)."""
+    """Samples of 0 at the start times of series, one for each start (`created-timestamp-zero-ingestion`).
+
+    A start that is not newer than the scrape before tells nothing new of a series that was in it: some exporters compute theirs
+    at every scrape, a little different each time.
+    """
 
     def __init__(self) -> None:
         self._starts: dict[int, int] = {}
+        self._before = 0
         self._last: tuple[Refs, I64] = np.empty(0, np.uint32), np.empty(0, np.int64)
 
     def batch(self, outcome: Outcome) -> Batch | None:
         """Return the zeros that are due before a scrape's samples, None for none."""
-        starts = outcome.starts
+        starts, before = outcome.starts, self._before
+        self._before = int(outcome.times.max(initial=before))
         if starts is None or (np.array_equal(starts, self._last[1]) and np.array_equal(outcome.refs, self._last[0])):
             return None
         self._last = outcome.refs, starts
-        due = [
-            i
-            for i in np.flatnonzero((starts > 0) & (starts < outcome.times)).tolist()
-            if self._starts.get(int(outcome.refs[i])) != starts[i]
-        ]
-        self._starts.update(zip(outcome.refs[due].tolist(), starts[due].tolist(), strict=True))
+        due = []
+        for i in np.flatnonzero((starts > 0) & (starts < outcome.times)).tolist():
+            ref, start = int(outcome.refs[i]), int(starts[i])
+            known = self._starts.get(ref)
+            if known is None or (start != known and start > before):
+                due.append(i)
+            self._starts[ref] = start
         if not due:
             return None
         values, numbers = renumbered(outcome.values[due])
