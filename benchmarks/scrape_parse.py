@@ -119,7 +119,7 @@ def rate(bodies, rounds, make):
         samples = sum(len(parser.parse(body)) for body in bodies)
         warm.append(samples / (time.process_time() - start))
     layout = getattr(parser, "_layout", None)
-    kept = parser._packed if isinstance(parser, ProtobufParser) else layout.packed_prefixes if layout else b""
+    kept = parser._packed if isinstance(parser, ProtobufParser) else layout.shape.packed_prefixes if layout else b""
     return max(warm), max(cold), len(first), len(kept) / len(first)
 
 
