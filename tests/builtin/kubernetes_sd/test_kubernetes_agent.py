@@ -57,6 +57,8 @@ async def test_pods_are_discovered_scraped_and_forgotten(tmp_path: Path) -> None
                 failures = await own_metric(running, "prometheus_sd_kubernetes_failures_total")
                 added = await own_metric(running, 'prometheus_sd_kubernetes_events_total{event="add",role="pod"}')
                 assert (failures, added) == (0, 2)
+                name = 'prometheus_sd_kubernetes_http_request_duration_seconds_count{endpoint="/api/v1/pods"}'
+                assert await own_metric(running, name) == 2  # a list and a watch
                 file.write_text(CONFIG.format(url=api.url, limit=5))
                 await running.agent.reload()
                 assert len(api.asked("pods", "list")) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from time import perf_counter
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -60,12 +61,16 @@ class Scope:
         place = f"namespace {self.namespace}" if self.namespace else "all namespaces"
         return f"{self.resource.name} in {place}" if self.resource.is_namespaced else self.resource.name
 
+    @property
+    def path(self) -> str:
+        """Return where the API has them."""
+        return self.resource.path(quote(self.namespace, safe=""))
+
     def url(self, base: str, **query: str) -> str:
         """Return the URL of a request for them."""
         selectors = {"labelSelector": self.label, "fieldSelector": self.field}
         given = {k: v for k, v in (selectors | query).items() if v}
-        path = self.resource.path(quote(self.namespace, safe=""))
-        return f"{base.rstrip('/')}{path}?{urlencode(given)}"
+        return f"{base.rstrip('/')}{self.path}?{urlencode(given)}"
 
 
 @frozen
@@ -80,10 +85,10 @@ class Event:
 
 
 class ApiClient:
-    """One connection to an API server; `note_status` is told the status of each answer."""
+    """One connection to an API server; `note` is told path, status and time to the head, in s, of each answer."""
 
-    def __init__(self, base: str, client: Client, note_status: Callable[[int], None] = lambda status: None) -> None:
-        self._base, self._client, self._note_status = base, client, note_status
+    def __init__(self, base: str, client: Client, note: Callable[[str, int, float], None]) -> None:
+        self._base, self._client, self._note = base, client, note
 
     async def list_objects(self, scope: Scope) -> tuple[dict[str, Object], str]:
         """Return (key -> object, resource version); raises `HttpError` or `ApiError`.
@@ -115,8 +120,9 @@ class ApiClient:
     async def _page(self, scope: Scope, query: Mapping[str, str]) -> tuple[Mapping[str, Any], list[Object]]:
         with trio.move_on_after(ANSWER_SECONDS_MAX):
             headers = _accept(scope.resource, "PartialObjectMetadataList")
+            began = perf_counter()
             async with self._client.stream("GET", scope.url(self._base, **query), headers) as answer:
-                self._note_status(answer.status)
+                self._note(scope.path, answer.status, perf_counter() - began)
                 if answer.status != 200:
                     raise await _refusal(answer, "list", scope)
                 data = await _body(answer, PAGE_BYTES_MAX, f"a page of {scope}")
@@ -141,8 +147,9 @@ class ApiClient:
             timeoutSeconds=str(seconds),
         )
         headers = _accept(scope.resource, "PartialObjectMetadata")
+        began = perf_counter()
         async with self._client.stream("GET", url, headers) as answer:
-            self._note_status(answer.status)
+            self._note(scope.path, answer.status, perf_counter() - began)
             if answer.status != 200:
                 raise await _refusal(answer, "watch", scope)
             yield Event("OPEN", version, None)

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from ...abc import Discoverer, DiscovererContext, TargetGroup
 from ...config.kubernetes_sd import KubernetesSdConfig, Role
 from ...discovery.refreshing import DiscoveryError
+from ...model.families import MetricFamily
 from .access import Access, namespaces_of
 from .client import Scope
 from .resources import ENDPOINT_SLICES, ENDPOINTS, INGRESSES, NODES, PODS, SERVICES, Resource
@@ -56,6 +57,8 @@ class KubernetesSdStatistics:
         metadata={"metric": "prometheus_sd_kubernetes_http_request_total", "label": "status_code"}
     )
     """Total number of HTTP requests to the Kubernetes API by status code."""
+    http_durations_total: MetricFamily
+    """Time to the head of their answers, by path."""
 
 
 class KubernetesDiscoverer(Discoverer):
@@ -94,7 +97,12 @@ class KubernetesDiscoverer(Discoverer):
     def statistics(self) -> KubernetesSdStatistics:
         """Return the counters."""
         statuses = {str(status): count for status, count in sorted(self._requests.statuses.items())}
-        return KubernetesSdStatistics(dict(self._events), self._requests.failures, statuses)
+        durations = self._requests.durations.family(
+            "prometheus_sd_kubernetes_http_request_duration_seconds",
+            "Summary of latencies for HTTP requests to the Kubernetes API by endpoint.",
+            lambda path: {"endpoint": path},
+        )
+        return KubernetesSdStatistics(dict(self._events), self._requests.failures, statuses, durations)
 
     def changed(self, scope: Scope, key: str, event: str, differs: bool) -> None:
         """Take note of an event of a watcher."""

@@ -18,6 +18,7 @@ import structlog
 import trio
 from attrs import Factory, define
 
+from ...discovery.call_durations import Durations
 from ...discovery.refreshing import DiscoveryError
 from ...http_client import Client, HttpError
 from .access import Access
@@ -66,10 +67,13 @@ class RequestCounters:
     failures: int = 0
     statuses: dict[int, int] = Factory(dict)
     """Status of HTTP -> answers."""
+    durations: Durations = Factory(Durations)
+    """By path."""
 
-    def note_status(self, status: int) -> None:
-        """Count an answer."""
+    def note(self, path: str, status: int, seconds: float) -> None:
+        """Count an answer, whose head took this long."""
         self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.durations.observe(path, seconds)
 
 
 @define(eq=False)
@@ -128,7 +132,7 @@ class Watcher:
         endpoint = await self.access.endpoint()
         client = Client(endpoint.http)
         try:
-            api = ApiClient(endpoint.url, client, counters.note_status)
+            api = ApiClient(endpoint.url, client, counters.note)
             listed = -math.inf
             while True:
                 if not self._version:
