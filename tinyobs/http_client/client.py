@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,13 +17,15 @@ from .dialing import Dialer, is_forwarded
 from .errors import HttpError
 from .fields import Field, field
 from .http1 import Exchange, Http1Connection, NoAnswer
-from .http2 import Http2Connection, Http2Exchange
 from .places import Place, place
 from .pool import Connection, Pool
 from .proxies import Proxy, chooser
 from .signing import RequestSigner
 from .tls import HTTP1, HTTP2, TlsSource
 from .tokens import ANSWER_BYTES_MAX, Post, Tokens
+
+if TYPE_CHECKING:
+    from .http2 import Http2Exchange
 
 USER_AGENT: Final = f"TinyObs/{__version__}"
 REDIRECTS_MAX: Final = 10
@@ -181,11 +183,11 @@ class Client:
         self, connection: Connection, request: _Request, proxy: Proxy | None, fields: list[Field]
     ) -> _RoundTrip:
         exchange: Exchange | Http2Exchange
-        if isinstance(connection, Http2Connection):
-            exchange = await connection.request(request.method, request.place, fields, request.content)
-        else:
+        if isinstance(connection, Http1Connection):
             head = request.head(fields, proxy)
             exchange = await connection.request(head, request.content or b"", request.method == "HEAD")
+        else:
+            exchange = await connection.request(request.method, request.place, fields, request.content)
         return _RoundTrip(self._pool, connection, exchange, request.place, proxy)
 
 
@@ -276,7 +278,7 @@ class _RoundTrip:
 
     async def finish(self) -> None:
         """Keep the connection for the next request where the answer is over, else give it up."""
-        if isinstance(self.exchange, Http2Exchange):
+        if not isinstance(self.exchange, Exchange):
             self._connection.idle_since = trio.current_time()
             await self.exchange.close()
         elif isinstance(self._connection, Http1Connection):

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
 from .dialing import Dialer, Route, route_of
 from .http1 import Http1Connection
-from .http2 import Http2Connection
 from .places import Place
 from .proxies import Proxy
 
@@ -23,7 +22,10 @@ IDLE_SECONDS_MAX: Final = 300.0
 IDLE_CONNECTIONS_MAX: Final = 1000
 """Most idle connections to one server, as in Prometheus."""
 
-Connection = Http1Connection | Http2Connection
+if TYPE_CHECKING:
+    from .http2 import Http2Connection
+
+Connection: TypeAlias = "Http1Connection | Http2Connection"
 
 
 class Pool:
@@ -48,6 +50,8 @@ class Pool:
                 return kept, True
         stream, context = await self._dialer.open(place, proxy)
         if isinstance(stream, trio.SSLStream) and stream.selected_alpn_protocol() == "h2":
+            from .http2 import Http2Connection  # few servers speak it over TLS, and httpcore takes three megabytes
+
             shared = Http2Connection(stream, place, context)
             self._shared.setdefault(route, []).append(shared)
             return shared, False

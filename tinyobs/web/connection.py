@@ -1,31 +1,22 @@
-"""One connection, from the handshake on: HTTP/2 goes to Hypercorn, HTTP/1.1 to `http1.py`.
-
-Hypercorn's `TCPServer` is driven directly, without its own server loop, which has neither a limit of connections nor
-access to the client's certificate.  It is not documented API, so the version is pinned and tests/web/test_tls.py holds
-the behaviour that we rely on.  This is the only file that imports Hypercorn.
-"""
+"""One connection, from the handshake on: HTTP/1.1 goes to `http1.py`, HTTP/2 to `http2.py`."""
 
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
 
 from .application import Application
 from .http1 import Http1Connection
 from .options import ServerOptions
 from .tls import TlsContexts, has_allowed_name
 
-log = structlog.get_logger("web")
+if TYPE_CHECKING:
+    from .http2 import Http2Server
 
-REQUESTS_PER_CONNECTION_MAX = 1 << 30
-"""Hypercorn closes a connection after so many requests; a sender that pushes for weeks must not notice."""
+log = structlog.get_logger("web")
 
 
 class BoundedStream:
@@ -50,45 +41,14 @@ class BoundedStream:
         return getattr(self._stream, name)
 
 
-class _AnsweredStream:
-    """Takes what still arrives for a request that is answered; the flow-control window is given back as usual."""
-
-    async def handle(self, event: Any) -> None:
-        """Pass over the event."""
-
-
-class _Streams(dict[int, Any]):
-    """Hypercorn's open streams by id; reading one that is closed gives an `_AnsweredStream`, not an error."""
-
-    def __missing__(self, stream_id: int) -> _AnsweredStream:
-        return _AnsweredStream()
-
-
-class _Http2Connection(TCPServer):
-    """Hypercorn's connection, without two of its habits.
-
-    It outlives the client by the keep-alive time, and fails as a whole when a client goes on sending the body of one
-    request that is already answered.
-    """
-
-    async def _read_data(self) -> None:
-        protocol: Any = self.protocol.protocol
-        protocol.streams = _Streams(protocol.streams)
-        await super()._read_data()
-        await self.idle_task.stop()
-
-
 class ConnectionServer:
     """Serves connections of one application."""
 
     def __init__(self, app: Application, options: ServerOptions, tls: TlsContexts | None) -> None:
-        asgi: Any = app  # Hypercorn types every message of ASGI; ours are mappings
-        self._asgi = ASGIWrapper(asgi)
         self._app = app
         self._options = options
         self._tls = tls
-        self._config = _hypercorn_config(options)
-        self._context = WorkerContext(None)
+        self._http2: Http2Server | None = None
         self._open: dict[trio.SocketStream, Http1Connection | None] = {}
 
     @property
@@ -103,7 +63,7 @@ class ConnectionServer:
             stream, state = await self._secure(plain)
             bounded: Any = BoundedStream(stream, self._options.send_seconds)
             if self._tls is not None and stream.selected_alpn_protocol() == "h2":
-                await _Http2Connection(self._asgi, self._config, self._context, state, bounded).run()
+                await self._http2_server().serve(state, bounded)
             else:
                 connection = Http1Connection(self._app, self._options, bounded, self._scope(plain, state))
                 self._open[plain] = connection
@@ -118,7 +78,8 @@ class ConnectionServer:
 
     async def finish(self) -> None:
         """Close idle connections now, and the others after the request that they are at."""
-        await self._context.terminated.set()
+        if self._http2 is not None:
+            await self._http2.finish()
         for connection in self._open.values():
             if connection is not None:
                 connection.finish()
@@ -127,6 +88,13 @@ class ConnectionServer:
         """Close every connection at once."""
         for stream in self._open:
             stream.socket.close()
+
+    def _http2_server(self) -> Http2Server:
+        if self._http2 is None:
+            from .http2 import Http2Server  # few clients speak it, and Hypercorn takes two megabytes
+
+            self._http2 = Http2Server(self._app, self._options)
+        return self._http2
 
     def _scope(self, plain: trio.SocketStream, state: dict[str, Any]) -> dict[str, Any]:
         """Return what the requests of a connection have in common."""
@@ -154,16 +122,3 @@ class ConnectionServer:
             log.info("client certificate refused: no allowed subject alternative name")
             raise trio.BrokenResourceError("client certificate refused")
         return stream, {"peer_certificate": certificate} if certificate else {}
-
-
-def _hypercorn_config(options: ServerOptions) -> Config:
-    config = Config()
-    config.errorlog = None
-    config.accesslog = None
-    config.include_server_header = False
-    config.keep_alive_timeout = options.keep_alive_seconds
-    config.keep_alive_max_requests = REQUESTS_PER_CONNECTION_MAX
-    config.h11_max_incomplete_size = options.head_bytes_max
-    config.h2_max_header_list_size = options.head_bytes_max
-    config.ssl_handshake_timeout = options.handshake_seconds
-    return config
