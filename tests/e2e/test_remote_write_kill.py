@@ -36,7 +36,7 @@ remote_write:
 - url: {url}
   name: far
   protobuf_message: {message}
-  queue_config: {{batch_send_deadline: 100ms, max_samples_per_send: 500, max_backoff: 500ms}}
+  queue_config: {{batch_send_deadline: 100ms, max_samples_per_send: 500, min_shards: 3, max_backoff: 500ms}}
 """
 
 

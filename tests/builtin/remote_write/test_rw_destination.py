@@ -108,6 +108,19 @@ async def test_without_doubt_a_400_is_final(monkeypatch, autojump_clock):
         assert (len(receiver.asked), counters(services).halvings) == (1, 0)
 
 
+async def test_at_the_end_a_hanging_destination_with_full_queues_is_given_up(monkeypatch, autojump_clock):
+    """Also while there is no room for what is still in the log."""
+    receiver = Receiver(always=HANG)
+    async with sending(receiver, "queue_config: {capacity: 2, max_samples_per_send: 2}", monkeypatch) as services:
+        for i in range(10):
+            commit(services, ("a", EPOCH_MS + i, 1.0))
+        await trio.sleep(10)
+        began = trio.current_time()
+        services.followers.drain()
+        await services.followers.wait_closed()
+        assert trio.current_time() - began < 7
+
+
 async def test_at_the_end_all_is_sent_at_once(monkeypatch, autojump_clock):
     """Without waiting for requests to fill up; then the sink is done."""
     receiver = Receiver()
@@ -121,7 +134,7 @@ async def test_at_the_end_all_is_sent_at_once(monkeypatch, autojump_clock):
     assert services.log.places["remote_write-far"] == services.log.end()
 
 
-@pytest.mark.parametrize("trouble", [503, BREAK])
+@pytest.mark.parametrize("trouble", [503, BREAK, HANG])
 async def test_at_the_end_a_destination_that_does_not_answer_is_given_up(monkeypatch, autojump_clock, trouble):
     """At once, and the place in the log stays before what was not delivered."""
     receiver = Receiver(always=trouble)
@@ -131,7 +144,7 @@ async def test_at_the_end_a_destination_that_does_not_answer_is_given_up(monkeyp
         began = trio.current_time()
         services.followers.drain()
         await services.followers.wait_closed()
-        assert trio.current_time() - began < 6
+        assert trio.current_time() - began < 7
     assert services.log.places["remote_write-far"] < services.log.end()
 
 
@@ -244,6 +257,16 @@ async def test_without_a_log_it_is_tried_again(monkeypatch, autojump_clock):
         monkeypatch.setattr(poster_module, "Client", broken)
         await services.sink.reconfigure(config_of(f"headers: {{X: y}}, {QUICK}"))
         assert services.sink.statistics().destinations == 1
+
+
+async def test_a_capacity_below_a_request_is_that_of_one(monkeypatch, autojump_clock):
+    """Requests fill up all the same."""
+    receiver = Receiver()
+    async with sending(receiver, "queue_config: {capacity: 1, max_samples_per_send: 10}", monkeypatch) as services:
+        for i in range(20):
+            commit(services, ("a", EPOCH_MS + i, 1.0))
+        await settled(services)
+    assert [len(a.samples()) for a in receiver.asked] == [10, 10]
 
 
 async def test_loss_of_the_log_is_counted(monkeypatch, autojump_clock):

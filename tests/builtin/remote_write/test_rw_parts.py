@@ -246,6 +246,30 @@ def test_histograms_can_be_left_out():
     assert without_histograms(some, np.array([True, False, True, True])).histograms is None
 
 
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 50)), max_size=12), st.integers(1, 12))
+def test_whatever_is_put_in_comes_out(pieces, size):
+    """Each sample once, no request too large, those of a series in order; every piece is settled with its last sample."""
+    queue, settled, expected = ShardQueue(), [], []
+    for number, (count, at) in enumerate(pieces):
+        refs = [i % 3 for i in range(count)]
+        times = [NOW + at + i for i in range(count)]
+        values = [float(100 * number + i) for i in range(count)]
+        queue.put(piece(rows(refs, times, values), settled), 0.0)
+        expected += values
+    out = []
+    while queue.due(size, 0.0) is not None:
+        request = queue.take(size, 0.0)
+        assert 1 <= len(request.rows) <= size
+        for ref in range(3):
+            assert (np.diff(request.rows.timestamps_ms[request.rows.refs == ref]) >= 0).all()
+        out += request.rows.values.tolist()
+        for settlement in request.settlements:
+            settlement.done()
+        assert len(settled) == sum(set(range(100 * n, 100 * n + c)) <= set(out) for n, (c, _) in enumerate(pieces))
+    assert sorted(out) == sorted(expected)
+    assert queue.samples == 0
+
+
 # -- series and names ----------------------------------------------------------------------------------------------
 
 

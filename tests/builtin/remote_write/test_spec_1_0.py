@@ -206,6 +206,7 @@ async def test_5xx_is_tried_again(monkeypatch, autojump_clock, status):
     found = await sent(monkeypatch, receiver, [("a", EPOCH_MS, 1.0)])
     assert len(receiver.asked) == 4
     assert len({a.body for a in receiver.asked}) == 1
+    assert [a.headers.get("Retry-Attempt") for a in receiver.asked] == [None, "1", "2", "3"]
     assert (found.sent["samples"], found.retried["samples"], found.failed["samples"]) == (1, 3, 0)
 
 

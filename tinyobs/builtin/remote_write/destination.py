@@ -79,7 +79,10 @@ class Destination:
         self._table = SeriesTable(
             services.registry.labels, plan.external, plan.config.write_relabel_configs, plan.placing, self._protocol.add
         )
-        self._shards = Shards(self._deliver, queue.max_samples_per_send, queue.batch_send_deadline_ms / 1000)
+        self._shards = Shards(
+            self._deliver, queue.max_samples_per_send, queue.batch_send_deadline_ms / 1000, self._is_ending
+        )
+        self._capacity = max(queue.capacity, queue.max_samples_per_send)
         self._scaling = Scaling(queue.min_shards, queue.max_shards, desired=float(queue.min_shards))
         self._wanted = queue.min_shards
         self._sender: Sender | None = None
@@ -163,23 +166,25 @@ class Destination:
             nursery.start_soon(self._scale)
             nursery.start_soon(self._sweep)
             nursery.start_soon(send_metadata, metadata, self._sender, self._protocol, self._metadata)
-            with self._reading:
-                await self._read(follower)
-            if self._stopping:
-                await self._shards.finish()
-            else:
-                await self._shards.flush()
+            try:
+                with self._reading:
+                    await self._read(follower)
+                if self._stopping:
+                    await self._shards.finish()
+                else:
+                    await self._shards.flush()
+            except GivenUp:
+                self._tell_given_up()
             nursery.cancel_scope.cancel()
 
     async def _read(self, follower: LogFollower) -> None:
         """Hand on what is committed, until the agent stops and all has been read."""
-        queue = self.plan.config.queue_config
         while True:
-            self._counters.waits += await self._shards.wait_room(queue.capacity)
+            self._counters.waits += await self._shards.wait_room(self._capacity)
             if self._wanted != len(self._shards):
                 log.info("resharding", remote_name=self.plan.name, before=len(self._shards), now=self._wanted)
                 await self._shards.resize(self._wanted)
-            room = queue.capacity * len(self._shards) - self._shards.queued
+            room = self._capacity * len(self._shards) - self._shards.queued
             records = await follower.read(max(min(room, READ_SAMPLES_MAX), 1))
             self._routed_at = trio.current_time()
             self._count_loss(follower)
@@ -200,14 +205,17 @@ class Destination:
         try:
             await self._sender.deliver(out.rows, out.in_doubt)
         except GivenUp:
-            if self._follower is not None and self._follower.is_draining:
-                log.warning(
-                    "stopped before all was sent; the rest follows after the next start", remote_name=self.plan.name
-                )
+            self._tell_given_up()
             self._sending.cancel()
             await trio.sleep_forever()
         self._scaling.went.add(len(out.rows))
         self._scaling.took.add(trio.current_time() - began)
+
+    def _tell_given_up(self) -> None:
+        if self._follower is not None and self._follower.is_draining:
+            log.warning(
+                "stopped before all was sent; the rest follows after the next start", remote_name=self.plan.name
+            )
 
     # -- from a record to the shards ---------------------------------------------------------------------------
 

@@ -41,8 +41,8 @@ class Poster:
         self._config = config
         self._client = Client(config.http, signer=signer_of(config, now_ms), any_address=config.round_robin_dns)
 
-    async def post(self, body: bytes, content_type: str, version: str) -> Reply:
-        """Send a body; raises `NoAnswer` when there is none in time."""
+    async def post(self, body: bytes, content_type: str, version: str, attempt: int = 0) -> Reply:
+        """Send a body; raises `NoAnswer` when there is none in time.  attempt: how often it was sent before."""
         config = self._config
         headers = {
             **dict(config.headers),
@@ -50,6 +50,8 @@ class Poster:
             "Content-Type": content_type,
             "X-Prometheus-Remote-Write-Version": version,
         }
+        if attempt:
+            headers["Retry-Attempt"] = str(attempt)
         seconds = config.remote_timeout_ms / 1000
         try:
             with trio.fail_after(seconds):

@@ -7,6 +7,7 @@ it: such a request is sent again in halves, and in halves of halves (docs/decisi
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Final
@@ -68,13 +69,13 @@ class Sender:
     async def deliver(self, rows: SendRows, in_doubt: bool) -> None:
         """Return when samples are delivered or refused for good; raises `GivenUp`."""
         pauses = self._pauses()
-        while True:
+        for attempt in itertools.count():
             rows = self._protocol.carried(self._young(rows))
             is_2 = self._protocol.is_2
             if not len(rows) and (is_2 or not rows.lonely):
                 return
             body = await self._protocol.body(rows)
-            verdict = await self._attempt(body, rows)
+            verdict = await self._attempt(body, rows, attempt)
             if verdict is None:
                 in_doubt = True
             elif verdict.fate is Fate.UNSUPPORTED:
@@ -95,8 +96,8 @@ class Sender:
     async def deliver_metadata(self, body: bytes, count: int, content_type: str, version: str) -> None:
         """Send metadata of 1.0; returns when it is delivered or refused for good.  Raises `GivenUp`."""
         pauses, counters = self._pauses(), self._counters
-        while True:
-            verdict = await self._post(body, content_type, version, False)
+        for attempt in itertools.count():
+            verdict = await self._post(body, content_type, version, False, attempt)
             if verdict is not None and verdict.fate is Fate.DELIVERED:
                 counters.sent["metadata"] += count
                 counters.metadata_bytes += len(body)
@@ -110,17 +111,17 @@ class Sender:
 
     # -- one attempt -------------------------------------------------------------------------------------------
 
-    async def _attempt(self, body: bytes, rows: SendRows) -> Verdict | None:
+    async def _attempt(self, body: bytes, rows: SendRows, attempt: int) -> Verdict | None:
         p = self._protocol
-        return await self._post(body, p.content_type, p.version, p.is_2, is_empty=not len(rows))
+        return await self._post(body, p.content_type, p.version, p.is_2, attempt, is_empty=not len(rows))
 
     async def _post(
-        self, body: bytes, content_type: str, version: str, v2: bool, is_empty: bool = False
+        self, body: bytes, content_type: str, version: str, v2: bool, attempt: int, is_empty: bool = False
     ) -> Verdict | None:
         """Return what the answer to a request means, None when there was none."""
         began, counters = trio.current_time(), self._counters
         try:
-            reply = await self._poster.post(body, content_type, version)
+            reply = await self._poster.post(body, content_type, version, attempt)
         except NoAnswer as e:
             counters.codes["none"] = counters.codes.get("none", 0) + 1
             self._tell("no answer, trying again", error=str(e))

@@ -13,7 +13,10 @@ import trio
 from attrs import define, field
 
 from .queue import Outgoing, Piece, ShardQueue
+from .sender import LOOK_EVERY_SECONDS, GivenUp
 
+END_SECONDS: Final = 5.0
+"""How long answers may be missing at the end before the destination is given up."""
 NOTHING: Final = {"samples": 0, "histograms": 0, "exemplars": 0}
 
 Deliver = Callable[[Outgoing], Awaitable[None]]
@@ -38,8 +41,12 @@ class Shard:
 class Shards:
     """All shards.  deliver: sends a request and returns when it is done with."""
 
-    def __init__(self, deliver: Deliver, size: int, patience: float) -> None:
-        """size: samples of a request at most.  patience: seconds that samples wait for others."""
+    def __init__(self, deliver: Deliver, size: int, patience: float, is_ending: Callable[[], bool]) -> None:
+        """size: samples of a request at most.  patience: seconds that samples wait for others.
+
+        is_ending: whether nobody waits long for an answer any more.
+        """
+        self._is_ending = is_ending
         self._deliver = deliver
         self._size = size
         self._patience = patience
@@ -83,12 +90,14 @@ class Shards:
         return self._all[number].queue
 
     async def wait_room(self, capacity: int) -> int:
-        """Wait until the queues have room, `capacity` samples for each shard; return how often that had to be waited for."""
+        """Wait until the queues have room, `capacity` samples for each shard; return how often that had to be waited for.
+
+        Like all that waits here it raises `GivenUp` at an end without answers.
+        """
         waits = 0
         while self.queued >= capacity * len(self._all):
             waits += 1
-            self._eased = trio.Event()
-            await self._eased.wait()
+            await self._wait_eased()
         return waits
 
     async def flush(self) -> None:
@@ -97,21 +106,30 @@ class Shards:
         while not all(s.is_idle and not s.queue.samples for s in self._all):
             for s in self._all:
                 s.wake()
-            self._eased = trio.Event()
-            await self._eased.wait()
+            await self._wait_eased()
         self._flushing = False
 
     async def finish(self) -> None:
         """Begin no more requests; return when those under way are done with."""
         self._finished = True
         while not all(s.is_idle for s in self._all):
-            self._eased = trio.Event()
-            await self._eased.wait()
+            await self._wait_eased()
 
     async def resize(self, count: int) -> None:
         """Flush, then go on with another number of shards."""
         await self.flush()
         self._resize(count)
+
+    async def _wait_eased(self) -> None:
+        """Wait until some request is done with; raises `GivenUp` when none is for a while although the end has come."""
+        eased = self._eased = trio.Event()
+        left = END_SECONDS
+        while not eased.is_set():
+            with trio.move_on_after(LOOK_EVERY_SECONDS):
+                await eased.wait()
+            left -= LOOK_EVERY_SECONDS if self._is_ending() else 0.0
+            if left < 0:
+                raise GivenUp
 
     def _resize(self, count: int) -> None:
         assert self._nursery is not None
