@@ -27,9 +27,9 @@ from ..services import ApiServices
 from . import parameters
 from .envelope import TRUNCATED, success
 
-PREVIEW_SERIES_MAX: Final = 5_000_000
-"""Series that one preview looks at."""
-PREVIEWS_MAX: Final = 2
+PREVIEW_SERIES_MAX: Final = 2_000_000
+"""Series that one preview looks at; it remembers what each becomes, at worst half a KiB."""
+PREVIEWS_MAX: Final = 1
 """Previews that run at one time; more wait."""
 EXAMPLES_DEFAULT: Final = 10
 EXAMPLES_MAX: Final = 1000
