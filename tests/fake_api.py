@@ -122,7 +122,7 @@ def aws_signature(request, secret):
     _, date, region, service, _ = parts["Credential"].split("/")
     url = urlsplit(request.target)
     query = "&".join(f"{quote(k, '-_.~')}={quote(v, '-_.~')}" for k, v in sorted(parse_qsl(url.query, True)))
-    lines = [request.method, url.path, query]
+    lines = [request.method, quote(url.path, "/-_.~"), query]
     lines += [f"{name}:{request.headers[name]}" for name in parts["SignedHeaders"].split(";")]
     lines += ["", parts["SignedHeaders"], hashlib.sha256(request.body).hexdigest()]
     canonical = hashlib.sha256("\n".join(lines).encode()).hexdigest()

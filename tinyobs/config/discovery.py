@@ -38,7 +38,7 @@ FOREIGN_KINDS: Final = frozenset(
 
 CLOUD_KINDS: Final = frozenset(
     f"{name}_sd_configs"
-    for name in """aws azure digitalocean ec2 ecs gce hetzner ionos lightsail linode openstack outscale ovhcloud
+    for name in """aws azure digitalocean ec2 ecs gce hetzner ionos lightsail linode msk openstack outscale ovhcloud
     scaleway stackit vultr""".split()
 )
 """Those of them that the distribution `tinyobs-cloud-sd` brings."""

@@ -16,6 +16,7 @@ import test_hetzner
 import test_ionos
 import test_lightsail
 import test_linode
+import test_msk
 import test_openstack
 import test_outscale
 import test_ovhcloud
@@ -109,6 +110,7 @@ def known(monkeypatch, tmp_path):
         "ionos_sd_configs": test_ionos.Ionos(),
         "lightsail_sd_configs": test_lightsail.Lightsail(),
         "linode_sd_configs": test_linode.Linode(),
+        "msk_sd_configs": test_msk.Msk(),
         "openstack_sd_configs": servers,
         "outscale_sd_configs": test_outscale.Outscale(),
         "ovhcloud_sd_configs": test_ovhcloud.Ovh(),

@@ -121,7 +121,7 @@ async def test_it_keeps_the_contract(api):
     [
         ("", 'unknown AWS SD role ""'),
         ("role: s3", 'unknown AWS SD role "s3"'),
-        ("role: msk", "the role msk is not supported yet by this version"),
+        ("role: rds", "the role rds is not supported yet by this version"),
         ("role: ec2, filters: [{name: x}]", "EC2 SD configuration filter values cannot be empty"),
     ],
 )

@@ -14,6 +14,7 @@ import test_hetzner
 import test_ionos
 import test_lightsail
 import test_linode
+import test_msk
 import test_openstack
 import test_outscale
 import test_ovhcloud
@@ -33,6 +34,7 @@ from tinyobs_cloud_sd import (
     ionos,
     lightsail,
     linode,
+    msk,
     openstack_answers,
     openstack_identity,
     outscale,
@@ -124,6 +126,9 @@ CASES = {
     "ecs cluster": (test_ecs.CLUSTER, lambda x: ecs_cluster(cluster=x)),
     "ecs service": (test_ecs.WEB, lambda x: ecs_cluster(service=x)),
     "ecs task": (test_ecs.FARGATE, lambda x: ecs_cluster(task=x)),
+    "msk cluster": (test_msk.CLUSTER, lambda x: list(msk.msk_targets(x, [test_msk.BROKER], 80))),
+    "msk broker": (test_msk.BROKER, lambda x: list(msk.msk_targets(test_msk.CLUSTER, [x], 80))),
+    "msk controller": (test_msk.CONTROLLER, lambda x: list(msk.msk_targets(test_msk.CLUSTER, [x], 80))),
     "outscale": (test_outscale.FULL, lambda x: outscale.outscale_targets([x], "r", 80)),
     "stackit": (test_stackit.FULL, lambda x: stackit.stackit_targets([x], "p", 80)),
     "lightsail": (test_lightsail.FULL, lambda x: lightsail.lightsail_targets([x], "r", 80)),

@@ -1,4 +1,4 @@
-"""Discovery kind `aws`: what `ec2`, `ecs` and `lightsail` find, under the key that Prometheus has for all services of AWS.
+"""Discovery kind `aws`: what `ec2`, `ecs`, `lightsail` and `msk` find, under the key that Prometheus has for all services of AWS.
 
 The roles of the other services are refused by name.  Settings: prometheus discovery/aws/aws.go.
 """
@@ -18,12 +18,14 @@ from tinyobs.model.secrets import Secret
 from .ec2 import Ec2Discoverer, Ec2Filter, Ec2SdConfig, filter_faults
 from .ecs import EcsDiscoverer, EcsSdConfig
 from .lightsail import LightsailDiscoverer, LightsailSdConfig
+from .msk import MskDiscoverer, MskSdConfig
 
 KEY: Final = "aws_sd_configs"
 EC2: Final = "ec2"
 ECS: Final = "ecs"
 LIGHTSAIL: Final = "lightsail"
-FOREIGN_ROLES: Final = ("elasticache", "msk", "rds")
+MSK: Final = "msk"
+FOREIGN_ROLES: Final = ("elasticache", "rds")
 """Roles of Prometheus that are known by name only."""
 
 
@@ -44,7 +46,7 @@ class AwsSdConfig:
     filters: tuple[Ec2Filter, ...] = setting(default=())
     """For the role `ec2` only."""
     clusters: tuple[str, ...] = setting(default=())
-    """For the role `ecs` only."""
+    """For the roles `ecs` and `msk` only."""
     port: int = setting(default=80, low=0, high=65535)
     refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(60_000), low=1)
     http: HttpClientConfig = inline(HttpClientConfig)
@@ -53,7 +55,7 @@ class AwsSdConfig:
         """Yield roles that there are not, and filters that would match nothing."""
         if self.role in FOREIGN_ROLES:
             yield Fault(f"the role {self.role} is not supported yet by this version", "role")
-        elif self.role not in (EC2, ECS, LIGHTSAIL):
+        elif self.role not in (EC2, ECS, LIGHTSAIL, MSK):
             yield Fault(f'unknown AWS SD role "{self.role}"', "role")
         yield from filter_faults(self.filters)
 
@@ -79,6 +81,8 @@ def make(config: AwsSdConfig, context: DiscovererContext) -> Discoverer:
         return LightsailDiscoverer(LightsailSdConfig(**shared), context)
     if config.role == ECS:
         return EcsDiscoverer(EcsSdConfig(**shared, clusters=config.clusters), context)
+    if config.role == MSK:
+        return MskDiscoverer(MskSdConfig(**shared, clusters=config.clusters), context)
     return Ec2Discoverer(Ec2SdConfig(**shared, filters=config.filters), context)
 
 

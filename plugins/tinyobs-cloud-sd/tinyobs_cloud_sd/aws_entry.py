@@ -58,17 +58,25 @@ class AwsDiscoverer(CloudDiscoverer):
 
         service: another one than the entry's own; the address of the entry is not for it.
         """
-        region, keys = await self.access.region(), await self.access.keys()
         own = "" if service else self._address
         service = service or self._service
-        url = endpoint(own or service_url(service, region))
+        url = endpoint(own or service_url(service, await self.access.region()))
+        return await self._send("POST", url, headers, content, service)
+
+    async def get_json(self, path: str, asked: Mapping[str, str]) -> Any:
+        """Return what a service says that has a path for each thing; path: encoded, without slash at its beginning."""
+        base = endpoint(self._address or service_url(self._service, await self.access.region()))
+        url = f"{base}{path}" + (f"?{urlencode(asked)}" if asked else "")
+        return await decode_json(await self._send("GET", url, {}, b"", self._service), base)
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes, service: str) -> Reply:
         signed = sign(
-            "POST",
+            method,
             url,
             headers,
             content,
-            keys=keys,
-            region=region,
+            keys=await self.access.keys(),
+            region=await self.access.region(),
             service=service,
             now_ms=self.context.clock.now_ms(),
         )
@@ -76,9 +84,9 @@ class AwsDiscoverer(CloudDiscoverer):
             self.client(),
             url,
             seconds=self.interval_seconds,
-            method="POST",
+            method=method,
             headers={**headers, **signed},
-            content=content,
+            content=content or None,
             answer_bytes_max=ANSWER_BYTES_MAX,
         )
         if reply.status != 200:
