@@ -24,6 +24,7 @@ from .errors import PluginError
 
 ESSENTIAL: Final = (
     "local_storage",
+    "log_storage",
     "query_api",
     "management",
 )
@@ -53,6 +54,9 @@ BUILTIN: Final = (
     "remote_write",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""
+
+SERVER_ONLY: Final = ("local_storage", "memory_storage", "query_log", "over_time_functions", "backup")
+"""Built-in plugins that agent mode has no use for, and which it does not import."""
 
 ENTRY_POINT_GROUP: Final = "tinyobs"
 TRACE_VARIABLE: Final = "TINYOBS_TRACE_HOOKS"
@@ -137,12 +141,16 @@ class PluginHost:
 
 
 def build_plugin_manager(
-    files: Iterable[str | os.PathLike[str]] = (), off: Iterable[str] = (), *, entry_points: bool = True
+    files: Iterable[str | os.PathLike[str]] = (),
+    off: Iterable[str] = (),
+    *,
+    entry_points: bool = True,
+    agent: bool = False,
 ) -> PluginHost:
     """Return a new host with everything registered and checked.
 
     files: plugins given as Python files.  off: built-in plugins to leave out.  entry_points: also load installed
-    distributions.  Raises `PluginError` for a plugin that cannot be loaded, a misspelt hook, a built-in that does not
+    distributions.  agent: for agent mode.  Raises `PluginError` for a plugin that cannot be loaded, a misspelt hook, a built-in that does not
     exist or may not be switched off.
     """
     off = tuple(dict.fromkeys(off))
@@ -155,7 +163,7 @@ def build_plugin_manager(
     host = PluginHost(manager, off)
     own_version = metadata.version("tinyobs")
     for name in (*ESSENTIAL, *BUILTIN):
-        if name not in off:
+        if name not in off and not (agent and name in SERVER_ONLY):
             _register(host, importlib.import_module(f"tinyobs.builtin.{name}"), name, "built-in", own_version)
     if entry_points:
         _load_entry_points(host)

@@ -13,18 +13,12 @@ from ..config import feature_flags
 from ..errors import UsageError
 
 LATER: Final = {
-    "--agent": "agent mode",
     "--web.enable-otlp-receiver": "the OTLP receiver",
     "--web.user-assets": "user assets",
     "--web.console.templates": "console templates",
     "--web.console.libraries": "console templates",
     "--web.remote-write-receiver.accepted-protobuf-messages": "choosing remote-write messages",
     "--storage.tsdb.delay-compact-file.path": "delayed compaction",
-    "--storage.agent.path": "agent mode",
-    "--storage.agent.wal-compression": "agent mode",
-    "--storage.agent.retention.min-time": "agent mode",
-    "--storage.agent.retention.max-time": "agent mode",
-    "--storage.agent.no-lockfile": "agent mode",
     "--rules.alert.for-outage-tolerance": "rules",
     "--rules.alert.for-grace-period": "rules",
     "--rules.alert.resend-delay": "rules",
@@ -40,12 +34,35 @@ MEANINGLESS: Final = {
     "--auto-gomemlimit": "there is no Go runtime",
     "--auto-gomemlimit.ratio": "there is no Go runtime",
     "--storage.tsdb.no-lockfile": "the data directory is always locked",
+    "--storage.agent.no-lockfile": "the data directory is always locked",
+    "--storage.agent.wal-compression": "the log is always compressed",
     "--storage.tsdb.head-chunks-write-queue-size": "the engine has no such queue",
     "--storage.tsdb.wal-compression": "the log is always compressed",
     "--storage.tsdb.min-block-duration": "the engine chooses the range of its segments",
     "--storage.tsdb.max-block-duration": "the engine chooses the range of its segments",
 }
 """Flags that can never have an effect -> why."""
+
+
+SERVER_ONLY: Final = (
+    *("--storage.tsdb.path", "--storage.tsdb.retention.time", "--storage.tsdb.retention.size"),
+    *("--storage.remote.read-sample-limit", "--storage.remote.read-concurrent-limit"),
+    *("--storage.remote.read-max-bytes-in-frame", "--web.search.max-limit", "--web.enable-admin-api"),
+    *("--query.lookback-delta", "--query.timeout", "--query.max-concurrency", "--query.max-samples"),
+)
+"""Flags that agent mode has no use for."""
+AGENT_ONLY: Final = (
+    *("--storage.agent.path", "--storage.agent.retention.min-time", "--storage.agent.retention.max-time"),
+)
+"""Flags that only agent mode has a use for."""
+
+
+def refuse_other_mode(given: Sequence[str], agent: bool) -> None:
+    """Raise `UsageError` where flags of the other mode are given."""
+    wrong = [name for name in given if name in (SERVER_ONLY if agent else AGENT_ONLY)]
+    if wrong:
+        mode = "agent" if agent else "server"
+        raise UsageError(f"the following flag(s) can not be used in {mode} mode: {', '.join(wrong)}")
 
 
 def refusal(name: str) -> str | None:

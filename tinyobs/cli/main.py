@@ -11,13 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import ConfigError, StorageError, TinyObsError, UsageError
-from .check import check
-from .plugins import plugins
-from .query import query
-from .relabel.group import relabel
-from .run import run_daemon
-from .target.group import target
-from .tsdb.group import tsdb
+from .lazily import LazyCommands
 
 OK: Final = 0
 FAILED: Final = 1
@@ -54,13 +48,18 @@ def version() -> None:
     click.echo(f"numpy {numpy.__version__}, trio {trio.__version__}, zstandard {zstandard.__version__}")
 
 
-tinyobs.add_command(run_daemon)
-tinyobs.add_command(check)
-tinyobs.add_command(query)
-tinyobs.add_command(plugins)
-tinyobs.add_command(relabel)
-tinyobs.add_command(target)
-tinyobs.add_command(tsdb)
+tinyobs.commands = LazyCommands(
+    {
+        "run": "tinyobs.cli.run:run_daemon",
+        "check": "tinyobs.cli.check:check",
+        "query": "tinyobs.cli.query:query",
+        "plugins": "tinyobs.cli.plugins:plugins",
+        "relabel": "tinyobs.cli.relabel.group:relabel",
+        "target": "tinyobs.cli.target.group:target",
+        "tsdb": "tinyobs.cli.tsdb.group:tsdb",
+    }
+)
+tinyobs.add_command(version)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -23,7 +23,7 @@ from ..runtime.config_source import warn
 from ..runtime.settings import AgentSettings
 from ..web.listener import parse_address
 from . import logs
-from .flags import enabled_features, refusal
+from .flags import enabled_features, refusal, refuse_other_mode
 
 DEFAULT_FILE: Final = Path("prometheus.yml")
 """Read when it exists and no --config.file is given."""
@@ -83,6 +83,22 @@ option = partial(click.option, show_default=True)
     type=DURATION,
     default="30s",
     help="How often to look at it.",
+)
+@option("--agent", "agent", is_flag=True, default=False, help="Agent mode: collect and pass on, nothing to query.")
+@option("--storage.agent.path", "agent_path", default="data-agent/", help="Where agent mode keeps its log.")
+@option(
+    "--storage.agent.retention.min-time",
+    "agent_min",
+    type=DURATION,
+    default="5m",
+    help="How long agent mode keeps its log though all sinks have read it.",
+)
+@option(
+    "--storage.agent.retention.max-time",
+    "agent_max",
+    type=DURATION,
+    help="Age at which its log goes though some sink has not read it.  [default: no limit but tinyobs.storage.log_size]",
+    show_default=False,
 )
 @option(
     "--storage.tsdb.path",
@@ -212,6 +228,7 @@ def run_daemon(ctx: click.Context, /, **given: Any) -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # by default it would end the daemon while it starts or stops
     sys.setswitchinterval(SWITCH_SECONDS)
+    refuse_other_mode(_given(ctx), given["agent"])
     settings = settings_of(given, _shown(ctx))
     agent = Agent(settings)
     _let_collector_rest()
@@ -237,10 +254,14 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
     for address in given["listen"]:
         parse_address(address)
     path = given["storage_path"]
+    url = path if "://" in path else f"file:{path}"
     return AgentSettings(
+        agent=given["agent"],
+        agent_min_ms=given["agent_min"],
+        agent_max_ms=given["agent_max"] or 0,
         config_file=config_file,
         auto_reload_seconds=given["auto_reload_interval"] / 1000 if given["auto_reload"] else 0.0,
-        storage_url=path if "://" in path else f"file:{path}",
+        storage_url=f"log:{given['agent_path']}" if given["agent"] else url,
         retention_ms=given["retention_time"] or 0,
         retention_bytes=given["retention_size"] or 0,
         listen=tuple(given["listen"]),
@@ -270,6 +291,12 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         plugins_off=tuple(given["plugins_off"]),
         flags=flags,
     )
+
+
+def _given(ctx: click.Context) -> list[str]:
+    """Return the flags that were given."""
+    default = click.core.ParameterSource.DEFAULT
+    return [p.opts[0] for p in ctx.command.params if p.name and ctx.get_parameter_source(p.name) is not default]
 
 
 def _shown(ctx: click.Context) -> dict[str, str]:
@@ -332,6 +359,9 @@ def _write_greeting(agent: Agent, addresses: Sequence[str]) -> None:
             click.echo(f"  listening on   {address}")
             continue
         base = address + agent.web_options.route_prefix
+        if agent.settings.agent:
+            click.echo(f"  agent mode     {base}/api/v1/targets\n  own metrics    {base}/metrics")
+            continue
         click.echo(
             f"  look at        {base}/\n  query          {base}/api/v1/query?query=up\n  own metrics    {base}/metrics"
         )

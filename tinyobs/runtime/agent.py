@@ -78,7 +78,9 @@ class Agent:
         """Read plugins and configuration.  Raises `PluginError` or `ConfigError`; nothing is running yet."""
         self.settings = settings or AgentSettings()
         self.clock: Clock = clock or SystemClock()
-        self.host = host or build_plugin_manager(self.settings.plugin_files, self.settings.plugins_off)
+        self.host = host or build_plugin_manager(
+            self.settings.plugin_files, self.settings.plugins_off, agent=self.settings.agent
+        )
         self.registry = SeriesRegistry()
         self.started_ms = self.clock.now_ms()
         self.storage: Storage | None = None

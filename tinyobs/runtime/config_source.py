@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from ..abc import Clock, Component, ConfigSection, DiscovererKind
 from ..config import feature_flags, loader
+from ..config.agent_mode import refuse_for_agent
 from ..config.effect import waits_for_restart
 from ..config.member_number import with_member_number
 from ..config.schema import Config
@@ -80,6 +81,8 @@ class ConfigSource:
             )
         if settings.scrape_member:
             config = with_member_number(config, settings.scrape_member, "--scrape.cluster.member-number")
+        if settings.agent:
+            refuse_for_agent(config)
         self._current = config
         self.successful, self.last_error, self.last_reload_ms = True, "", self._clock.now_ms()
         return config

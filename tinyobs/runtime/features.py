@@ -32,9 +32,9 @@ def features_of(agent: Agent) -> Mapping[str, Mapping[str, bool]]:
         "api": _api(agent),
         "otlp_receiver": {"delta_conversion": False, "native_delta_ingestion": False},
         "prometheus": {
-            "agent_mode": False,
+            "agent_mode": settings.agent,
             "auto_reload_config": bool(settings.auto_reload_seconds),
-            "server_mode": True,
+            "server_mode": not settings.agent,
             "stringlabels": False,
         },
         "promql": _promql(flags),

@@ -104,6 +104,10 @@ def _of_component(component: Component) -> list[MetricFamily]:
 
 def _of_storage(agent: Agent) -> Iterator[MetricFamily]:
     statistics = agent.open_storage().statistics()
+    if agent.settings.agent:
+        yield from families("storage", statistics, {"wal_file": STORAGE_NAMES["wal_file"]})
+        yield from log_aliases(statistics)
+        return
     yield from families("storage", statistics, STORAGE_NAMES)
     yield from storage_aliases(statistics)
     yield from _of_retention(agent)
@@ -193,6 +197,22 @@ def storage_aliases(statistics: Any) -> Iterator[MetricFamily]:
     ):
         if key in values:
             yield gauge(name, help, values[key] / 1000)
+
+
+def log_aliases(statistics: Any) -> Iterator[MetricFamily]:
+    """Yield figures of the log of agent mode that have another shape in Prometheus.
+
+    Names and meanings: prometheus tsdb/agent/db.go.
+    """
+    values: dict[str, Any] = attrs.asdict(statistics, recurse=False)
+    histograms = values.get("native_samples_appended_total", 0)
+    counts = {"float": values.get("samples_appended_total", 0) - histograms, "histogram": histograms}
+    points = [Point(float(n), from_mapping({"type": kind})) for kind, n in counts.items()]
+    name = "prometheus_agent_samples_appended_total"
+    yield MetricFamily(name, MetricType.COUNTER, "Total number of samples appended to the storage.", tuple(points))
+    late = values.get("samples_refused_total", {}).get(str(Refused.OUT_OF_ORDER), 0)
+    name = "prometheus_agent_out_of_order_samples_total"
+    yield counter(name, "Total number of out of order samples ingestion failed attempts.", late)
 
 
 def _of_intake(values: Mapping[str, Any]) -> Iterator[MetricFamily]:

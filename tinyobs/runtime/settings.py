@@ -37,8 +37,14 @@ class AgentSettings:
     """What is read where there is no file; "": the embedded default."""
     auto_reload_seconds: float = 0.0
     """How often the file is looked at for changes (`--config.auto-reload`); 0: never."""
+    agent: bool = False
+    """Agent mode (`--agent`): a log and sinks, nothing to query."""
+    agent_min_ms: int = 300_000
+    """Age up to which agent mode keeps its log though all sinks have read it (`--storage.agent.retention.min-time`)."""
+    agent_max_ms: int = 0
+    """Age at which its log goes though some sink has not read it (`--storage.agent.retention.max-time`); 0: none."""
     storage_url: str = "file:data"
-    """Where samples are kept (`--storage.tsdb.path`)."""
+    """Where samples are kept (`--storage.tsdb.path`), or the log of agent mode (`--storage.agent.path`)."""
     retention_ms: int = 0
     """Age at which samples may go (`--storage.tsdb.retention.time`); 0: as configured, else 15 days."""
     retention_bytes: int = 0

@@ -79,7 +79,7 @@ def recover(
     if manifest.wal_first:
         report = replay(disk, registry, manifest.wal_first, receiver, progress, kept_from(disk, options))
         if report.file_count:
-            _make_durable(disk, wal_name(report.next_sequence - 1))
+            make_durable(disk, wal_name(report.next_sequence - 1))
     else:
         report = ReplayReport(1)
     for delete in receiver.deletes:
@@ -96,7 +96,7 @@ def kept_from(disk: Disk, options: EngineOptions) -> int | None:
     """
     places = read_places(disk)
     for name in places:
-        _make_durable(disk, cursor_file(name))
+        make_durable(disk, cursor_file(name))
     if options.log_keep_ms or None in places.values():
         return 0  # what of it is not needed goes later
     return min((p.start for p in places.values() if p is not None), default=None)
@@ -139,7 +139,8 @@ def _remove_unlisted(disk: Disk, manifest: Manifest) -> list[str]:
     return removed
 
 
-def _make_durable(disk: Disk, name: str) -> None:
+def make_durable(disk: Disk, name: str) -> None:
+    """Make the content of a file durable that another process may have written."""
     file = disk.open_append(name)
     try:
         file.sync()

@@ -71,7 +71,7 @@ async def running_agent(
     plugins: name -> object with hooks, beside the built-in plugins and `settings.plugin_files`; installed distributions
     are left out.  Raises what the start raises.
     """
-    host = build_plugin_manager(settings.plugin_files, settings.plugins_off, entry_points=False)
+    host = build_plugin_manager(settings.plugin_files, settings.plugins_off, entry_points=False, agent=settings.agent)
     for name, plugin in (plugins or {}).items():
         host.manager.register(plugin, name)
         host.describe(name, "test", "")
