@@ -167,6 +167,8 @@ class FakeKubernetes:
             return 401, "Unauthorized"
         if "watch" in query and int(query["resourceVersion"]) < self._forgotten:
             return 410, f"too old resource version: {query['resourceVersion']} ({self._forgotten})"
+        if "continue" in query and "resourceVersion" in query:
+            return 400, "specifying resource version is not allowed when using continue"
         if "continue" in query and self.expired_pages:
             self.expired_pages -= 1
             return 410, "The provided continue parameter is too old"

@@ -329,6 +329,21 @@ async def test_selectors_are_the_servers_business(clock: MockClock) -> None:
         assert (query["labelSelector"], query["fieldSelector"]) == ("app=web", "spec.nodeName=n1")
 
 
+async def test_what_fields_select_is_asked_of_the_servers_memory(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where that gives pages nevertheless, the next ones name no version, as the protocol wants it."""
+    monkeypatch.setattr(client, "PAGE_OBJECTS", 1)
+    selectors = (Selector(role=Role.POD, field="spec.nodeName=n1"),)
+    async with serving() as api:
+        for n in range(2):
+            api.put("pods", pod(f"p{n}", ip=f"10.1.0.{n}"))
+        async with discovering(entry(api, selectors=selectors)) as found:
+            assert len(found.groups) == 2
+    common = {"fieldSelector": "spec.nodeName=n1", "limit": "1"}
+    assert api.asked("pods", "list") == [common | {"resourceVersion": "0"}, common | {"continue": "1"}]
+
+
 @pytest.mark.parametrize("role", [Role.ENDPOINTS, Role.ENDPOINTSLICE])
 async def test_what_stands_behind_a_service_follows_its_pods_and_its_service(clock: MockClock, role: Role) -> None:
     """A pod that gets ready, a service that is labelled, and both when they go, change the group."""
@@ -448,6 +463,7 @@ async def test_other_credentials_are_another_watch(clock: MockClock) -> None:
         (b"{]\n", "cannot read an event of pods"),
         (b"[]\n", "cannot read an event of pods"),
         (b'{"type": "ADDED", "object": {"metadata": {}}}\n', "cannot read an event of pods"),
+        (b'{"type": "NEW", "object": {"metadata": {"resourceVersion": "1"}}}\n', "no kind that is known: 'NEW'"),
         (b'{"type": "ERROR", "object": {"code": 500, "message": "boom"}}\n', "watching pods in all namespaces: boom"),
         (b"x" * 2000, "an event of pods in all namespaces is longer than 1000 bytes"),
     ],

@@ -36,6 +36,7 @@ ANSWER_SECONDS_MAX: Final = 30.0
 BYTES_IN_LOOP_MAX: Final = 256 << 10
 """Pages and events up to this size are decoded at once, longer ones in a thread: a few milliseconds are no matter."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
+EVENTS: Final = ("ADDED", "MODIFIED", "DELETED", "BOOKMARK")
 
 _METADATA_ONLY: Final = "application/json;as={};g=meta.k8s.io;v=v1,application/json"
 
@@ -93,7 +94,9 @@ class ApiClient:
     async def list_objects(self, scope: Scope) -> tuple[dict[str, Object], str]:
         """Return (key -> object, resource version); raises `HttpError` or `ApiError`.
 
-        When the list changes so much that the server cannot go on with it, it is asked for in one piece.
+        What a field selector leaves over, the pods of one node, is asked of the server's memory (`resourceVersion=0`):
+        else the storage behind it would be read as a whole, for each agent.  All else comes in pages, which only the
+        storage gives: the memory gives the list in one piece, as large as the cluster.  When the list changes so much that the server cannot go on with it, it is asked for in one piece.
         """
         try:
             return await self._list(scope, PAGE_OBJECTS)
@@ -105,6 +108,8 @@ class ApiClient:
     async def _list(self, scope: Scope, limit: int) -> tuple[dict[str, Object], str]:
         found: dict[str, Object] = {}
         query = {"limit": str(limit)} if limit else {}
+        if scope.field:
+            query["resourceVersion"] = "0"
         while True:
             metadata, objects = await self._page(scope, query)
             for one in objects:
@@ -116,6 +121,7 @@ class ApiClient:
             if not rest:
                 return found, str(metadata.get("resourceVersion", ""))
             query["continue"] = str(rest)
+            query.pop("resourceVersion", None)
 
     async def _page(self, scope: Scope, query: Mapping[str, str]) -> tuple[Mapping[str, Any], list[Object]]:
         with trio.move_on_after(ANSWER_SECONDS_MAX):
@@ -196,6 +202,8 @@ def _event(line: bytes, scope: Scope) -> Event:
         kind, given = raw["type"], raw["object"]
         if kind == "ERROR":
             raise ApiError(f"watching {scope}: {_message(given)}", _code(given))
+        if kind not in EVENTS:
+            raise ValueError(f"it is of no kind that is known: {kind!r}")
         version = str(given["metadata"]["resourceVersion"])
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise ApiError(f"cannot read an event of {scope}: {type(e).__name__}: {e}") from e
