@@ -6,6 +6,7 @@ from rw_fakes import BREAK, HANG, Receiver, batch_of, commit, config_of, counter
 
 from tinyobs.abc import LogLoss
 from tinyobs.builtin.remote_write import RemoteWrite
+from tinyobs.builtin.remote_write import doubt as doubt_module
 from tinyobs.builtin.remote_write import poster as poster_module
 from tinyobs.builtin.remote_write import tinyobs_config_sections as sections
 from tinyobs.builtin.remote_write.destination import AGAIN_SECONDS
@@ -80,6 +81,24 @@ async def test_samples_in_doubt_are_halved(monkeypatch, autojump_clock):
         await settled(services)
         assert counters(services).halvings > 0
     assert sorted(strict.stored) == sorted((f"n{n}", EPOCH_MS + i) for n in range(4) for i in range(6))
+
+
+async def test_a_backlog_that_is_refused_for_another_reason_is_given_up(monkeypatch, autojump_clock):
+    """After a while of halving without any success a 400 is final again, also for what is in doubt."""
+    monkeypatch.setattr(doubt_module, "REFUSED_MAX", 20)
+    monkeypatch.setattr(doubt_module.Doubt.__init__, "__defaults__", (20,))
+    receiver = Receiver(always=(400, {}, "too old"))
+    services = FakeServices()
+    async with sending(receiver, QUICK, monkeypatch, services):
+        await trio.sleep(1)
+    for i in range(30):
+        services.log.add(batch_of(services.registry, [(f"n{n}", EPOCH_MS + i, 1.0) for n in range(16)]))
+    services.restart()
+    text = "queue_config: {max_samples_per_send: 16, batch_send_deadline: 10ms}"
+    async with sending(receiver, text, monkeypatch, services):
+        await settled(services)
+        assert counters(services).failed["samples"] == 480
+    assert len(receiver.asked) < 30 + 3 * 32
 
 
 async def test_a_request_without_an_answer_is_in_doubt(monkeypatch, autojump_clock):

@@ -22,6 +22,7 @@ from ...exposition.remote_write_rows import SendRows
 from .answers import Fate, Verdict, Written, judge
 from .backoff import Backoff
 from .counters import TOO_OLD, Counters
+from .doubt import doubt_of
 from .poster import NoAnswer, Poster
 from .protocol import Protocol
 from .queue import without_histograms
@@ -62,12 +63,21 @@ class Sender:
         self._chance = random.Random().random  # noqa: S311 - no secret hangs on it
         self._writes_in_part = False
         """Whether the receiver has been seen to keep the good samples of a request that it refused."""
+        q = config.queue_config
+        self._doubt = doubt_of(q.capacity, q.max_shards)
         self._told: dict[str, float] = {}
         self.delivered_at = -np.inf
         """When a request was last answered for good."""
 
     async def deliver(self, rows: SendRows, in_doubt: bool) -> None:
-        """Return when samples are delivered or refused for good; raises `GivenUp`."""
+        """Return when samples are delivered or refused for good; raises `GivenUp`.
+
+        in_doubt: whether an earlier process, or an earlier reader in this one, may have delivered them already.
+        """
+        await self._deliver(rows, in_doubt, False)
+
+    async def _deliver(self, rows: SendRows, in_doubt: bool, unanswered: bool) -> None:
+        """Deliver samples.  unanswered: whether an attempt to send them ended without an answer."""
         pauses = self._pauses()
         for attempt in itertools.count():
             rows = self._protocol.carried(self._young(rows))
@@ -77,18 +87,21 @@ class Sender:
             body = await self._protocol.body(rows)
             verdict = await self._attempt(body, rows, attempt)
             if verdict is None:
-                in_doubt = True
+                unanswered = True
             elif verdict.fate is Fate.UNSUPPORTED:
                 self._fall_back(verdict, is_2)
                 continue
             elif verdict.fate is Fate.DELIVERED:
                 self._delivered(rows, body, verdict.written if is_2 else None)
+                if in_doubt:
+                    self._doubt.accepted(len(rows))
                 return
             elif verdict.fate is Fate.REFUSED:
-                if self._may_halve(verdict, rows, in_doubt):
-                    await self._in_halves(rows)
+                doubtful = unanswered or (in_doubt and not self._doubt.is_over)
+                if self._may_halve(verdict, rows, doubtful):
+                    await self._in_halves(rows, in_doubt, unanswered)
                 else:
-                    self._refused(rows, body, verdict, in_doubt)
+                    self._refused(rows, body, verdict, doubtful)
                 return
             self._count(self._counters.retried, rows)
             await self._pause(pauses.next(verdict.wait_seconds if verdict else None))
@@ -185,17 +198,17 @@ class Sender:
             )
             self._protocol.fall_back()
 
-    def _may_halve(self, verdict: Verdict, rows: SendRows, in_doubt: bool) -> bool:
+    def _may_halve(self, verdict: Verdict, rows: SendRows, doubtful: bool) -> bool:
         written = verdict.written
         if written is not None and not written.nothing:
             self._writes_in_part = True
-        return verdict.status == 400 and in_doubt and len(rows) > 1 and not self._writes_in_part
+        return verdict.status == 400 and doubtful and len(rows) > 1 and not self._writes_in_part
 
-    async def _in_halves(self, rows: SendRows) -> None:
+    async def _in_halves(self, rows: SendRows, in_doubt: bool, unanswered: bool) -> None:
         self._counters.halvings += 1
         middle, positions = len(rows) // 2, np.arange(len(rows))
         for part in (rows.take(positions[:middle]), rows.take(positions[middle:])):
-            await self.deliver(part, True)
+            await self._deliver(part, in_doubt, unanswered)
 
     def _delivered(self, rows: SendRows, body: bytes, written: Written | None) -> None:
         counters = self._counters
@@ -214,7 +227,7 @@ class Sender:
         if missing:
             self._tell("the receiver has written less than it was sent", missing=missing, sent=sum(sent.values()))
 
-    def _refused(self, rows: SendRows, body: bytes, verdict: Verdict, in_doubt: bool) -> None:
+    def _refused(self, rows: SendRows, body: bytes, verdict: Verdict, doubtful: bool) -> None:
         counters, written = self._counters, verdict.written or Written()
         self.delivered_at = trio.current_time()
         counters.bytes += len(body)
@@ -222,7 +235,9 @@ class Sender:
             done = min(getattr(written, kind), count)
             counters.sent[kind] += done
             counters.failed[kind] += count - done
-        event = "samples refused; they may have been delivered before" if in_doubt else "samples refused"
+        event = "samples refused; they may have been delivered before" if doubtful else "samples refused"
+        if doubtful:
+            self._doubt.refused()
         self._tell(event, status=verdict.status, text=verdict.text, samples=len(rows))
 
     def _count(self, counts: dict[str, int], rows: SendRows) -> None:

@@ -95,7 +95,7 @@ class Shards:
         Like all that waits here it raises `GivenUp` at an end without answers.
         """
         waits = 0
-        while self.queued >= capacity * len(self._all):
+        while any(s.queue.samples >= capacity for s in self._all):
             waits += 1
             await self._wait_eased()
         return waits
