@@ -83,7 +83,7 @@ async def _converse(stream: trio.abc.Stream, handle: Handle) -> None:
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 try:
-                    await stream.send_all(_answer(connection, await handle(_request(asked, body))))
+                    await stream.send_all(_answer(connection, asked, await handle(_request(asked, body))))
                 except trio.BrokenResourceError:
                     return
                 if connection.our_state is h11.MUST_CLOSE:
@@ -100,8 +100,10 @@ def _request(event: Any, body: bytes) -> Request:
     return Request(event.method.decode(), unquote(parts.path), query, headers, body)
 
 
-def _answer(connection: h11.Connection, reply: Reply) -> bytes:
+def _answer(connection: h11.Connection, asked: Any, reply: Reply) -> bytes:
     data = reply.data
     headers = [("Content-Type", reply.content_type), ("Content-Length", str(len(data))), *reply.headers.items()]
     sent = connection.send(h11.Response(status_code=reply.status, headers=headers)) or b""
-    return sent + (connection.send(h11.Data(data=data)) or b"") + (connection.send(h11.EndOfMessage()) or b"")
+    if asked.method != b"HEAD":
+        sent += connection.send(h11.Data(data=data)) or b""
+    return sent + (connection.send(h11.EndOfMessage()) or b"")

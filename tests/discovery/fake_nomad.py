@@ -68,7 +68,7 @@ class FakeNomad:
         return Reply(self._answer(request), headers=headers)
 
     def _answer(self, request: Request) -> Any:
-        namespace = request.parameter("namespace")
+        namespace = request.parameter("namespace") or "default"
         found = [i for i in self.instances if namespace in ("*", i["Namespace"])]
         if request.path == "/v1/services":
             spaces: dict[str, dict[str, Any]] = {}
