@@ -16,7 +16,6 @@ from kubernetes_objects import container, node, owner, pod, port, thing
 from tinyobs.builtin.kubernetes_sd.resources import Resource
 from tinyobs.builtin.kubernetes_sd.views import PLANS, joined_resources
 from tinyobs.builtin.scrape.targets import PoolDefaults, Target, make_targets
-from tinyobs.cli.flags import LATER
 from tinyobs.cli.main import tinyobs
 from tinyobs.config.fields import Url
 from tinyobs.config.kubernetes_sd import AttachMetadata, KubernetesSdConfig, Role
@@ -128,7 +127,7 @@ def test_the_command_line_of_the_manifests() -> None:
     (agent,) = manifests()["DaemonSet"]["spec"]["template"]["spec"]["containers"]
     command, *options = agent["args"]
     assert command == "run"
-    known = {name for p in tinyobs.commands["run"].params for name in p.opts} | set(LATER)
+    known = {name for p in tinyobs.commands["run"].params for name in p.opts}
     given = dict(option.partition("=")[::2] for option in options)
     assert set(given) <= known
     mounts = {m["mountPath"] for m in agent["volumeMounts"]}
