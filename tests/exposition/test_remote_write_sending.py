@@ -5,11 +5,12 @@ import struct
 import cramjam
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinyobs.exposition.remote_write import decode
-from tinyobs.exposition.remote_write_rows import Encoder1, SendRows
+from tinyobs.exposition.remote_write_rows import Encoder1, SendRows, histogram_messages
 from tinyobs.exposition.remote_write_schema import WriteRequest
 from tinyobs.exposition.remote_write_v2 import Encoder2
 from tinyobs.exposition.remote_write_v2_schema import Request2
@@ -181,6 +182,17 @@ def test_a_series_that_is_not_known(kind):
     assert 0 not in made
     with pytest.raises(KeyError):
         made.encode(rows_of([(0, NOW, 1.0, 0)]))
+
+
+@pytest.mark.parametrize("kind", [Encoder1, Encoder2])
+def test_histograms_can_be_encoded_beforehand(kind):
+    """In a thread, where there are many; the request is the same."""
+    rows = rows_of([(0, NOW, 1.0, 0), (1, NOW, INTEGER, NOW - 7), (0, NOW + 1, FLOAT, 0), (1, NOW + 1, CUSTOM, 0)])
+    messages = histogram_messages(rows)
+    assert sorted(messages) == [1, 2, 3]
+    made = encoder(kind, [A, B])
+    assert made.encode(evolve(rows, messages=messages)) == made.encode(rows)
+    assert not evolve(rows, messages=messages).take(np.array([1])).messages
 
 
 def test_rows_can_be_taken():

@@ -18,13 +18,12 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from ..model.exemplars import Exemplar
-from ..model.histograms import Histograms, numbers_of
+from ..model.histograms import numbers_of
 from ..model.labels import NAME, Labels, get
 from ..model.metadata import MetricMetadata
 from ..model.ragged import offsets_of
 from ..model.registry import varint
-from .remote_write_encoder import histogram_message
-from .remote_write_rows import SAMPLE_BYTES, ByRef, SendRows, one_sample, put_times, sample_bytes, unusual
+from .remote_write_rows import SAMPLE_BYTES, ByRef, SendRows, message_at, one_sample, put_times, sample_bytes, unusual
 from .remote_write_schema import TYPE_OF_NUMBER
 
 I64 = NDArray[np.int64]
@@ -216,9 +215,7 @@ def _unusual_sample(rows: SendRows, i: int, handle: int, quick: bytes) -> bytes:
     time = int(rows.timestamps_ms[i])
     start = 0 if rows.starts_ms is None else int(rows.starts_ms[i])
     if handle >= 0:
-        histograms = rows.histograms
-        assert isinstance(histograms, Histograms)
-        message = histogram_message(histograms.one(handle), time)
+        message = message_at(rows, i, handle)
         if start:
             message += b"\x88\x01" + varint(start & 0xFFFF_FFFF_FFFF_FFFF)
         return b"\x1a" + varint(len(message)) + message

@@ -330,6 +330,14 @@ async def test_histograms_are_sent_when_asked(monkeypatch, autojump_clock):
     assert len(receiver.asked[-1].samples()) == 1
 
 
+async def test_many_histograms(monkeypatch, autojump_clock):
+    """More than are encoded in the event loop."""
+    receiver = Receiver()
+    samples = [(f"n{i}", EPOCH_MS, H) for i in range(300)]
+    found = await sent(monkeypatch, receiver, samples, f"send_native_histograms: true, {QUICK}")
+    assert (found.sent["histograms"], len(receiver.samples())) == (300, 300)
+
+
 async def test_custom_buckets_have_no_place_in_1_0(monkeypatch, autojump_clock):
     """Such histograms are dropped and counted, as in Prometheus; the others of the request are sent."""
     receiver = Receiver()

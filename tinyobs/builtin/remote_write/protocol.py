@@ -8,9 +8,10 @@ from typing import Final
 import cramjam
 import numpy as np
 import trio
+from attrs import evolve
 
 from ...config.remote import WriteMessage
-from ...exposition.remote_write_rows import Encoder1, SendRows
+from ...exposition.remote_write_rows import Encoder1, SendRows, histogram_messages
 from ...exposition.remote_write_v2 import Encoder2
 from ...model.histograms import CUSTOM_SCHEMA
 from ...model.labels import Labels
@@ -22,6 +23,8 @@ SUFFIXES: Final = ("_bucket", "_count", "_sum", "_total", "_created", "_info")
 """What names of samples have behind the name of their family."""
 COMPRESS_IN_THREAD_BYTES: Final = 1 << 20
 """Longer requests are compressed in a thread, which takes a millisecond for this many bytes."""
+HISTOGRAMS_IN_LOOP_MAX: Final = 100
+"""More native histograms are encoded in a thread, so that they do not hold up what else runs."""
 SERIES_REMEMBERED_MIN: Final = 50_000
 
 
@@ -93,6 +96,8 @@ class Protocol:
         if top > len(self._used):
             self._used = np.concatenate((self._used, np.zeros(max(top, len(self._used)), np.bool_)))
         self._used[rows.refs] = True
+        if rows.histogram_count > HISTOGRAMS_IN_LOOP_MAX:
+            rows = evolve(rows, messages=await trio.to_thread.run_sync(histogram_messages, rows))
         try:
             raw = self._encoder.encode(rows)
         except KeyError:
