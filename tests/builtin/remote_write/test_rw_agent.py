@@ -7,6 +7,7 @@ import numpy as np
 import trio
 from http_peers import serving
 
+from tinyobs.exposition.remote_write_schema import WriteRequest
 from tinyobs.exposition.remote_write_v2_schema import Request2
 from tinyobs.model.batch import Batch
 from tinyobs.model.labels import from_mapping
@@ -127,3 +128,33 @@ async def store_own(agent, at_ms):
     refs = agent.registry.intern_many([labels for labels, _ in points])
     values = np.array([value for _, value in points])
     await agent.append(Batch(refs, np.full(len(refs), at_ms), values, "test"))
+
+
+async def test_a_new_destination_begins_in_the_past(tmp_path):
+    """With `start: oldest` it gets what was stored before it was configured; after a restart nothing is sent again."""
+
+    def samples(receiver):
+        """Return the samples of all requests."""
+        out = []
+        for asked in receiver.asked:
+            message = WriteRequest.FromString(bytes(cramjam.snappy.decompress_raw(asked.body)))
+            out += [s.value for series in message.timeseries for s in series.samples]
+        return sorted(out)
+
+    def settings(text):
+        """Return the settings of an agent that has nothing but this configuration."""
+        return AgentSettings(config_text=text + OFF, storage_url=f"file:{tmp_path / 'data'}", listen=())
+
+    async with serving(lambda _: (204, [], b"")) as receiver:
+        text = f"remote_write: [{{url: 'http://{receiver.address}/w', name: far, metadata_config: {{send: false}}, "
+        text += "queue_config: {batch_send_deadline: 10ms}}]\n"
+        for config, value in (("", 1.0), ("", 2.0), (text, 3.0), (text, 4.0)):
+            async with running_agent(settings(config)) as running:
+                await running.store("x", value)
+                if config:
+                    with trio.fail_after(60):
+                        await until(lambda value=value: len(samples(receiver)) >= value)
+        assert samples(receiver) == [1.0, 2.0, 3.0, 4.0]
+
+
+OFF = "tinyobs: {self_metrics: {enabled: false}, remote_write: {start: oldest}, storage: {log_keep: 1h}}\n"
