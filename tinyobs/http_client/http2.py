@@ -58,17 +58,18 @@ class Http2Connection:
         headers += [(name.lower(), value) for name, value in fields if name.lower() not in _HOP_BY_HOP]
         self._under_way += 1
         try:
-            response = await self._connection.handle_async_request(
-                httpcore.Request(method, url, headers=headers, content=body)
-            )
-        except BaseException as e:
-            await self.left(over=False)
-            if isinstance(e, httpcore.ConnectionNotAvailable):
-                raise NoAnswer("no answer: the connection takes no more requests") from e
-            if isinstance(e, _BROKEN):
-                kind = NoAnswer if self._answered else HttpError
-                raise kind(f"no answer: {describe(e)}") from e
-            raise
+            try:
+                response = await self._connection.handle_async_request(
+                    httpcore.Request(method, url, headers=headers, content=body)
+                )
+            except BaseException:
+                await self.left(over=False)  # noqa: ASYNC102 - it shields itself
+                raise
+        except httpcore.ConnectionNotAvailable as e:
+            raise NoAnswer("no answer: the connection takes no more requests") from e
+        except _BROKEN as e:
+            kind = NoAnswer if self._answered else HttpError
+            raise kind(f"no answer: {describe(e)}") from e
         self._answered = True
         return Http2Exchange(self, response)
 
@@ -107,10 +108,11 @@ class Http2Exchange:
                 yield piece
         except GeneratorExit:
             raise
-        except BaseException as e:
+        except _BROKEN as e:
             self._failed = True
-            if isinstance(e, _BROKEN):
-                raise HttpError(f"the body of the answer is incomplete: {describe(e)}") from e
+            raise HttpError(f"the body of the answer is incomplete: {describe(e)}") from e
+        except BaseException:
+            self._failed = True
             raise
         self._over = True
 
@@ -122,7 +124,7 @@ class Http2Exchange:
         finally:
             with trio.CancelScope(shield=True), suppress(*_BROKEN):
                 await self._response.aclose()
-            await self._connection.left(self._over)
+            await self._connection.left(self._over)  # noqa: ASYNC102 - it shields itself
 
     async def _read_rest(self) -> None:
         rest = 0

@@ -56,8 +56,9 @@ class KafkaOutlet(Outlet):
             return
         self._failed = []
         await trio.to_thread.run_sync(self._produce)
-        while self._producer is not None and await trio.to_thread.run_sync(self._producer.flush, POLL_SECONDS):
-            await trio.lowlevel.checkpoint()
+        left = len(self._waiting)
+        while left:
+            left = await trio.to_thread.run_sync(self._producer.flush, POLL_SECONDS)
         await self._judge()
 
     async def aclose(self) -> None:
