@@ -18,9 +18,11 @@ from tinyobs.testing.agents import RunningAgent, running_agent, until
 from tinyobs.testing.targets import FakeTarget, fake_target
 
 
-def settings(folder: Path, text: str) -> AgentSettings:
-    """Return the settings of an agent with a configuration."""
-    return AgentSettings(config_text=text, storage_url=f"file:{folder}", listen=("127.0.0.1:0",), plugins_off=("host",))
+def settings(folder: Path, text: str, agent: bool = False) -> AgentSettings:
+    """Return the settings of a server with a configuration, or of one in agent mode."""
+    listen, off = ("127.0.0.1:0",), ("host",)
+    url = f"{'log' if agent else 'file'}:{folder}"
+    return AgentSettings(config_text=text, storage_url=url, listen=listen, plugins_off=off, agent=agent)
 
 
 async def active(agent: RunningAgent) -> list[Any]:
@@ -29,9 +31,12 @@ async def active(agent: RunningAgent) -> list[Any]:
     return found
 
 
-async def test_the_example_of_the_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("agent", [False, True], ids=["server", "agent mode"])
+async def test_the_example_of_the_page(tmp_path: Path, agent: bool) -> None:
     """One agent finds a container and scrapes nothing, the other one scrapes it."""
     finder, scraper = blocks("serving")
+    if agent:
+        finder += "remote_write: [{url: 'http://127.0.0.1:9/'}]\n"
     socket = str(tmp_path / "docker.sock")
     async with fake_target(FakeTarget(b"x 1\n")) as target:
         web = container("c1", "web", {"front": ("n1", "127.0.0.1")}, [(target.port, 0, "", "tcp")])
@@ -39,7 +44,7 @@ async def test_the_example_of_the_page(tmp_path: Path) -> None:
         finder = finder.replace("unix:///var/run/docker.sock", f"unix://{socket}")
         async with (
             serving(docker, unix_socket=socket),
-            running_agent(settings(tmp_path / "finder", finder)) as first,
+            running_agent(settings(tmp_path / "finder", finder, agent)) as first,
         ):
             await until(lambda: bool(docker.requests))
             scraper = scraper.replace("http://finder.example:9090", first.url)

@@ -14,6 +14,7 @@ from ...abc import Route
 from ..problem import ApiError
 from ..services import ApiServices
 from .envelope import allow
+from .http_sd import HttpSdApi
 from .metadata import MetadataApi
 from .notifications import NotificationsApi
 from .relabelling import RelabelApi
@@ -46,6 +47,7 @@ def agent_routes(services: ApiServices) -> list[Route]:
         ("/targets", targets.targets, _GET),
         ("/targets/metadata", metadata.of_targets, _GET),
         ("/scrape_pools", targets.pools, _GET),
+        ("/http_sd", HttpSdApi(services).http_sd, _GET),
         ("/targets/relabel_steps", relabelling.steps, _GET),
         ("/scrape_pools/config", relabelling.pool_config, _GET),
         ("/targets/test", TargetTestApi(services).test, ("POST",)),
