@@ -35,7 +35,6 @@ global: {{external_labels: {{agent: one}}}}
 remote_write:
 - url: {url}
   name: far
-  protobuf_message: {message}
   queue_config: {{batch_send_deadline: 100ms, max_samples_per_send: 500, min_shards: 3, max_backoff: 500ms}}
 """
 
@@ -107,9 +106,10 @@ def arrived(base: str, load: Load) -> dict[str, list[tuple[int, float]]]:
 
 
 def tinyobs_command(port: int, folder: Path, *flags: str) -> list[str]:
+    kind = "agent" if "--agent" in flags else "tsdb"
     return [
         sys.executable, "-m", "tinyobs", "run", f"--web.listen-address=127.0.0.1:{port}",
-        f"--storage.tsdb.path={folder / 'data'}", "--web.enable-remote-write-receiver", "--log.level=warn", *flags,
+        f"--storage.{kind}.path={folder / 'data'}", "--web.enable-remote-write-receiver", "--log.level=warn", *flags,
     ]  # fmt: skip
 
 
@@ -126,13 +126,10 @@ def receiver_command(kind: str, port: int, folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(240 + KILLS * 20 + 2 * OUTAGE_SECONDS)
 @pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("tinyobs", "prometheus.WriteRequest"),
-        pytest.param("prometheus", "prometheus.WriteRequest", marks=pytest.mark.peer),
-    ],
+    ("kind", "flags"),
+    [("tinyobs", ["--agent"]), pytest.param("prometheus", ["--no-plugin=host"], marks=pytest.mark.peer)],
 )
-def test_kills_and_an_outage_lose_and_double_nothing(tmp_path, kind, message):
+def test_kills_and_an_outage_lose_and_double_nothing(tmp_path, kind, flags):
     """Every sample that the agent acknowledged is at the receiver in the end, once."""
     random_ = random.Random(11)
     ports = free_port(), free_port()
@@ -140,10 +137,10 @@ def test_kills_and_an_outage_lose_and_double_nothing(tmp_path, kind, message):
     far.mkdir()
     near.mkdir()
     base = f"http://127.0.0.1:{ports[0]}"
-    (near / "agent.yml").write_text(AGENT.format(url=f"{base}/api/v1/write", message=message))
+    (near / "agent.yml").write_text(AGENT.format(url=f"{base}/api/v1/write"))
     receiver = Process(receiver_command(kind, ports[0], far), f"{base}/-/ready", far)
     agent = Process(
-        tinyobs_command(ports[1], near, f"--config.file={near / 'agent.yml'}"),
+        tinyobs_command(ports[1], near, f"--config.file={near / 'agent.yml'}", *flags),
         f"http://127.0.0.1:{ports[1]}/-/ready",
         near,
     )
