@@ -89,7 +89,8 @@ class FakeKubernetes:
     def bookmark(self) -> None:
         """Tell all who watch how far they are."""
         for watch in list(self._watches):
-            self._send(watch, "BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}})
+            metadata = {"resourceVersion": str(self.version), "creationTimestamp": None}
+            self._send(watch, "BOOKMARK", {**kind_of(watch.resource), "metadata": metadata})
 
     def send_error(self, code: int, message: str) -> None:
         """Tell all who watch of an error, and end the answers."""
@@ -136,7 +137,8 @@ class FakeKubernetes:
 
     def _happened(self, event: str, resource: str, raw: dict[str, Any]) -> dict[str, Any]:
         self.version += 1
-        new = {**raw, "metadata": {**raw["metadata"], "resourceVersion": str(self.version)}}
+        metadata = {**raw["metadata"], "resourceVersion": str(self.version)}
+        new = {**kind_of(resource), **raw, "metadata": metadata}
         self._history.append((self.version, event, resource, new))
         for watch in list(self._watches):
             if watch.resource == resource and is_meant(new, watch.namespace, watch.query):
@@ -155,7 +157,9 @@ class FakeKubernetes:
         refused = self._refusal(resource, query, head)
         if refused:
             status, message = refused
-            body = {"kind": "Status", "apiVersion": "v1", "code": status, "message": message}
+            body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status, "message": message}
+            if status == 422:
+                body["reason"] = "Invalid"
             more = [("Retry-After", self.retry_after)] if self.retry_after else []
             return status, json.dumps(body).encode(), more, None
         if "watch" not in query:
@@ -165,6 +169,8 @@ class FakeKubernetes:
     def _refusal(self, resource: str, query: Mapping[str, str], head: Mapping[str, str]) -> tuple[int, str] | None:
         if self.token and head.get("authorization") != f"Bearer {self.token}":
             return 401, "Unauthorized"
+        if "sendInitialEvents" in query:
+            return 422, "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
         if "watch" in query and int(query["resourceVersion"]) < self._forgotten:
             return 410, f"too old resource version: {query['resourceVersion']} ({self._forgotten})"
         if "continue" in query and "resourceVersion" in query:
@@ -172,7 +178,7 @@ class FakeKubernetes:
         if "continue" in query and self.expired_pages:
             self.expired_pages -= 1
             return 410, "The provided continue parameter is too old"
-        if resource not in KNOWN:
+        if resource not in KINDS:
             return 404, "the server could not find the requested resource"
         return self.refused.get(f"{resource}/watch" if "watch" in query else resource, self.refused.get(resource))
 
@@ -186,7 +192,7 @@ class FakeKubernetes:
         if "PartialObjectMetadataList" in head.get("accept", ""):
             items = [{"metadata": o["metadata"]} for o in items]
         # An empty list is null, as Go writes it.
-        return json.dumps({"kind": "List", "metadata": metadata, "items": items or None}).encode()
+        return json.dumps({**kind_of(resource, "List"), "metadata": metadata, "items": items or None}).encode()
 
     def _begin(self, resource: str, namespace: str, query: Mapping[str, str]) -> Watch:
         send, receive = trio.open_memory_channel[bytes](1 << 16)
@@ -216,7 +222,23 @@ class FakeKubernetes:
                 self._watches.remove(watch)
 
 
-KNOWN = frozenset(("pods", "services", "endpoints", "nodes", "namespaces", *GROUPS))
+KINDS = {
+    "pods": "Pod",
+    "services": "Service",
+    "endpoints": "Endpoints",
+    "nodes": "Node",
+    "namespaces": "Namespace",
+    "endpointslices": "EndpointSlice",
+    "ingresses": "Ingress",
+    "replicasets": "ReplicaSet",
+    "jobs": "Job",
+}
+
+
+def kind_of(resource: str, suffix: str = "") -> dict[str, str]:
+    """Return what tells the type of an object, or with the suffix of a list."""
+    group = GROUPS.get(resource)
+    return {"kind": KINDS[resource] + suffix, "apiVersion": f"{group}/v1" if group else "v1"}
 
 
 def place_of(path: str) -> tuple[str, str]:

@@ -1,0 +1,144 @@
+"""Labels of discovery in Kubernetes beside those of Prometheus, which asks the same fake API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from kubernetes_api import FakeKubernetes, serving
+from kubernetes_discovering import discovering
+from kubernetes_objects import (
+    container,
+    endpoint_slice,
+    endpoints,
+    ingress,
+    node,
+    owner,
+    pod,
+    port,
+    reference,
+    rule,
+    service,
+    subset,
+    thing,
+)
+from peers import free_port, get, prometheus_3
+from peers import running as running_peer
+
+from tinyobs.config.kubernetes_sd import KubernetesSdConfig, Role
+from tinyobs.config.loader import parse
+
+pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+
+NEWER = ("__meta_kubernetes_node_condition_", "__meta_kubernetes_namespace_")
+"""Beginnings of labels that came after the version at hand."""
+HTTP = port("http", 8080, key="port")
+TWO = {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}
+
+
+def fill(api: FakeKubernetes) -> None:
+    """Put objects of every kind, with whatever makes a difference, into a cluster."""
+    odd = {
+        "labels": {"app.kubernetes.io/name": "web", "-x": "1"},
+        "annotations": {"prometheus.io/scrape": "true", "ü": ""},
+    }
+    ref, host = reference("Pod", "web-1"), reference("Node", "n1")
+    api.put("nodes", node("n1", **odd))
+    api.put("nodes", node("n2", addresses=[("Hostname", "n2"), ("ExternalIP", "1.1.1.1")]))
+    api.put("namespaces", thing("default", **odd))
+    ports = (port("http", 8080), port("dns", 53, "UDP"), port("", 9100))
+    api.put("pods", pod(**odd, ownerReferences=owner("ReplicaSet", "web-5c8"), containers=[container("app", *ports)]))
+    api.put("pods", pod("side", containers=[container("a", port("p", 1)), container("b")], inits=[container("first")]))
+    api.put("pods", pod("starting", ip="", phase="Pending", ready="False"))
+    api.put("pods", pod("six", "other", ip="fd00::7", node="n2"))
+    api.put("services", service(**odd, spec=TWO))
+    api.put("services", service("ext", spec={"type": "ExternalName", "externalName": "db.test"}))
+    api.put("services", service("lb", spec={"type": "LoadBalancer", "loadBalancerIP": "5.5.5.5"}))
+    ready = [
+        {"ip": "10.1.0.7", "targetRef": ref, "nodeName": "n1"},
+        {"ip": "7.7.7.7", "hostname": "h", "targetRef": host},
+    ]
+    api.put("endpoints", endpoints("web", "default", subset([HTTP], ready, [{"ip": "8.8.8.8"}]), **odd))
+    api.put("endpoints", endpoints("empty", "default"))
+    told = [
+        {"addresses": ["10.1.0.7"], "conditions": {"ready": True}, "targetRef": ref, "nodeName": "n1", "zone": "a"},
+        {"addresses": ["7.7.7.7"], "conditions": {"serving": False, "terminating": True}, "targetRef": host},
+        {"addresses": ["9.9.9.9"], "hostname": "h", "conditions": {}, "deprecatedTopology": {"a/b": "c"}},
+    ]
+    api.put(
+        "endpointslices",
+        endpoint_slice(endpoints=told, ports=[HTTP | {"appProtocol": "h2c"}], **{"annotations": {"n": "1"}}),
+    )
+    rules = [rule("a.test", "/x", ""), rule("b.test", "/"), {"host": "c.test"}]
+    api.put("ingresses", ingress(rules=rules, tls=["*.test"], spec={"ingressClassName": "nginx"}, **odd))
+
+
+def shown(targets: Sequence[Mapping[str, str]]) -> list[tuple[tuple[str, str], ...]]:
+    """Return the labels that discovery makes; empty ones are none."""
+    keep = ("__meta_", "__address__", "instance")
+    return sorted(
+        tuple(sorted((k, v) for k, v in labels.items() if v and k.startswith(keep) and not k.startswith(NEWER)))
+        for labels in targets
+    )
+
+
+CASES = {
+    **{role.value: f"{{role: {role}}}" for role in Role},
+    **{
+        f"{role}, nodes": f"{{role: {role}, attach_metadata: {{node: true}}}}"
+        for role in (Role.POD, Role.ENDPOINTS, Role.ENDPOINTSLICE)
+    },
+    "pod, selected": "{role: pod, selectors: [{role: pod, field: spec.nodeName=n1, label: app.kubernetes.io/name=web}]}",
+    "pod, namespace": "{role: pod, namespaces: {names: [other]}}",
+}
+
+
+async def test_labels_are_those_of_prometheus(tmp_path: Path) -> None:
+    """For every target of every role, each label and value, with and without those of nodes."""
+    base = f"http://127.0.0.1:{free_port()}"
+    command = [
+        prometheus_3(), "--config.file=peer.yml", f"--web.listen-address={base.removeprefix('http://')}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+    ]  # fmt: skip
+    ours: dict[str, list[dict[str, str]]] = {}
+    async with serving() as api:
+        fill(api)
+        drop = "relabel_configs: [{action: drop, source_labels: [job], regex: .*}]"
+        jobs = [
+            f"- {{job_name: '{name}', {drop}, kubernetes_sd_configs: [{entry[:-1]}, api_server: '{api.url}'}}]}}"
+            for name, entry in CASES.items()
+        ]
+        text = "\n".join(("scrape_configs:", *jobs))
+        await trio.Path(tmp_path / "peer.yml").write_text(text)
+        for config in parse(text).scrape_configs:
+            ((_, (entry,)),) = config.discovery
+            assert isinstance(entry, KubernetesSdConfig)
+            async with discovering(entry) as found:
+                ours[config.job_name] = [{**g.labels, **t} for g in found.groups.values() for t in g.targets]
+        theirs = await ask(command, base, tmp_path, sum(map(len, ours.values())))
+    assert all(ours.values())
+    for name, targets in ours.items():
+        assert shown([t for t in theirs if t["job"] == name]) == shown(targets), name
+
+
+async def ask(command: list[str], base: str, folder: Path, count: int) -> list[Any]:
+    """Run Prometheus until it has discovered so many targets; return their labels."""
+
+    def targets() -> list[Any]:
+        dropped = json.loads(get(f"{base}/api/v1/targets?state=any"))["data"]["droppedTargets"] or []
+        return [target["discoveredLabels"] for target in dropped]
+
+    process = running_peer(command, f"{base}/-/ready", folder)
+    await trio.to_thread.run_sync(process.__enter__)
+    try:
+        with trio.move_on_after(20):
+            while len(await trio.to_thread.run_sync(targets)) < count:  # noqa: ASYNC110 - of another process
+                await trio.sleep(0.2)
+        return await trio.to_thread.run_sync(targets)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(process.__exit__, None, None, None)
