@@ -38,8 +38,8 @@ FOREIGN_KINDS: Final = frozenset(
 
 CLOUD_KINDS: Final = frozenset(
     f"{name}_sd_configs"
-    for name in """aws azure digitalocean ec2 ecs gce hetzner ionos lightsail linode msk openstack outscale ovhcloud
-    scaleway stackit vultr""".split()
+    for name in """aws azure digitalocean ec2 ecs elasticache gce hetzner ionos lightsail linode msk openstack outscale
+    ovhcloud rds scaleway stackit vultr""".split()
 )
 """Those of them that the distribution `tinyobs-cloud-sd` brings."""
 NEEDS_CLOUD_SD: Final = "needs the plugin cloud-sd: pip install tinyobs-cloud-sd"

@@ -11,6 +11,7 @@ import test_azure
 import test_digitalocean
 import test_ec2
 import test_ecs
+import test_elasticache
 import test_gce
 import test_hetzner
 import test_ionos
@@ -20,6 +21,7 @@ import test_msk
 import test_openstack
 import test_outscale
 import test_ovhcloud
+import test_rds
 import test_scaleway
 import test_stackit
 import test_vultr
@@ -105,6 +107,7 @@ def known(monkeypatch, tmp_path):
         "digitalocean_sd_configs": droplets,
         "ec2_sd_configs": test_ec2.Ec2(),
         "ecs_sd_configs": test_ecs.Ecs(),
+        "elasticache_sd_configs": test_elasticache.ElastiCache(),
         "gce_sd_configs": test_gce.Compute(),
         "hetzner_sd_configs": test_hetzner.Cloud(test_hetzner.FIRST),
         "ionos_sd_configs": test_ionos.Ionos(),
@@ -114,6 +117,7 @@ def known(monkeypatch, tmp_path):
         "openstack_sd_configs": servers,
         "outscale_sd_configs": test_outscale.Outscale(),
         "ovhcloud_sd_configs": test_ovhcloud.Ovh(),
+        "rds_sd_configs": test_rds.Rds(),
         "scaleway_sd_configs": instances,
         "stackit_sd_configs": test_stackit.Stackit(),
         "vultr_sd_configs": test_vultr.Vultr(),
@@ -143,7 +147,7 @@ async def test_examples_find_targets(key, known, monkeypatch, tmp_path):
             entry = attrs.evolve(entry, endpoint=f"{api.url}/api/v1" if key.startswith("o") else api.url)
         targets = await targets_of(BY_KEY[key], entry)
     assert targets
-    has_port = key != "ovhcloud_sd_configs"
+    has_port = key not in {"elasticache_sd_configs", "ovhcloud_sd_configs"}
     assert all(target["__address__"].endswith(":9100") == has_port for target in targets)
     allowed = documented_labels("ec2_sd_configs" if key == "aws_sd_configs" else key)
     assert [name for target in targets for name in target if not allowed.fullmatch(name)] == []

@@ -121,12 +121,11 @@ async def test_it_keeps_the_contract(api):
     [
         ("", 'unknown AWS SD role ""'),
         ("role: s3", 'unknown AWS SD role "s3"'),
-        ("role: rds", "the role rds is not supported yet by this version"),
         ("role: ec2, filters: [{name: x}]", "EC2 SD configuration filter values cannot be empty"),
     ],
 )
 def test_what_is_wrong_is_said(text, message):
-    """Roles of other services by their name."""
+    """With the words of Prometheus."""
     with pytest.raises(ConfigError) as e:
         decode_text(AwsSdConfig, f"{{{text}}}", "test.yml")
     assert message in str(e.value)

@@ -1,11 +1,12 @@
-"""Discovery kind `aws`: what `ec2`, `ecs`, `lightsail` and `msk` find, under the key that Prometheus has for all services of AWS.
+"""Discovery kind `aws`: what the other kinds of AWS find, under the key that Prometheus has for all services of AWS.
 
-The roles of the other services are refused by name.  Settings: prometheus discovery/aws/aws.go.
+Settings: prometheus discovery/aws/aws.go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Final
 
 from attrs import frozen
@@ -17,16 +18,23 @@ from tinyobs.model.secrets import Secret
 
 from .ec2 import Ec2Discoverer, Ec2Filter, Ec2SdConfig, filter_faults
 from .ecs import EcsDiscoverer, EcsSdConfig
+from .elasticache import ElasticacheDiscoverer, ElasticacheSdConfig
 from .lightsail import LightsailDiscoverer, LightsailSdConfig
 from .msk import MskDiscoverer, MskSdConfig
+from .rds import RdsDiscoverer, RdsSdConfig
 
 KEY: Final = "aws_sd_configs"
-EC2: Final = "ec2"
-ECS: Final = "ecs"
-LIGHTSAIL: Final = "lightsail"
-MSK: Final = "msk"
-FOREIGN_ROLES: Final = ("elasticache", "rds")
-"""Roles of Prometheus that are known by name only."""
+
+
+class AwsRole(StrEnum):
+    """Services that are asked."""
+
+    EC2 = "ec2"
+    ECS = "ecs"
+    ELASTICACHE = "elasticache"
+    LIGHTSAIL = "lightsail"
+    MSK = "msk"
+    RDS = "rds"
 
 
 @frozen(kw_only=True)
@@ -44,18 +52,16 @@ class AwsSdConfig:
     role_arn: str = setting(default="")
     external_id: str = setting(default="")
     filters: tuple[Ec2Filter, ...] = setting(default=())
-    """For the role `ec2` only."""
+    """For the roles `ec2` and `rds` only."""
     clusters: tuple[str, ...] = setting(default=())
-    """For the roles `ecs` and `msk` only."""
+    """Not for the roles `ec2` and `lightsail`."""
     port: int = setting(default=80, low=0, high=65535)
     refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(60_000), low=1)
     http: HttpClientConfig = inline(HttpClientConfig)
 
     def faults(self) -> Iterator[Fault]:
         """Yield roles that there are not, and filters that would match nothing."""
-        if self.role in FOREIGN_ROLES:
-            yield Fault(f"the role {self.role} is not supported yet by this version", "role")
-        elif self.role not in (EC2, ECS, LIGHTSAIL, MSK):
+        if self.role not in list(AwsRole):
             yield Fault(f'unknown AWS SD role "{self.role}"', "role")
         yield from filter_faults(self.filters)
 
@@ -77,13 +83,19 @@ def make(config: AwsSdConfig, context: DiscovererContext) -> Discoverer:
             "http",
         )
     }
-    if config.role == LIGHTSAIL:
-        return LightsailDiscoverer(LightsailSdConfig(**shared), context)
-    if config.role == ECS:
-        return EcsDiscoverer(EcsSdConfig(**shared, clusters=config.clusters), context)
-    if config.role == MSK:
-        return MskDiscoverer(MskSdConfig(**shared, clusters=config.clusters), context)
-    return Ec2Discoverer(Ec2SdConfig(**shared, filters=config.filters), context)
+    match AwsRole(config.role):
+        case AwsRole.EC2:
+            return Ec2Discoverer(Ec2SdConfig(**shared, filters=config.filters), context)
+        case AwsRole.ECS:
+            return EcsDiscoverer(EcsSdConfig(**shared, clusters=config.clusters), context)
+        case AwsRole.ELASTICACHE:
+            return ElasticacheDiscoverer(ElasticacheSdConfig(**shared, clusters=config.clusters), context)
+        case AwsRole.LIGHTSAIL:
+            return LightsailDiscoverer(LightsailSdConfig(**shared), context)
+        case AwsRole.MSK:
+            return MskDiscoverer(MskSdConfig(**shared, clusters=config.clusters), context)
+        case AwsRole.RDS:
+            return RdsDiscoverer(RdsSdConfig(**shared, clusters=config.clusters, filters=config.filters), context)
 
 
 KIND: Final = DiscovererKind(KEY, AwsSdConfig, make)
