@@ -5,13 +5,14 @@ from __future__ import annotations
 import attrs
 import pytest
 from cursor_cases import drain, fill, read_all, samples_of
-from engine_cases import OPTIONS, START_MS, Clock, append, histogram, labels, maintain_all, open_engine
+from engine_cases import OPTIONS, START_MS, Clock, append, contents, histogram, labels, maintain_all, open_engine
 
 from tinyobs.abc import CursorStart, LogLoss, LogPosition
 from tinyobs.errors import CorruptionError, StorageError
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.storage.layout import CURSOR_FOLDER, WAL_FOLDER, cursor_file, cursor_of_file, wal_name
 from tinyobs.storage.options import SyncMode
+from tinyobs.storage.verify import verify_directory
 from tinyobs.testing.mem_disk import MemDisk
 
 UP = labels("up", job="a")
@@ -286,3 +287,37 @@ def test_places_are_noted_cheaply():
     engine.close()
     engine = open_engine(disk)
     assert engine.cursor("a", NOW).saved == LogPosition(1, 3099)
+
+
+def test_verify_knows_cursors_and_what_is_kept_for_them():
+    """A sound directory has no findings about them; damage in either is told with what it costs."""
+    disk, clock = MemDisk(), Clock()
+    engine = open_engine(disk, clock=clock)
+    engine.cursor("a", NOW)
+    fill(engine, 0, 40, clock)
+    maintain_all(engine, clock.now_ms)
+    assert engine.statistics().log_kept_files > 0
+    engine.close()
+    assert verify_directory(disk).findings == []
+    disk.damage(wal_name(1), 400)
+    disk.damage(cursor_file("a"), 2)
+    told = {f.file: f.lost for f in verify_directory(disk).findings}
+    assert told == {
+        wal_name(1): "what sinks had still to read of it",
+        cursor_file("a"): "the place of the sink a: it hands on again what the log still has",
+    }
+
+
+def test_a_snapshot_has_no_cursors():
+    """Nor what is kept for them: it is a directory without sinks."""
+    disk, clock = MemDisk(), Clock()
+    engine = open_engine(disk, clock=clock)
+    engine.cursor("a", NOW)
+    rows = fill(engine, 0, 40, clock)
+    maintain_all(engine, clock.now_ms)
+    folder = f"snapshots/{engine.snapshot()}/"
+    copy = MemDisk({n.removeprefix(folder): bytes(d.data) for n, d in disk._files.items() if n.startswith(folder)})
+    assert not copy.list(CURSOR_FOLDER)
+    assert log_files(copy)[0] == engine.segments.manifest.wal_first
+    other = open_engine(copy, clock=clock)
+    assert sum(len(v) for v in contents(other).values()) == len(rows)

@@ -69,15 +69,15 @@ def decode_places(data: bytes) -> list[Place]:
     return found
 
 
-def read_places(disk: Disk) -> dict[str, Place | None]:
-    """Return the place of each cursor there is, None for a damaged one; unfinished files are removed."""
+def read_places(disk: Disk, *, tidy: bool = True) -> dict[str, Place | None]:
+    """Return the place of each cursor there is, None for a damaged one.  tidy: remove unfinished files."""
     found: dict[str, Place | None] = {}
     for file in disk.list(CURSOR_FOLDER):
         cursor = cursor_of_file(file)
         if cursor is not None:
             places = decode_places(disk.read(f"{CURSOR_FOLDER}/{file}"))
             found[cursor] = places[-1] if places else None
-        elif file.endswith(TEMPORARY):
+        elif tidy and file.endswith(TEMPORARY):
             with contextlib.suppress(OSError):
                 disk.remove(f"{CURSOR_FOLDER}/{file}")
     return found

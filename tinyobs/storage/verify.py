@@ -15,7 +15,9 @@ from typing import Final
 import attrs
 import numpy as np
 
+from ..codec.framing import Damage, frames
 from ..errors import CorruptionError, StorageError
+from .cursor_file import read_places
 from .disk import Disk
 from .findings import Finding, Severity, VerifyReport
 from .layout import (
@@ -25,6 +27,7 @@ from .layout import (
     SEGMENT_SUFFIX,
     TEMPORARY,
     WAL_FOLDER,
+    cursor_file,
     incoming_name,
     segment_name,
     segment_sequence,
@@ -38,6 +41,7 @@ from .segment_reader import SegmentReader
 from .segment_salvage import Salvage
 from .segment_set import entry_of
 from .time_text import range_text
+from .wal_format import FILE_HEADER
 
 LIVE_TRIES: Final = 5
 """How often the check of a directory in use begins anew because segments were merged or dropped meanwhile."""
@@ -198,11 +202,30 @@ def _note_unlisted(disk: Disk, manifest: Manifest, report: VerifyReport) -> None
     live = {e.sequence for e in manifest.segments}
     names = [f"{SEGMENT_FOLDER}/{f}" for f in disk.list(SEGMENT_FOLDER) if segment_sequence(f) not in live]
     logs = [n for n in map(wal_sequence, disk.list(WAL_FOLDER)) if n is not None]
-    names += [wal_name(n) for n in logs if n < manifest.wal_first]
+    needed = _check_cursors(disk, manifest, report)
+    names += [wal_name(n) for n in logs if n < min(needed, manifest.wal_first)]
     names += [f for f in disk.list("") if f.endswith(TEMPORARY)]
     for name in names:
         problem, advice = "not needed: unfinished, or replaced by others", "the next start removes it"
         report.findings.append(Finding(Severity.NORMAL, name, -1, problem, advice=advice))
+
+
+def _check_cursors(disk: Disk, manifest: Manifest, report: VerifyReport) -> int:
+    """Check the places of sinks and the log files that are kept for them; return the first that is."""
+    needed = manifest.wal_first
+    for name, place in read_places(disk, tidy=False).items():
+        needed = 0 if place is None else min(needed, place.start)
+        if place is None:
+            lost = f"the place of the sink {name}: it hands on again what the log still has"
+            finding = _damage(cursor_file(name), 0, "no sound place in it", lost)
+            report.findings.append(attrs.evolve(finding, advice="the next start puts it right"))
+    logs = [n for n in map(wal_sequence, disk.list(WAL_FOLDER)) if n is not None]
+    for n in [n for n in logs if needed <= n < manifest.wal_first]:
+        damage = [d for d in frames(disk.map(wal_name(n)), FILE_HEADER.size) if isinstance(d, Damage)]
+        if damage:
+            finding = _damage(wal_name(n), damage[0].offset, damage[0].reason, "what sinks had still to read of it")
+            report.findings.append(attrs.evolve(finding, advice="sinks pass over it by themselves"))
+    return needed
 
 
 def _manifest_bytes(disk: Disk) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..abc import Storage
 from ..model.registry import SeriesRegistry
-from .storage_contract import optional, reading, threads, writing
+from .storage_contract import log, optional, reading, threads, writing
 from .storage_contract.scene import Scene
 
 
@@ -26,6 +26,7 @@ class Part(StrEnum):
     DELETE = "delete"
     CARDINALITY = "cardinality"
     SNAPSHOT = "snapshot"
+    LOG = "log"
 
 
 PROMISES: Final[tuple[Callable[[Scene], object], ...]] = (
@@ -57,6 +58,7 @@ OPTIONAL: Final[dict[Part, Callable[[Scene], bool]]] = {
     Part.DELETE: optional.check_delete,
     Part.CARDINALITY: optional.check_cardinality,
     Part.SNAPSHOT: optional.check_snapshot,
+    Part.LOG: log.check_log,
 }
 
 
