@@ -11,6 +11,7 @@ from typing import Any, Final
 from ..abc import Services, Storage
 from ..hookspecs import hookimpl
 from ..storage.log_storage import open_log
+from ..storage.memory import share_one_arena
 from ..storage.options import DAY_MS, EngineOptions, SyncMode
 
 SCHEME: Final = "log:"
@@ -23,6 +24,7 @@ def tinyobs_storage(url: str, services: Services) -> Storage | None:
     """Open the log in the directory of a `log:` URL."""
     if not url.startswith(SCHEME):
         return None
+    share_one_arena()  # an agent is small, and its threads take turns anyway
     return open_log(
         url.removeprefix(SCHEME),
         services.registry,
