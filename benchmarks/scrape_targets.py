@@ -1,11 +1,12 @@
 """The same targets scraped by TinyObs, Prometheus and VictoriaMetrics side by side: CPU, memory, punctuality.
 
-    python benchmarks/scrape_targets.py [--targets 200] [--series 1000] [--interval 10] [--minutes 5] [--real]
+    python benchmarks/scrape_targets.py [--targets 200] [--series 1000] [--interval 10] [--minutes 5] [--real] [--protobuf]
         [--servers tinyobs,prometheus,victoria-metrics] [--prometheus PROGRAM] [--victoria-metrics PROGRAM] [--in-turn]
 
 The targets are ports of one process (`--in-turn`: of one process for each server).  Every interval a target shows other
 values: either series of the shape of a node_exporter's, or with `--real` recorded bodies, read from the file that
-`TINYOBS_SCRAPES` names (or `data/scrapes.zst` in the folder `TINYOBS_SHARED`), of a size of their own.
+`TINYOBS_SCRAPES` names (or `data/scrapes.zst` in the folder `TINYOBS_SHARED`), of a size of their own.  With `--protobuf` they are shown as
+protobuf, which VictoriaMetrics does not read.
 
 What is measured begins when each server has scraped all targets once.  CPU is user and system time of the server's process
 tree.  Jitter is how far a request arrives from the target's own phase, the median over its requests; it includes the delay of
@@ -37,10 +38,13 @@ import numpy as np
 import psutil
 import zstandard
 from ingest_beside_peers import cpu_seconds, wait_ready
+from scrape_parse import as_protobuf
 
 BODIES = 60
 """Different bodies of a target before the first one comes again, as a process that restarts."""
 SETTLE_SECONDS = 3
+TEXT = b"text/plain; version=0.0.4"
+PROTOBUF = b"application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 
 def made_bodies(series: int) -> list[bytes]:
@@ -114,6 +118,7 @@ class Target(asyncio.Protocol):
     ) -> None:
         self.number, self.bodies, self.interval, self.arrivals = number, bodies, interval, arrivals
         self.read = b""
+        self.type = TEXT if bodies[0].startswith(b"#") else PROTOBUF
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -130,14 +135,16 @@ class Target(asyncio.Protocol):
                 self.arrivals.append((path.strip("/"), self.number, now))
                 body = self.bodies[(int(now / self.interval) + self.number) % len(self.bodies)]
             self.transport.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: %d\r\n\r\n" % len(body)
+                b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (self.type, len(body))
             )
             self.transport.write(body)
 
 
-async def serve(ports: list[int], series: int, interval: float, real: bool) -> None:
+async def serve(ports: list[int], series: int, interval: float, real: bool, protobuf: bool) -> None:
     """Be the targets, until terminated."""
     jobs = real_bodies() if real else [made_bodies(series)]
+    if protobuf:
+        jobs = [as_protobuf(bodies) for bodies in jobs]
     arrivals: list[tuple[str, int, float]] = []
     loop = asyncio.get_running_loop()
     for number, port in enumerate(ports):
@@ -161,7 +168,13 @@ def free_ports(count: int) -> list[int]:
 def targets(args: argparse.Namespace, folder: Path) -> Iterator[list[int]]:
     """Run the process of the targets; yields their ports."""
     ports = free_ports(args.targets)
-    own = {"ports": ports, "series": args.series, "interval": args.interval, "real": args.real}
+    own = {
+        "ports": ports,
+        "series": args.series,
+        "interval": args.interval,
+        "real": args.real,
+        "protobuf": args.protobuf,
+    }
     process = subprocess.Popen([sys.executable, __file__, "--serve", json.dumps(own)], cwd=folder)
     try:
         wait_ready(f"http://127.0.0.1:{ports[-1]}/arrivals")
@@ -311,6 +324,7 @@ def main() -> None:
     parser.add_argument("--interval", type=int, default=10)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--real", action="store_true")
+    parser.add_argument("--protobuf", action="store_true")
     parser.add_argument("--in-turn", action="store_true")
     parser.add_argument("--servers", default="tinyobs,prometheus,victoria-metrics")
     parser.add_argument("--prometheus", default="prometheus")
@@ -321,6 +335,8 @@ def main() -> None:
         asyncio.run(serve(**json.loads(args.serve)))
         return
     programs = {"prometheus": args.prometheus, "victoria-metrics": args.victoria_metrics}
+    if args.protobuf:
+        args.servers = args.servers.replace(",victoria-metrics", "")
     names = [n for n in args.servers.split(",") if n not in programs or shutil.which(programs[n])]
     print(
         f"{args.targets} targets every {args.interval} s for {args.minutes:g} min, {'in turn' if args.in_turn else 'together'}"

@@ -23,6 +23,7 @@ from ...exposition.negotiate import format_of
 from ...exposition.parsers import BodyParser, parser_of
 from ...http_client import HttpError
 from ...model.batch import AppendResult, Batch, Refused
+from ...model.exemplars import ExemplarRefused
 from ...model.labels import Labels
 from ...model.metadata import MetricMetadata
 from ...model.schedule import next_tick_ms, phase_ms
@@ -257,6 +258,7 @@ class ScrapeLoop:
                 self._count_refused(result)
 
     def _count_refused(self, result: AppendResult) -> None:
+        self._counters.late_exemplars += result.exemplars_refused.get(ExemplarRefused.OUT_OF_ORDER, 0)
         for reason, count in result.refused.items():
             if reason is Refused.DUPLICATE:
                 self._counters.duplicates += count

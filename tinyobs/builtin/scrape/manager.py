@@ -145,6 +145,7 @@ class ScrapeManager(Source):
             duplicates=c.duplicates,
             out_of_order=c.out_of_order,
             out_of_bounds=c.out_of_bounds,
+            late_exemplars=c.late_exemplars,
             scrapes_total=c.scrapes,
             failures_total=c.failures,
             skipped_total=c.skipped,

@@ -24,6 +24,7 @@ class PoolCounters:
     duplicates: int = 0
     out_of_order: int = 0
     out_of_bounds: int = 0
+    late_exemplars: int = 0
     skipped: int = 0
     scrapes: int = 0
     failures: int = 0
@@ -121,6 +122,8 @@ class ScrapeStatistics:
     """Samples rejected because the series has newer ones."""
     out_of_bounds: int = field(metadata={"metric": "prometheus_target_scrapes_sample_out_of_bounds_total"})
     """Samples rejected because their time is too old or too far ahead."""
+    late_exemplars: int = field(metadata={"metric": "prometheus_target_scrapes_exemplar_out_of_order_total"})
+    """Exemplars rejected because the series has newer ones."""
     scrapes_total: int
     """Scrapes made."""
     failures_total: int
