@@ -8,7 +8,7 @@ values: either series of the shape of a node_exporter's, or with `--real` record
 `TINYOBS_SCRAPES` names (or `data/scrapes.zst` in the folder `TINYOBS_SHARED`), of a size of their own.  With `--protobuf` they are shown as
 protobuf, which VictoriaMetrics does not read.
 
-What is measured begins when each server has scraped all targets once.  CPU is user and system time of the server's process
+What is measured begins when each server has stored a scrape of each target.  CPU is user and system time of the server's process
 tree.  Jitter is how far a request arrives from the target's own phase, the median over its requests; it includes the delay of
 the targets' process.  `missed` are intervals without a request, and `lost` those whose `up` is not stored or not 1.
 """
@@ -251,13 +251,15 @@ def punctuality(
     return np.concatenate(off), missed
 
 
-def wait_for_all(names: list[str], ports: list[int], interval: float) -> None:
-    """Wait until each server has scraped each target."""
+def wait_for_all(running: dict[str, Any], targets: int, interval: float) -> None:
+    """Wait until each server has stored a scrape of each target."""
+    waiting = {name: base for name, (base, _) in running.items()}
     for _ in range(int(interval) + 60):
-        if {(n, i) for n in names for i in range(len(ports))} <= {a[:2] for a in arrivals_of(ports)}:
+        waiting = {n: base for n, base in waiting.items() if value(base, "sum(up{job='bench'})", time.time()) < targets}
+        if not waiting:
             return
         time.sleep(1)
-    raise SystemExit("not all targets are scraped")
+    raise SystemExit(f"not all targets are scraped by {', '.join(waiting)}")
 
 
 def measure(names: list[str], args: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -275,7 +277,7 @@ def _measure(
         if name not in running:
             with server(name, args, ports, folder) as one:
                 return _measure(names, args, ports, folder, {**running, name: one})
-    wait_for_all(names, ports, args.interval)
+    wait_for_all(running, len(ports), args.interval)
     began, before = time.time(), {n: cpu_seconds(p) for n, (_, p) in running.items()}
     time.sleep(args.minutes * 60)
     ended, spent = time.time(), {n: cpu_seconds(p) - before[n] for n, (_, p) in running.items()}

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import WireError
-from .block_hash import BlockHasher, Blocks
+from .block_hash import BlockHasher, Blocks, blocks_of
 from .block_walk import walk
 from .hash_table import MISSING, HashTable
 from .label_block import LABEL_BYTES_MAX as LABEL_BYTES_MAX
@@ -38,6 +38,8 @@ from .pair_table import PairTable
 
 _BLOCKS_AT_ONCE: Final = 4096
 """New blocks that are taken apart in one step, which bounds the memory of it."""
+_MANY_MIN: Final = 8
+"""Label sets from which on it pays to look at all at once."""
 _RUNS_MAX: Final = 8
 _RUN_MIN: Final = 16
 """After so many runs of ascending refs, or one that is shorter, a request is looked up series by series."""
@@ -113,8 +115,14 @@ class SeriesRegistry:
         return ref
 
     def intern_many(self, series: Iterable[Labels]) -> NDArray[np.uint32]:
-        """Return the refs of many label sets, as uint32[n]."""
-        return np.fromiter((self.intern(labels) for labels in series), np.uint32)
+        """Return the refs of many label sets, as uint32[n]; much faster than one by one where many are new."""
+        given = list(series)
+        if len(given) < _MANY_MIN:
+            return np.fromiter((self.intern(labels) for labels in given), np.uint32)
+        refs = self.intern_blocks(blocks_of([encode_block(labels) for labels in given]))
+        for i in np.flatnonzero(refs == MISSING).tolist():  # e.g. without a metric name
+            refs[i] = self.intern(given[i])
+        return refs
 
     def refs_of_blocks(self, blocks: Blocks) -> NDArray[np.uint32]:
         """Return the ref for each label block, `MISSING` where it is unknown.  The fast path of receivers."""

@@ -103,8 +103,11 @@ class TargetSeries:
                 self._refs = np.resize(self._refs, max(highest + 1, 2 * len(self._refs)))
             self._undecided.update(new)
         if self._undecided:
-            for number in list(self._undecided) if len(new) == len(self._undecided) else self._due(numbers):
-                self._refs[number] = self._decide(self._undecided[number])
+            due = list(self._undecided) if len(new) == len(self._undecided) else self._due(numbers)
+            kept = {n: labels for n in due if (labels := self._decide(self._undecided[n])) is not None}
+            self._refs[due] = DROPPED
+            self._refs[list(kept)] = self._registry.intern_many(kept.values())
+            for number in due:
                 del self._undecided[number]
         return self._refs[numbers]
 
@@ -156,11 +159,12 @@ class TargetSeries:
         """Have no series any more."""
         self._last = self.compare(_NONE)
 
-    def _decide(self, scraped: Labels) -> int:
+    def _decide(self, scraped: Labels) -> Labels | None:
+        """Return the labels that a series is stored with, None where it is dropped."""
         merged = merge(scraped, self._target, self._rules.honor_labels)
         kept = apply(merged, self._rules.metric_rules) if self._rules.metric_rules else merged
         if kept is None:
-            return DROPPED
+            return None
         if not lb.metric_name(kept):
             raise ScrapeError(
                 f"missing metric name (__name__ label): {lb.to_text(merged)} after metric_relabel_configs"
@@ -168,7 +172,7 @@ class TargetSeries:
         if self._rules.legacy_names and not has_legacy_names(kept):
             raise ScrapeError(f"invalid metric name or label names: {lb.to_text(kept)}")
         self._check_limits(kept)
-        return self._registry.intern(kept)
+        return kept
 
     def _check_limits(self, labels: Labels) -> None:
         rules = self._rules
