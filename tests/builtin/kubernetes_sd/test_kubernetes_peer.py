@@ -1,8 +1,9 @@
-"""Labels of discovery in Kubernetes beside those of Prometheus, which asks the same fake API server."""
+"""Labels of discovery in Kubernetes beside those of Prometheus and VictoriaMetrics, which ask the same fake API server."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from kubernetes_objects import (
     subset,
     thing,
 )
-from peers import free_port, get, prometheus_3
+from peers import free_port, get, program, prometheus_3
 from peers import running as running_peer
 
 from tinyobs.config.kubernetes_sd import KubernetesSdConfig, Role
@@ -34,8 +35,6 @@ from tinyobs.config.loader import parse
 
 pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
 
-NEWER = ("__meta_kubernetes_node_condition_", "__meta_kubernetes_namespace_")
-"""Beginnings of labels that came after the version at hand."""
 HTTP = port("http", 8080, key="port")
 TWO = {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}
 
@@ -77,62 +76,54 @@ def fill(api: FakeKubernetes) -> None:
     api.put("ingresses", ingress(rules=rules, tls=["*.test"], spec={"ingressClassName": "nginx"}, **odd))
 
 
-def shown(targets: Sequence[Mapping[str, str]]) -> list[tuple[tuple[str, str], ...]]:
-    """Return the labels that discovery makes; empty ones are none."""
+Shown = list[tuple[tuple[str, str], ...]]
+
+
+def shown(targets: Sequence[Mapping[str, str]], left_out: str) -> Shown:
+    """Return the labels that discovery makes, but for those that a pattern fits; empty ones are none."""
     keep = ("__meta_", "__address__", "instance")
     return sorted(
-        tuple(sorted((k, v) for k, v in labels.items() if v and k.startswith(keep) and not k.startswith(NEWER)))
+        tuple(sorted((k, v) for k, v in labels.items() if v and k.startswith(keep) and not re.match(left_out, k)))
         for labels in targets
     )
 
 
-CASES = {
-    **{role.value: f"{{role: {role}}}" for role in Role},
-    **{
-        f"{role}, nodes": f"{{role: {role}, attach_metadata: {{node: true}}}}"
-        for role in (Role.POD, Role.ENDPOINTS, Role.ENDPOINTSLICE)
-    },
-    "pod, selected": "{role: pod, selectors: [{role: pod, field: spec.nodeName=n1, label: app.kubernetes.io/name=web}]}",
-    "pod, namespace": "{role: pod, namespaces: {names: [other]}}",
-}
+async def compare(cases: Mapping[str, str], folder: Path, ready: str, left_out: str, *command: str) -> None:
+    """Discover the same as another program, and compare the labels of all targets.
 
-
-async def test_labels_are_those_of_prometheus(tmp_path: Path) -> None:
-    """For every target of every role, each label and value, with and without those of nodes."""
-    base = f"http://127.0.0.1:{free_port()}"
-    command = [
-        prometheus_3(), "--config.file=peer.yml", f"--web.listen-address={base.removeprefix('http://')}",
-        f"--storage.tsdb.path={tmp_path / 'data'}",
-    ]  # fmt: skip
+    cases: job -> entry.  ready: the path that tells that the program works.  `BASE` in the command is its address.
+    """
+    address = f"127.0.0.1:{free_port()}"
     ours: dict[str, list[dict[str, str]]] = {}
     async with serving() as api:
         fill(api)
         drop = "relabel_configs: [{action: drop, source_labels: [job], regex: .*}]"
         jobs = [
             f"- {{job_name: '{name}', {drop}, kubernetes_sd_configs: [{entry[:-1]}, api_server: '{api.url}'}}]}}"
-            for name, entry in CASES.items()
+            for name, entry in cases.items()
         ]
         text = "\n".join(("scrape_configs:", *jobs))
-        await trio.Path(tmp_path / "peer.yml").write_text(text)
+        await trio.Path(folder / "peer.yml").write_text(text)
         for config in parse(text).scrape_configs:
             ((_, (entry,)),) = config.discovery
             assert isinstance(entry, KubernetesSdConfig)
             async with discovering(entry) as found:
                 ours[config.job_name] = [{**g.labels, **t} for g in found.groups.values() for t in g.targets]
-        theirs = await ask(command, base, tmp_path, sum(map(len, ours.values())))
+        program_line = [part.replace("BASE", address) for part in command]
+        theirs = await ask(program_line, f"http://{address}", ready, folder, sum(map(len, ours.values())))
     assert all(ours.values())
     for name, targets in ours.items():
-        assert shown([t for t in theirs if t["job"] == name]) == shown(targets), name
+        assert shown([t for t in theirs if t["job"] == name], left_out) == shown(targets, left_out), name
 
 
-async def ask(command: list[str], base: str, folder: Path, count: int) -> list[Any]:
-    """Run Prometheus until it has discovered so many targets; return their labels."""
+async def ask(command: list[str], base: str, ready: str, folder: Path, count: int) -> list[Any]:
+    """Run a program until it has discovered so many targets; return their labels."""
 
     def targets() -> list[Any]:
         dropped = json.loads(get(f"{base}/api/v1/targets?state=any"))["data"]["droppedTargets"] or []
         return [target["discoveredLabels"] for target in dropped]
 
-    process = running_peer(command, f"{base}/-/ready", folder)
+    process = running_peer(command, base + ready, folder)
     await trio.to_thread.run_sync(process.__enter__)
     try:
         with trio.move_on_after(20):
@@ -142,3 +133,49 @@ async def ask(command: list[str], base: str, folder: Path, count: int) -> list[A
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(process.__exit__, None, None, None)
+
+
+ON_NODES = (Role.POD, Role.ENDPOINTS, Role.ENDPOINTSLICE)
+OTHERS = {
+    "pod, selected": "{role: pod, selectors: [{role: pod, field: spec.nodeName=n1, label: app.kubernetes.io/name=web}]}",
+    "pod, namespace": "{role: pod, namespaces: {names: [other]}}",
+}
+
+
+async def test_labels_are_those_of_prometheus(tmp_path: Path) -> None:
+    """For every target of every role, each label and value that the version at hand has."""
+    cases = {role.value: f"{{role: {role}}}" for role in Role}
+    cases |= {f"{role}, nodes": f"{{role: {role}, attach_metadata: {{node: true}}}}" for role in ON_NODES}
+    await compare(
+        cases | OTHERS,
+        tmp_path,
+        "/-/ready",
+        "__meta_kubernetes_node_condition_",
+        prometheus_3(),
+        "--config.file=peer.yml",
+        "--web.listen-address=BASE",
+        "--storage.tsdb.path=data",
+    )
+
+
+async def test_labels_are_those_of_victoriametrics(tmp_path: Path) -> None:
+    """With those of namespaces, which it has.  It tells less of services and slices, and more of what is behind them."""
+    cases = {role.value: f"{{role: {role}, attach_metadata: {{namespace: true}}}}" for role in Role}
+    cases["pod, nodes"] = "{role: pod, attach_metadata: {node: true, namespace: true}}"
+    parts = ("topology_", "zone", "conditions_")
+    other = (
+        "node_condition_",
+        "service_(type|cluster_ip|loadbalancer_ip)",
+        "endpoint(slice)?_address_target_",
+        *(f"endpointslice_endpoint_{part}" for part in parts),
+    )
+    await compare(
+        cases | OTHERS,
+        tmp_path,
+        "/health",
+        f"__meta_kubernetes_({'|'.join(other)})",
+        program("victoria-metrics"),
+        "-promscrape.config=peer.yml",
+        "-httpListenAddr=BASE",
+        "-storageDataPath=data",
+    )
