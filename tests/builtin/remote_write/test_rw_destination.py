@@ -8,12 +8,17 @@ from tinyobs.abc import LogLoss
 from tinyobs.builtin.remote_write import RemoteWrite
 from tinyobs.builtin.remote_write import doubt as doubt_module
 from tinyobs.builtin.remote_write import poster as poster_module
+from tinyobs.builtin.remote_write import protocol as protocol_module
 from tinyobs.builtin.remote_write import tinyobs_config_sections as sections
-from tinyobs.builtin.remote_write.destination import AGAIN_SECONDS
+from tinyobs.builtin.remote_write.destination import AGAIN_SECONDS, SWEEP_SECONDS
+from tinyobs.builtin.remote_write.queue import EXEMPLAR_WAIT_SECONDS
 from tinyobs.builtin.remote_write.sink import plans_of
 from tinyobs.config.loader import parse
 from tinyobs.errors import StorageError
 from tinyobs.http_client import HttpError
+from tinyobs.model.exemplars import Exemplar
+from tinyobs.model.labels import from_mapping
+from tinyobs.model.metadata import MetricMetadata
 from tinyobs.runtime.statistics import families
 from tinyobs.testing.check_sink import check_sink
 from tinyobs.testing.services import EPOCH_MS, FakeServices
@@ -343,3 +348,64 @@ async def test_a_crash_keeps_counters(monkeypatch, autojump_clock):
         await settled(services)
         again = services.sink.restart()
         assert again._memories is services.sink._memories
+
+
+@pytest.mark.parametrize("message", ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"])
+async def test_series_that_are_no_longer_sent_are_forgotten(monkeypatch, autojump_clock, message):
+    """When most are; one that comes again is made anew."""
+    monkeypatch.setattr(protocol_module, "SERIES_REMEMBERED_MIN", 3)
+    receiver = Receiver()
+    async with sending(receiver, f"protobuf_message: {message}, {QUICK}", monkeypatch) as services:
+        commit(services, *[(f"n{n}", EPOCH_MS, 1.0) for n in range(9)])
+        await settled(services)
+        protocol = services.sink._running["far"]._protocol
+        assert len(protocol._encoder) == 9
+        await trio.sleep(SWEEP_SECONDS + 1)
+        assert len(protocol._encoder) == 9
+        commit(services, ("n0", EPOCH_MS + 1, 1.0))
+        await trio.sleep(SWEEP_SECONDS)
+        assert len(protocol._encoder) == 0
+        commit(services, ("n0", EPOCH_MS + 2, 1.0), ("n8", EPOCH_MS + 2, 1.0))
+        await settled(services)
+        assert len(protocol._encoder) == 2
+    assert [s.labels["__name__"] for s in receiver.asked[-1].samples()] == ["n0", "n8"]
+
+
+@pytest.mark.parametrize("message", ["prometheus.WriteRequest", "io.prometheus.write.v2.Request"])
+async def test_an_exemplar_whose_series_is_silent(monkeypatch, autojump_clock, message):
+    """After a while it goes out alone in 1.0; 2.0 has no place for it, which is counted."""
+    receiver = Receiver()
+    text = f"send_exemplars: true, protobuf_message: {message}, {QUICK}"
+    async with sending(receiver, text, monkeypatch) as services:
+        ref = services.registry.intern(from_mapping({"__name__": "silent"}))
+        commit(services, exemplars=[Exemplar(ref, (), 1.0, EPOCH_MS)])
+        await trio.sleep(EXEMPLAR_WAIT_SECONDS + 1)
+        commit(services, ("a", EPOCH_MS, 1.0))
+        await settled(services)
+        found = counters(services)
+    if "v2" in message:
+        assert (found.sent["exemplars"], found.dropped) == (0, {("exemplars", "without_sample"): 1})
+    else:
+        assert (found.sent["exemplars"], found.dropped) == (1, {})
+        assert receiver.asked[0].exemplars() == [({"__name__": "silent"}, 1.0)]
+
+
+async def test_metadata_ends_with_the_agent(monkeypatch, autojump_clock):
+    """Attempts to send it do not hold up the end; a storage that is not open is asked again later."""
+    receiver = Receiver(always=503)
+    async with sending(receiver, "metadata_config: {send_interval: 10s}", monkeypatch) as services:
+        opened = services.open_storage
+
+        def closed():
+            raise StorageError("not open")
+
+        services.open_storage = closed
+        await trio.sleep(11)
+        assert not receiver.asked
+        services.open_storage, services.metadata = opened, {"a": MetricMetadata()}
+        await trio.sleep(10)
+        assert receiver.asked
+        began = trio.current_time()
+        services.followers.drain()
+        await services.followers.wait_closed()
+        assert trio.current_time() - began < 2

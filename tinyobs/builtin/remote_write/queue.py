@@ -51,8 +51,6 @@ class Outgoing:
     rows: SendRows
     settlements: Sequence[Settlement]
     in_doubt: bool = False
-    late_exemplars: int = 0
-    """Exemplars for which no sample came in time."""
 
 
 class ShardQueue:
@@ -137,7 +135,7 @@ class ShardQueue:
         late = [ref for ref, waiting in self._waiting.items() if waiting[0][0] + EXEMPLAR_WAIT_SECONDS <= now]
         lonely = [e for ref in late for _, e in self._waiting.pop(ref)]
         self.exemplars -= len(lonely) + sum(map(len, found.values()))
-        return evolve(out, rows=evolve(out.rows, exemplars=found, lonely=lonely), late_exemplars=len(lonely))
+        return evolve(out, rows=evolve(out.rows, exemplars=found, lonely=lonely))
 
 
 def _together(parts: Sequence[SendRows]) -> SendRows:
