@@ -123,7 +123,8 @@ async def test_a_server_that_is_down_and_comes_back() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     async with running(HttpDiscoverer, config(f"127.0.0.1:{port}")) as published:
-        assert (published.times, published.addresses, published.failures) == (1, [], 1)
+        assert (published.times, published.addresses) == (1, [])
+        assert published.failures >= 1
         async with serving(Server(), port=port):
             await published.until(lambda: len(published.addresses) == 3)
         await published.until(lambda: published.failures >= 2)
