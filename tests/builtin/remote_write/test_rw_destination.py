@@ -1,6 +1,7 @@
 """Destinations: what is in doubt, the end, reloads, restarts, shards that follow the load, loss, metrics."""
 
 import pytest
+import structlog
 import trio
 from rw_fakes import BREAK, HANG, Receiver, batch_of, commit, config_of, counters, run_inline, sending, settled
 
@@ -291,6 +292,22 @@ async def test_a_capacity_below_a_request_is_that_of_one(monkeypatch, autojump_c
             commit(services, ("a", EPOCH_MS + i, 1.0))
         await settled(services)
     assert [len(a.samples()) for a in receiver.asked] == [10, 10]
+
+
+async def test_trouble_and_its_end_are_told_once(monkeypatch, autojump_clock):
+    """Not with each attempt; the text of the receiver is shortened, and no secret of the URL shows."""
+    receiver = Receiver([(503, {}, "over\n" + "loaded " * 100)] * 40)
+    with structlog.testing.capture_logs() as logs:
+        async with sending(receiver, QUICK, monkeypatch) as services:
+            commit(services, ("a", EPOCH_MS, 1.0))
+            await settled(services)
+    told = [(e["event"], e["log_level"]) for e in logs if e["event"] != "destination"]
+    assert set(told[:-1]) == {("not accepted now, trying again", "warning")}
+    assert 2 <= len(told[:-1]) <= 4
+    assert told[-1] == ("delivering again", "info")
+    text = next(e["text"] for e in logs if "text" in e)
+    assert text.startswith("over loaded")
+    assert len(text) <= 256
 
 
 async def test_loss_of_the_log_is_counted(monkeypatch, autojump_clock):

@@ -66,6 +66,8 @@ class Sender:
         q = config.queue_config
         self._doubt = doubt_of(q.capacity, q.max_shards)
         self._told: dict[str, float] = {}
+        self._troubled_at: float | None = None
+        """Since when requests are not answered, or refused for the moment; None while all is well."""
         self.delivered_at = -np.inf
         """When a request was last answered for good."""
 
@@ -103,6 +105,8 @@ class Sender:
                 else:
                     self._refused(rows, body, verdict, doubtful)
                 return
+            if self._troubled_at is None:
+                self._troubled_at = trio.current_time()
             self._count(self._counters.retried, rows)
             await self._pause(pauses.next(verdict.wait_seconds if verdict else None))
 
@@ -213,6 +217,9 @@ class Sender:
     def _delivered(self, rows: SendRows, body: bytes, written: Written | None) -> None:
         counters = self._counters
         self.delivered_at = trio.current_time()
+        if self._troubled_at is not None:
+            seconds, self._troubled_at = self.delivered_at - self._troubled_at, None
+            log.info("delivering again", remote_name=self._name, after_seconds=round(seconds, 1))
         counters.bytes += len(body)
         counters.highest_sent_ms = max(counters.highest_sent_ms, int(rows.timestamps_ms.max(initial=0)))
         sent = _counts(rows, lonely=written is None)
