@@ -353,7 +353,11 @@ def test_staleness_markers_survive_and_handles_do_not():
 
 
 def test_limits():
-    """Series are bounded, and so are the labels of one."""
+    """Series are bounded, and so are the labels of one, and the buckets and quantiles of a metric."""
+    many = {"bucket": [{"upper_bound": 1}] * 65536}, {"quantile": [{"quantile": 1}] * 65536}
+    for type_, field, message in ((HISTOGRAM, "histogram", many[0]), (SUMMARY, "summary", many[1])):
+        with pytest.raises(WireError, match="more than 65535 buckets or quantiles"):
+            read(("x", type_, [{field: message}]))
     parser = ProtobufParser(limits=ParserLimits(series_max=2))
     with pytest.raises(WireError, match="more than 2 series"):
         parser.parse(body_of(("g", GAUGE, [{"labels": {"a": str(i)}} for i in range(3)])))

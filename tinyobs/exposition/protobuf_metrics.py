@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from ..errors import WireError
 from ..model.histogram_checks import coarsened, fault_of
 from ..model.histogram_resolution import compacted
-from ..model.histograms import Histogram, ResetHint, pack
+from ..model.histograms import PARTS_MAX, Histogram, ResetHint, pack
 from ..model.labels import NAME, Labels, from_mapping
 from ..model.metadata import MetricType
 from ..model.staleness import NORMAL_NAN
@@ -30,6 +30,9 @@ from .lexing import LABELS_MAX, Malformed, to_labels
 from .tails import NO_TIMESTAMP
 
 _SECONDS_MAX: Final = 1 << 50
+
+BOUNDS_MAX: Final = PARTS_MAX
+"""Buckets that a classic histogram, and quantiles that a summary may have."""
 
 ONE, QUANTILES, CLASSIC, NATIVE, BOTH = range(5)
 """What series a metric stands for: one, a summary's, a classic histogram's, a native one's, or a native one and its
@@ -86,6 +89,7 @@ def decode_metric(raw: bytes, head: FamilyHead, rules: HistogramRules) -> Decode
         return Decoded((head.name, ONE, (), *labels), (value,), time, 0, b"", ())
     if type_ == SUMMARY:
         s = metric.summary
+        _refuse_many(len(s.quantile), head)
         bounds = _bounds([q.quantile for q in s.quantile])
         values = float(s.sample_count), s.sample_sum, *[q.value for q in s.quantile]
         return Decoded((head.name, QUANTILES, bounds, *labels), values, time, _created(s), b"", ())
@@ -113,6 +117,7 @@ def series_of(key: Key) -> Iterator[Labels]:
 def _histogram(h: Any, head: FamilyHead, rules: HistogramRules, labels: Sequence[bytes], time: int) -> Decoded | None:
     hint = ResetHint.GAUGE if head.type == GAUGE_HISTOGRAM else ResetHint.UNKNOWN
     start = _created(h)
+    _refuse_many(len(h.bucket), head)
     native = rules.native and _is_native(h)
     if not native and not rules.convert:
         bounds, values = _classic(h)
@@ -133,6 +138,11 @@ def _histogram(h: Any, head: FamilyHead, rules: HistogramRules, labels: Sequence
         )
     exemplars = (*own, *_bucket_exemplars(h, 3, len(bounds)))
     return Decoded((head.name, BOTH, bounds, *labels), (0.0, *values), time, start, packed, exemplars)
+
+
+def _refuse_many(count: int, head: FamilyHead) -> None:
+    if count > BOUNDS_MAX:
+        raise WireError(f"more than {BOUNDS_MAX} buckets or quantiles of {_shown(head.name)}")
 
 
 def _is_native(h: Any) -> bool:
