@@ -34,8 +34,8 @@ def check_field_selector(text: str) -> str:
     for term in re.split(r"(?<!\\),", text):
         if not term:
             continue
-        key, operator, value = re.match(r"([^=!]*)(!=|==|=|)(.*)", term, re.DOTALL).groups()  # type: ignore[union-attr]
-        if not operator or not key:
+        operator, value = re.match(r"[^=!]*(!=|==|=|)(.*)", term, re.DOTALL).groups()  # type: ignore[union-attr]
+        if not operator:
             return f"invalid selector: '{text}'; can't understand '{term}'"
         if escape := re.search(r"\\(?:[^\\,=]|\Z)", re.sub(r"\\[\\,=]", "", value)):
             return f"invalid field selector: invalid escape sequence: {escape.group()}"
