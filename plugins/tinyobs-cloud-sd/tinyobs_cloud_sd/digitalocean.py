@@ -16,7 +16,7 @@ from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
 
-from .discoverer import PAGES_MAX, CloudDiscoverer
+from .discoverer import PAGES_MAX, CloudDiscoverer, in_thread
 from .labels import address, surrounded
 from .shapes import integer, member, objects, text, texts
 
@@ -59,9 +59,9 @@ class DigitalOceanDiscoverer(CloudDiscoverer):
     async def refresh(self) -> Sequence[TargetGroup]:
         """Ask page by page."""
         if self._config.role is DigitalOceanRole.DROPLETS:
-            targets = droplet_targets(await self._all("droplets"), self._config.port)
+            targets = await in_thread(droplet_targets, await self._all("droplets"), self._config.port)
             return [TargetGroup("DigitalOcean", tuple(targets))]
-        targets = database_targets(await self._all("databases"), self._config.port)
+        targets = await in_thread(database_targets, await self._all("databases"), self._config.port)
         return [TargetGroup("DigitalOcean Databases", tuple(targets))]
 
     async def _all(self, what: str) -> list[Mapping[str, Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import trio
@@ -19,6 +19,7 @@ PAGES_MAX: Final = 10_000
 ANSWER_BYTES_MAX: Final = 64 << 20
 """Longest answer; a page of a list is far shorter."""
 UNAUTHORIZED: Final = 401
+Target: TypeAlias = dict[str, str]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -93,6 +94,11 @@ class CloudDiscoverer(RefreshingDiscoverer):
                 return pages
             url = at_home(link, url)
         raise DiscoveryError("a list goes on at a page that was read already")
+
+
+async def in_thread(make: Callable[..., Iterable[Target]], *given: Any) -> list[Target]:
+    """Return the targets that a pure function makes.  Nothing else waits while it makes thousands."""
+    return await trio.to_thread.run_sync(lambda: list(make(*given)))
 
 
 async def each(items: Sequence[T], work: Callable[[T], Awaitable[R]], at_once_max: int) -> list[R]:

@@ -21,7 +21,7 @@ from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
 from .aws_entry import AwsDiscoverer
-from .discoverer import PAGES_MAX
+from .discoverer import PAGES_MAX, in_thread
 from .ec2_answers import ec2_targets, zone_ids
 
 KEY: Final = "ec2_sd_configs"
@@ -89,7 +89,7 @@ class Ec2Discoverer(AwsDiscoverer):
         targets: list[dict[str, str]] = []
         for _ in range(PAGES_MAX):
             answer = await self.query("DescribeInstances", VERSION, form)
-            targets += ec2_targets(answer, self._zones or {}, region, self._config.port)
+            targets += await in_thread(ec2_targets, answer, self._zones or {}, region, self._config.port)
             token = answer.value("nextToken")
             if token is None:
                 return [TargetGroup(region, tuple(targets))]

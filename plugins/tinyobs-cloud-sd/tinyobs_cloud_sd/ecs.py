@@ -19,7 +19,7 @@ from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
 from .aws_entry import AwsDiscoverer
-from .discoverer import PAGES_MAX, each
+from .discoverer import PAGES_MAX, each, in_thread
 from .ec2 import VERSION, Ec2Filter, filter_fields
 from .ecs_answers import EcsCluster, EcsMachine, ecs_targets, machines_of, own_interface, public_ips_of
 from .shapes import objects, text, texts
@@ -77,7 +77,7 @@ class EcsDiscoverer(AwsDiscoverer):
         asked = [{"clusters": some, "include": ["TAGS"]} for some in batches(names, BATCH)]
         clusters = await self._described("DescribeClusters", asked, "clusters")
         found = await each(clusters, self._cluster, self._config.request_concurrency)
-        targets = [target for one in found for target in ecs_targets(one, region, self._config.port)]
+        targets = [target for one in found for target in await in_thread(ecs_targets, one, region, self._config.port)]
         return [TargetGroup(region, tuple(targets))]
 
     async def _cluster(self, cluster: Mapping[str, Any]) -> EcsCluster:

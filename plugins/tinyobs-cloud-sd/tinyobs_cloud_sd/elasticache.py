@@ -135,16 +135,15 @@ class ElasticacheDiscoverer(AwsDiscoverer):
         if wanted := self._config.clusters:
             caches = [one for one in caches if one.value("ARN") in wanted]
             clusters = [one for one in clusters if is_wanted(one, wanted)]
-        tags = await each([*caches, *clusters], self._tags, self._config.request_concurrency)
-        targets = [
-            *(target for one, some in zip(caches, tags, strict=False) for target in serverless_targets(one, some)),
-            *(
-                target
-                for one, some in zip(clusters, tags[len(caches) :], strict=True)
-                for target in node_targets(one, some)
-            ),
-        ]
-        return [TargetGroup(region, tuple(targets))]
+        at_once_max = self._config.request_concurrency
+        found = await each(caches, self._serverless, at_once_max) + await each(clusters, self._nodes, at_once_max)
+        return [TargetGroup(region, tuple(target for some in found for target in some))]
+
+    async def _serverless(self, cache: Element) -> list[dict[str, str]]:
+        return list(serverless_targets(cache, await self._tags(cache)))
+
+    async def _nodes(self, cluster: Element) -> list[dict[str, str]]:
+        return list(node_targets(cluster, await self._tags(cluster)))
 
     async def _tags(self, tagged: Element) -> list[Element]:
         form = {"ResourceName": tagged.value("ARN") or ""}

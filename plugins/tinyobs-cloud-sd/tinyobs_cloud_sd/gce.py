@@ -19,7 +19,7 @@ from tinyobs.discovery.names import sanitize_label_name
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
 
-from .discoverer import PAGES_MAX, CloudDiscoverer
+from .discoverer import PAGES_MAX, CloudDiscoverer, in_thread
 from .labels import surrounded
 from .shapes import member, objects, pairs, text, texts
 
@@ -81,7 +81,7 @@ class GceDiscoverer(CloudDiscoverer):
         targets: list[dict[str, str]] = []
         for _ in range(PAGES_MAX):
             answer = await self.get(url, asked)
-            targets += gce_targets(objects(answer, "items"), config)
+            targets += await in_thread(gce_targets, objects(answer, "items"), config)
             token = text(answer, "nextPageToken")
             if not token:
                 return [TargetGroup(f"GCE_{config.project}_{config.zone}", tuple(targets))]

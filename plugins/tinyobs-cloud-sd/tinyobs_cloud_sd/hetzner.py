@@ -18,7 +18,7 @@ from tinyobs.discovery.names import sanitize_label_name
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
 
-from .discoverer import PAGES_MAX, CloudDiscoverer
+from .discoverer import PAGES_MAX, CloudDiscoverer, in_thread
 from .labels import address
 from .shapes import integer, member, objects, pairs, text
 
@@ -72,11 +72,11 @@ class HetznerDiscoverer(CloudDiscoverer):
     async def refresh(self) -> Sequence[TargetGroup]:
         """Ask for the servers, and in the cloud for the networks whose names are in labels."""
         if self._config.role is HetznerRole.ROBOT:
-            targets = robot_targets(await self.get(f"{ROBOT}/server"), self._config.port)
+            targets = await in_thread(robot_targets, await self.get(f"{ROBOT}/server"), self._config.port)
         else:
             selector = {"label_selector": self._config.label_selector} if self._config.label_selector else {}
             servers = await self._all("servers", selector)
-            targets = hcloud_targets(servers, await self._all("networks", {}), self._config.port)
+            targets = await in_thread(hcloud_targets, servers, await self._all("networks", {}), self._config.port)
         return [TargetGroup("hetzner", tuple(targets))]
 
     async def _all(self, what: str, parameters: Mapping[str, str]) -> list[Mapping[str, Any]]:

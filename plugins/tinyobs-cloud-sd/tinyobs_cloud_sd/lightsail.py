@@ -19,7 +19,7 @@ from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
 from .aws_entry import AwsDiscoverer
-from .discoverer import PAGES_MAX
+from .discoverer import PAGES_MAX, in_thread
 from .labels import address, surrounded
 from .shapes import member, objects, text, texts
 
@@ -81,7 +81,7 @@ class LightsailDiscoverer(AwsDiscoverer):
         targets: list[dict[str, str]] = []
         for _ in range(PAGES_MAX):
             answer = await self.post_json(TARGET, asked)
-            targets += lightsail_targets(objects(answer, "instances"), region, self._config.port)
+            targets += await in_thread(lightsail_targets, objects(answer, "instances"), region, self._config.port)
             token = text(answer, "nextPageToken")
             if not token:
                 return [TargetGroup(region, tuple(targets))]

@@ -20,7 +20,7 @@ from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.errors import TinyObsError
 from tinyobs.model.durations import DurationMs
 
-from .discoverer import PAGES_MAX, UNAUTHORIZED, CloudDiscoverer
+from .discoverer import PAGES_MAX, UNAUTHORIZED, CloudDiscoverer, in_thread
 from .labels import address, surrounded
 from .shapes import integer, member, objects, text, texts
 
@@ -102,7 +102,7 @@ class LinodeDiscoverer(CloudDiscoverer):
         instances = await self._all("linode/instances")
         addresses = await self._all("networking/ips")
         ranges = await self._all("networking/ipv6/ranges")
-        return TargetGroup("Linode", tuple(linode_targets(instances, addresses, ranges, self._config)))
+        return TargetGroup("Linode", tuple(await in_thread(linode_targets, instances, addresses, ranges, self._config)))
 
     async def _all(self, path: str) -> list[Mapping[str, Any]]:
         headers = {"X-Filter": json.dumps({"region": self._config.region})} if self._config.region else {}

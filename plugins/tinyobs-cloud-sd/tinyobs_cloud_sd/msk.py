@@ -20,7 +20,7 @@ from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
 from .aws_entry import AwsDiscoverer
-from .discoverer import PAGES_MAX, each
+from .discoverer import PAGES_MAX, each, in_thread
 from .labels import address
 from .shapes import integer, mapping, member, objects, pairs, text, texts
 
@@ -95,7 +95,8 @@ class MskDiscoverer(AwsDiscoverer):
             )
         nodes = await each(clusters, self._nodes, self._config.request_concurrency)
         found = zip(clusters, nodes, strict=True)
-        targets = [target for cluster, some in found for target in msk_targets(cluster, some, self._config.port)]
+        port = self._config.port
+        targets = [target for cluster, some in found for target in await in_thread(msk_targets, cluster, some, port)]
         return [TargetGroup(region, tuple(targets))]
 
     async def _described(self, arn: str) -> Mapping[str, Any]:

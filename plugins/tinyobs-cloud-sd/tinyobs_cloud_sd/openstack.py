@@ -20,7 +20,7 @@ from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
-from .discoverer import CloudDiscoverer
+from .discoverer import CloudDiscoverer, in_thread
 from .openstack_answers import hypervisor_targets, instance_targets, load_balancer_targets
 from .openstack_identity import (
     OpenStackLogin,
@@ -132,18 +132,18 @@ class OpenStackDiscoverer(CloudDiscoverer):
         match config.role:
             case OpenStackRole.HYPERVISOR:
                 found = await self._listed("compute", "os-hypervisors/detail", "hypervisors")
-                targets = hypervisor_targets(found, config.port)
+                targets = await in_thread(hypervisor_targets, found, config.port)
             case OpenStackRole.INSTANCE:
                 ports = await self._listed("network", "v2.0/ports", "ports")
                 floating = await self._listed("network", "v2.0/floatingips", "floatingips")
                 path = "servers/detail" + ("?all_tenants=true" if config.all_tenants else "")
                 servers = await self._listed("compute", path, "servers")
-                targets = instance_targets(servers, ports, floating, config.port)
+                targets = await in_thread(instance_targets, servers, ports, floating, config.port)
             case _:
                 balancers = await self._listed("load-balancer", "v2.0/lbaas/loadbalancers", "loadbalancers")
                 listeners = await self._listed("load-balancer", "v2.0/lbaas/listeners", "listeners")
                 floating = await self._listed("network", "v2.0/floatingips", "floatingips")
-                targets = load_balancer_targets(balancers, listeners, floating)
+                targets = await in_thread(load_balancer_targets, balancers, listeners, floating)
         return [TargetGroup(f"OS_{config.region}", tuple(targets))]
 
     async def _listed(self, service: str, path: str, what: str) -> list[Mapping[str, Any]]:

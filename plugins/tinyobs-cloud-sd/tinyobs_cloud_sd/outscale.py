@@ -21,7 +21,7 @@ from tinyobs.http_client.files import read_secret
 from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
-from .discoverer import PAGES_MAX, CloudDiscoverer
+from .discoverer import PAGES_MAX, CloudDiscoverer, in_thread
 from .labels import address
 from .shapes import member, objects, text
 
@@ -76,7 +76,7 @@ class OutscaleDiscoverer(CloudDiscoverer):
         targets: list[dict[str, str]] = []
         for _ in range(PAGES_MAX):
             answer = await self._signed(asked, keys)
-            targets += outscale_targets(objects(answer, "Vms"), config.region, config.port)
+            targets += await in_thread(outscale_targets, objects(answer, "Vms"), config.region, config.port)
             token = text(answer, "NextPageToken")
             if not token:
                 return [TargetGroup(config.region, tuple(targets))]

@@ -20,7 +20,7 @@ from tinyobs.model.secrets import Secret
 
 from .aws_entry import AwsDiscoverer
 from .aws_fields import names_of, tags_of, values_of
-from .discoverer import PAGES_MAX, each
+from .discoverer import PAGES_MAX, each, in_thread
 from .ec2 import Ec2Filter
 from .labels import address
 
@@ -128,7 +128,7 @@ class RdsDiscoverer(AwsDiscoverer):
         targets = [
             target
             for cluster, some in zip(clusters, instances, strict=True)
-            for target in rds_targets(cluster, some, self._config.port)
+            for target in await in_thread(rds_targets, cluster, some, self._config.port)
         ]
         return [TargetGroup(region, tuple(targets))]
 

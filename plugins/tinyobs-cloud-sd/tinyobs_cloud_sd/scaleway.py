@@ -19,7 +19,7 @@ from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
-from .discoverer import PAGES_MAX, CloudDiscoverer
+from .discoverer import PAGES_MAX, CloudDiscoverer, in_thread
 from .labels import address, surrounded
 from .shapes import member, objects, text, texts
 
@@ -104,13 +104,13 @@ class ScalewayDiscoverer(CloudDiscoverer):
         if config.role is ScalewayRole.INSTANCE:
             tags = [("tags", ",".join(config.tags_filter))] if config.tags_filter else []
             servers = await self._all("instance", "servers", [*named.items(), *tags])
-            targets = instance_targets(servers, config.port)
+            targets = await in_thread(instance_targets, servers, config.port)
         else:
             wanted = [("project_id", config.project_id), *named.items(), *(("tags", t) for t in config.tags_filter)]
             servers = await self._all("baremetal", "servers", wanted)
             offers = await self._all("baremetal", "offers", [])
             systems = await self._all("baremetal", "os", [])
-            targets = baremetal_targets(servers, offers, systems, config.port)
+            targets = await in_thread(baremetal_targets, servers, offers, systems, config.port)
         return [TargetGroup("scaleway", tuple(targets))]
 
     async def _all(self, product: str, what: str, parameters: list[tuple[str, str]]) -> list[Mapping[str, Any]]:

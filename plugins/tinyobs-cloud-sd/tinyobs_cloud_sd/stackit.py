@@ -17,7 +17,7 @@ from tinyobs.discovery.names import sanitize_label_name
 from tinyobs.model.durations import DurationMs
 from tinyobs.model.secrets import Secret
 
-from .discoverer import CloudDiscoverer
+from .discoverer import CloudDiscoverer, in_thread
 from .labels import address
 from .shapes import mapping, objects, text
 from .stackit_tokens import StackitAccount, StackitTokens
@@ -97,7 +97,8 @@ class StackitDiscoverer(CloudDiscoverer):
         """Ask for all servers; the interface has no pages."""
         project = self._config.project
         answer = await self.get(f"{self._base}/v1/projects/{quote(project, safe='')}/servers", {"details": "true"})
-        return [TargetGroup("stackit", tuple(stackit_targets(objects(answer, "items"), project, self._config.port)))]
+        targets = await in_thread(stackit_targets, objects(answer, "items"), project, self._config.port)
+        return [TargetGroup("stackit", tuple(targets))]
 
 
 def stackit_targets(servers: Sequence[Mapping[str, Any]], project: str, port: int) -> list[dict[str, str]]:

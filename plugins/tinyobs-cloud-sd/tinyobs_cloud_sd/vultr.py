@@ -12,7 +12,7 @@ from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.model.durations import DurationMs
 
-from .discoverer import PAGES_MAX, CloudDiscoverer
+from .discoverer import PAGES_MAX, CloudDiscoverer, in_thread
 from .labels import address, surrounded
 from .shapes import integer, objects, text, texts
 
@@ -66,7 +66,8 @@ class VultrDiscoverer(CloudDiscoverer):
             found += objects(answer, "instances")
             cursor = text(answer, "meta", "links", "next")
             if not cursor:
-                return [TargetGroup("Vultr", tuple(vultr_targets(found, self._config.port)))]
+                targets = await in_thread(vultr_targets, found, self._config.port)
+                return [TargetGroup("Vultr", tuple(targets))]
             asked["cursor"] = cursor
         raise DiscoveryError(f"the list of instances has more than {PAGES_MAX} pages")
 
