@@ -95,3 +95,24 @@ async def test_a_list_that_is_too_long_is_refused_as_a_whole(autojump_clock: Moc
     published, counts, _ = await play([[group("a", "x:1")], [group("a", "x:1", "x:2", "x:3")]])
     assert published == [[("a", 1)]]
     assert counts == [1, 2]
+
+
+async def test_a_source_may_tell_of_changes(autojump_clock: MockClock) -> None:
+    """What overrides the wait refreshes earlier, and the interval counts from there."""
+
+    class Told(Scripted):
+        async def wait(self, until: float) -> None:
+            await trio.sleep_until(until - 7)
+
+    discoverer = Told([[group("a", f"x:{n}")] for n in range(9)], DiscovererContext("job", 0, ".", VirtualClock()))
+    times: list[float] = []
+
+    async def publish(groups: Sequence[TargetGroup]) -> None:
+        times.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        began = trio.current_time()
+        await nursery.start(discoverer.run, publish)
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert [at - began for at in times] == [0, 3, 6, 9]

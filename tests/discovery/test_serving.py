@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from fake_docker import FakeDocker, container
-from fake_http_api import serving
+from fake_http_api import Reply, Request, serving
 from peers import daemon, free_port, get, pause, prometheus_3, query
 from peers import running as running_peer
 from test_discovery_pages import blocks
@@ -61,6 +62,45 @@ async def test_the_example_of_the_page(tmp_path: Path, agent: bool) -> None:
     assert labels["__meta_docker_network_label_com_x_team"] == "web"
     assert labels["__meta_url"] == f"{first.url}/api/v1/http_sd?scrapePool=containers"
     assert found["scrapeUrl"] == f"http://127.0.0.1:{target.port}/metrics"
+
+
+async def test_targets_stay_over_a_reload_while_their_source_is_down(tmp_path: Path) -> None:
+    """The reload changes the scrape config, not its discovery: nobody needs to be asked."""
+    file, port = tmp_path / "prometheus.yml", free_port()
+    source = f"http_sd_configs: [{{url: 'http://127.0.0.1:{port}/', refresh_interval: 1s}}]"
+    await trio.Path(file).write_text(f"scrape_configs: [{{job_name: j, {source}}}]")
+    async with fake_target(FakeTarget(b"x 1\n")) as target, running_agent(reloadable(file)) as served:
+
+        async def scraped() -> bool:
+            return bool(await active(served))
+
+        async with serving(FakeList(target.address), port=port):
+            await until(scraped)
+        await trio.Path(file).write_text(f"scrape_configs: [{{job_name: j, sample_limit: 9, {source}}}]")
+        assert (await served.get("/-/reload", "POST"))[0] == 200
+        _, body = await served.get("/api/v1/scrape_pools/config?scrapePool=j")
+        assert b"sample_limit: 9" in body
+        await until(scraped)
+        assert [t["scrapeUrl"] for t in await active(served)] == [f"http://{target.address}/metrics"]
+
+
+def reloadable(file: Path) -> AgentSettings:
+    """Return settings of a server that reads a file, and again when it is told."""
+    url = f"file:{file.parent / 'data'}"
+    return AgentSettings(
+        config_file=file, lifecycle=True, storage_url=url, listen=("127.0.0.1:0",), plugins_off=("host",)
+    )  # fmt: skip
+
+
+class FakeList:
+    """A server that lists one target."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def __call__(self, request: Request) -> Reply:
+        """Answer with the list."""
+        return Reply([{"targets": [self.address]}])
 
 
 OURS = """
