@@ -163,7 +163,9 @@ def test_label_selectors_that_make_no_sense(text):
     assert check_label_selector(text).startswith('unable to parse requirement "')
 
 
-@pytest.mark.parametrize("text", ["", "a=b", "a==b", "a!=b", "a=b,c=d", "a=b,,c=d", "=b", "a=", r"a=b\,c", r"a=b\=c", r"a=\\"])
+@pytest.mark.parametrize(
+    "text", ["", "a=b", "a==b", "a!=b", "a=b,c=d", "a=b,,c=d", "=b", "a=", r"a=b\,c", r"a=b\=c", r"a=\\"]
+)
 def test_field_selectors(text):
     """Keys and values; commas, equals signs and backslashes in values are escaped."""
     assert check_field_selector(text) == ""

@@ -25,7 +25,7 @@ from trio.testing import MockClock
 
 from tinyobs.abc import DiscovererKind
 from tinyobs.builtin import kubernetes_sd
-from tinyobs.builtin.kubernetes_sd import client, watching
+from tinyobs.builtin.kubernetes_sd import client, views, watching
 from tinyobs.config.http_client import Authorization, HttpClientConfig
 from tinyobs.config.kubernetes_sd import AttachMetadata, Namespaces, Role, Selector
 from tinyobs.testing.check_discoverer import check_discoverer
@@ -383,6 +383,28 @@ async def test_what_stands_behind_a_service_follows_its_pods_and_its_service(clo
             events = found.statistics.events_total
             assert (events["pod", "add"], events["pod", "update"], events["service", "add"]) == (0, 1, 2)
     assert all(call == [source] for call in found.calls)
+
+
+async def test_endpoints_with_too_many_addresses_are_told_once(
+    clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server marks them; the warning names the role that has no such bound."""
+    told: list[str] = []
+
+    class Log:
+        def warning(self, event: str, **fields: str) -> None:
+            told.append(f"{event}: {fields['endpoints']}: {fields['reason']}")
+
+    monkeypatch.setattr(views, "log", Log())
+    marked = {"endpoints.kubernetes.io/over-capacity": "truncated"}
+    async with serving() as api:
+        api.put("endpoints", endpoints("web", "default", subset([HTTP], [{"ip": "10.1.0.7"}]), labels=marked))
+        async with discovering(entry(api, Role.ENDPOINTS)) as found:
+            await api.until_watched(3)
+            api.put("endpoints", endpoints("web", "default", subset([HTTP], [{"ip": "10.1.0.8"}]), labels=marked))
+            await found.until(lambda: found.addresses == ["10.1.0.8:8080"])
+    reason = "it has more than 1000 addresses and tells only of the first ones"
+    assert told == [f"use the role endpointslice: default/web: {reason}"]
 
 
 async def test_metadata_of_nodes_namespaces_and_workloads_follow(clock: MockClock) -> None:

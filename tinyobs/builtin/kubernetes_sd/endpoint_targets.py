@@ -43,6 +43,12 @@ from .resources import PODS, SERVICES
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 """The label of an endpoint slice that names its service."""
+OVER_CAPACITY: Final = "endpoints.kubernetes.io/over-capacity"
+"""The label of an `Endpoints` object with more than 1000 addresses, and what its values mean."""
+OVER_CAPACITY_MEANINGS: Final = {
+    "truncated": "it has more than 1000 addresses and tells only of the first ones",
+    "warning": "it has more than 1000 addresses, and the next version of Kubernetes tells only of the first ones",
+}
 ENDPOINT: Final = PREFIX + "endpoint_"
 SLICE: Final = PREFIX + "endpointslice_"
 _IP_FAMILIES: Final = ("IPv4", "IPv6")
@@ -116,6 +122,11 @@ def endpoints_group(source: str, endpoints: Endpoints, attach: AttachMetadata, f
                     pods.join(target, address.target, number, protocol)
                     targets.append(target)
     return TargetGroup(source, (*targets, *pods.others()), labels)
+
+
+def capacity_warning(endpoints: Endpoints) -> str:
+    """Return what is wrong with the number of addresses, "" for nothing."""
+    return OVER_CAPACITY_MEANINGS.get(endpoints.meta.labels.get(OVER_CAPACITY, ""), "")
 
 
 def _endpoint_labels(address: EndpointAddress, port: Port, ready: str) -> dict[str, str]:

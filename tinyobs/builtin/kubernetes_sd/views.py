@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+import structlog
 from attrs import frozen
 
 from ...abc import TargetGroup
 from ...config.kubernetes_sd import KubernetesSdConfig, Role
-from .endpoint_targets import endpoint_slice_group, endpoints_group
+from .endpoint_targets import capacity_warning, endpoint_slice_group, endpoints_group
 from .labels import Find
-from .objects import Object
+from .objects import Endpoints, Object
 from .resources import (
     ENDPOINT_SLICES,
     ENDPOINTS,
@@ -31,6 +32,7 @@ from .resources import (
 from .targets import ingress_group, node_group, pod_group, service_group
 from .watching import Watcher
 
+log = structlog.get_logger("kubernetes_sd")
 Build: TypeAlias = Callable[[str, Any, KubernetesSdConfig, Find], TargetGroup]
 
 
@@ -104,6 +106,8 @@ class View:
         self._used: dict[str, list[tuple[str, str]]] = {}
         """Key -> the objects, (resource, key), that its group was joined with."""
         self._users: dict[tuple[str, str], set[str]] = {}
+        self._warnings: dict[str, str] = {}
+        """Key -> what was said of the object."""
 
     @property
     def watchers(self) -> list[Watcher]:
@@ -131,7 +135,10 @@ class View:
         source = f"{self._plan.prefix}/{key}"
         one = self._main.objects.get(key)
         if one is None:
+            self._warnings.pop(key, None)
             return TargetGroup(source, ())
+        if isinstance(one, Endpoints):
+            self._warn(key, capacity_warning(one))
         used: list[tuple[str, str]] = []
 
         def find(resource: Resource, key: str) -> Object | None:
@@ -147,6 +154,14 @@ class View:
             for reference in used:
                 self._users.setdefault(reference, set()).add(key)
         return group
+
+    def _warn(self, key: str, reason: str) -> None:
+        """Log what is wrong with an object, once."""
+        if not reason:
+            self._warnings.pop(key, None)
+        elif self._warnings.get(key) != reason:
+            self._warnings[key] = reason
+            log.warning("use the role endpointslice", endpoints=key, reason=reason)
 
     def _forget(self, key: str) -> None:
         for reference in self._used.pop(key, ()):
