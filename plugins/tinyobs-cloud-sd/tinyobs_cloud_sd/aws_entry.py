@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlencode
 
 import trio
@@ -15,6 +15,8 @@ from tinyobs.cloud_auth.aws_sts import FORM, aws_error, endpoint, service_url
 from tinyobs.cloud_auth.exchange import THREAD_BYTES, Reply, decode_json, exchange
 from tinyobs.cloud_auth.xml_answers import Element, parse_xml
 from tinyobs.config.http_client import HttpClientConfig
+from tinyobs.model.durations import DurationMs
+from tinyobs.model.secrets import Secret
 
 from .discoverer import ANSWER_BYTES_MAX, CloudDiscoverer
 
@@ -30,22 +32,60 @@ AUTH_CODES: Final = (
 """Errors after which keys are looked for anew."""
 
 
+class AwsEntry(Protocol):
+    """What all entries of AWS have."""
+
+    @property
+    def region(self) -> str:
+        """Empty: that of the environment, the profile or the instance."""
+
+    @property
+    def endpoint(self) -> str:
+        """An address instead of the service's own in the region."""
+
+    @property
+    def access_key(self) -> str:
+        """Empty: keys are looked for, as AWS' own tools do."""
+
+    @property
+    def secret_key(self) -> Secret:
+        """The other half of the keys."""
+
+    @property
+    def profile(self) -> str:
+        """A profile of the shared files."""
+
+    @property
+    def role_arn(self) -> str:
+        """A role that is assumed with the keys."""
+
+    @property
+    def external_id(self) -> str:
+        """What the role may ask for."""
+
+    @property
+    def refresh_interval_ms(self) -> DurationMs:
+        """Time from one list to the next."""
+
+    @property
+    def http(self) -> HttpClientConfig:
+        """How to speak HTTP."""
+
+
 class AwsDiscoverer(CloudDiscoverer):
     """Asks one of AWS' services in one region with signed requests."""
 
-    def __init__(
-        self,
-        kind: str,
-        service: str,
-        settings: AwsSettings,
-        address: str,
-        interval_ms: int,
-        context: DiscovererContext,
-        http: HttpClientConfig,
-    ) -> None:
-        """address: an address instead of the service's own."""
-        super().__init__(kind, interval_ms, context, http)
-        self._service, self._address = service, address
+    def __init__(self, kind: str, service: str, config: AwsEntry, context: DiscovererContext) -> None:
+        super().__init__(kind, config.refresh_interval_ms, context, config.http)
+        self._service, self._address = service, config.endpoint
+        settings = AwsSettings(
+            config.region,
+            config.access_key,
+            config.secret_key,
+            config.profile,
+            config.role_arn,
+            config.external_id,
+        )
         self.access = AwsAccess(settings, context.clock.now_ms, client=self.client)
 
     async def aclose(self) -> None:

@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
-from tinyobs.cloud_auth.aws_credentials import AwsSettings
 from tinyobs.config.fields import Fault, inline, setting
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.refreshing import DiscoveryError
@@ -67,15 +66,7 @@ class Ec2Discoverer(AwsDiscoverer):
     """Publishes the instances that have an address in one group."""
 
     def __init__(self, config: Ec2SdConfig, context: DiscovererContext) -> None:
-        settings = AwsSettings(
-            config.region,
-            config.access_key,
-            config.secret_key,
-            config.profile,
-            config.role_arn,
-            config.external_id,
-        )
-        super().__init__("ec2", "ec2", settings, config.endpoint, config.refresh_interval_ms, context, config.http)
+        super().__init__("ec2", "ec2", config, context)
         self._config = config
         self._zones: Mapping[str, str] | None = None
         """Availability zone -> id, once it could be had."""

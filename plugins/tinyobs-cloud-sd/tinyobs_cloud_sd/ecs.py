@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 import trio
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
-from tinyobs.cloud_auth.aws_credentials import AwsSettings
 from tinyobs.config.fields import inline, setting
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.refreshing import DiscoveryError
@@ -58,15 +57,7 @@ class EcsDiscoverer(AwsDiscoverer):
     """Publishes the tasks that have an address in one group."""
 
     def __init__(self, config: EcsSdConfig, context: DiscovererContext) -> None:
-        settings = AwsSettings(
-            config.region,
-            config.access_key,
-            config.secret_key,
-            config.profile,
-            config.role_arn,
-            config.external_id,
-        )
-        super().__init__("ecs", "ecs", settings, config.endpoint, config.refresh_interval_ms, context, config.http)
+        super().__init__("ecs", "ecs", config, context)
         self._config = config
         self._limit = trio.CapacityLimiter(config.request_concurrency)
 

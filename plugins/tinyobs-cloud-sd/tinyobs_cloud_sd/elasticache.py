@@ -10,7 +10,6 @@ from typing import Final
 
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
-from tinyobs.cloud_auth.aws_credentials import AwsSettings
 from tinyobs.cloud_auth.xml_answers import Element
 from tinyobs.config.fields import inline, setting
 from tinyobs.config.http_client import HttpClientConfig
@@ -108,23 +107,7 @@ class ElasticacheDiscoverer(AwsDiscoverer):
     """Publishes nodes and serverless caches that have an address in one group."""
 
     def __init__(self, config: ElasticacheSdConfig, context: DiscovererContext) -> None:
-        settings = AwsSettings(
-            config.region,
-            config.access_key,
-            config.secret_key,
-            config.profile,
-            config.role_arn,
-            config.external_id,
-        )
-        super().__init__(
-            "elasticache",
-            "elasticache",
-            settings,
-            config.endpoint,
-            config.refresh_interval_ms,
-            context,
-            config.http,
-        )
+        super().__init__("elasticache", "elasticache", config, context)
         self._config = config
 
     async def refresh(self) -> Sequence[TargetGroup]:

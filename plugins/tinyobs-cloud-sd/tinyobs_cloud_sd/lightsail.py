@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
-from tinyobs.cloud_auth.aws_credentials import AwsSettings
 from tinyobs.config.fields import inline, setting
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.names import sanitize_label_name
@@ -61,17 +60,7 @@ class LightsailDiscoverer(AwsDiscoverer):
     """Publishes the instances that have a private address in one group."""
 
     def __init__(self, config: LightsailSdConfig, context: DiscovererContext) -> None:
-        settings = AwsSettings(
-            config.region,
-            config.access_key,
-            config.secret_key,
-            config.profile,
-            config.role_arn,
-            config.external_id,
-        )
-        super().__init__(
-            "lightsail", "lightsail", settings, config.endpoint, config.refresh_interval_ms, context, config.http
-        )
+        super().__init__("lightsail", "lightsail", config, context)
         self._config = config
 
     async def refresh(self) -> Sequence[TargetGroup]:

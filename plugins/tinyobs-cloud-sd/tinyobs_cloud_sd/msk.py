@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from attrs import frozen
 from tinyobs.abc import DiscovererContext, DiscovererKind, TargetGroup
-from tinyobs.cloud_auth.aws_credentials import AwsSettings
 from tinyobs.config.fields import inline, setting
 from tinyobs.config.http_client import HttpClientConfig
 from tinyobs.discovery.names import sanitize_label_name
@@ -73,15 +72,7 @@ class MskDiscoverer(AwsDiscoverer):
     """Publishes the addresses of all brokers and controllers in one group."""
 
     def __init__(self, config: MskSdConfig, context: DiscovererContext) -> None:
-        settings = AwsSettings(
-            config.region,
-            config.access_key,
-            config.secret_key,
-            config.profile,
-            config.role_arn,
-            config.external_id,
-        )
-        super().__init__("msk", SERVICE, settings, config.endpoint, config.refresh_interval_ms, context, config.http)
+        super().__init__("msk", SERVICE, config, context)
         self._config = config
 
     async def refresh(self) -> Sequence[TargetGroup]:
