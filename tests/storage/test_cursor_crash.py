@@ -107,7 +107,7 @@ def next_note(notes, count):
 def test_files_that_nobody_needs_go_after_every_crash(recorded):
     """When the cursor has read everything and a cut has come, no older file is left, and no unfinished one."""
     disk, clock, notes = recorded
-    for count in range(notes[1].at, len(disk.changes) + 1, 9):
+    for count in range(notes[1].at, len(disk.changes) + 1, 17):
         found = disk.after_crash(count, Loss.BOTH_NAMES, seed=count)
         own = Clock(clock.now_ms)
         engine = open_engine(found, clock=own)
@@ -142,7 +142,7 @@ def test_what_a_drop_takes_is_told_after_every_crash():
     assert lost > 0
     everything = rows(0, 120)
     assert lost + len(read_all(engine, cursor)) == len(everything)
-    for count in range(begin, len(disk.changes) + 1, 7):
+    for count in range(begin, len(disk.changes) + 1, 23):
         for loss in Loss:
             found = disk.after_crash(count, loss, seed=count)
             engine = open_engine(found, SMALL, clock)

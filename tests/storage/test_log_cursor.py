@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import attrs
 import pytest
 from cursor_cases import drain, fill, read_all, samples_of
@@ -13,6 +15,7 @@ from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.storage.layout import CURSOR_FOLDER, WAL_FOLDER, cursor_file, cursor_of_file, wal_name
 from tinyobs.storage.options import SyncMode
 from tinyobs.storage.verify import verify_directory
+from tinyobs.testing.fault_disk import FaultDisk
 from tinyobs.testing.mem_disk import MemDisk
 
 UP = labels("up", job="a")
@@ -321,3 +324,37 @@ def test_a_snapshot_has_no_cursors():
     assert log_files(copy)[0] == engine.segments.manifest.wal_first
     other = open_engine(copy, clock=clock)
     assert sum(len(v) for v in contents(other).values()) == len(rows)
+
+
+def test_a_drop_that_fails_anywhere_is_tried_again():
+    """Whichever change of the disk fails: what is lost is told once, and nothing else is."""
+    for fault in range(30):
+        disk, clock = FaultDisk(MemDisk()), Clock()
+        engine = open_engine(disk, attrs.evolve(OPTIONS, log_bytes_max=0), clock)
+        idle, closed = engine.cursor("idle", NOW), engine.cursor("closed", NOW)
+        closed.close()
+        stored = fill(engine, 0, 24, clock)
+        while not engine.followed._drop:
+            engine.maintain(clock.now_ms)
+        disk.faults = {disk.change_count + fault: errno.EIO}
+        for _ in range(20):
+            engine.maintain(clock.now_ms)
+            clock.now_ms += 61_000
+        disk.faults = {}
+        maintain_all(engine, clock.now_ms)
+        assert log_files(disk)[0] == engine.segments.manifest.wal_first
+        for cursor in (idle, engine.cursor("closed", NOW)):
+            rest = read_all(engine, cursor)
+            assert rest == stored[len(stored) - len(rest) :]
+            assert cursor.take_loss().samples + len(rest) == len(stored)
+
+
+def test_names_of_cursors_are_names_of_files():
+    """Whatever is in them; a file that no name gives is a stranger."""
+    for name in ("a", "remote_write/é 1", ".tmp", "%41", "A-b_c"):
+        file = cursor_file(name).partition("/")[2]
+        assert cursor_of_file(file) == name
+        assert "/" not in file
+        assert "." not in file
+    for file in ("%ff", "a.tmp", "%2F", "%41", ""):
+        assert cursor_of_file(file) is None

@@ -73,7 +73,8 @@ def cursor_file(cursor: str) -> str:
 
 def cursor_of_file(file: str) -> str | None:
     """Return the cursor of a file from its name within the folder, None for a stranger."""
-    return unquote(file, errors="replace") if _CURSOR.match(file) else None
+    name = unquote(file, errors="replace") if _CURSOR.match(file) else ""
+    return name if name and f"{CURSOR_FOLDER}/{file}" == cursor_file(name) else None
 
 
 def incoming_name(file: str) -> str:

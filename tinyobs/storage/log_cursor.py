@@ -175,7 +175,7 @@ class EngineCursor(LogCursor):
                 self._file.close()
             except OSError:
                 self._log.note(f"the place of the cursor {self.name} could not be made durable: some may be sent again")
-            self._log.closed(self.name, self._file.place)
+        self._log.closed(self.name, self._file.place)  # whoever keeps the log takes our locks while holding its own
 
     # -- for those who keep the log ----------------------------------------------------------------------------
 
@@ -197,15 +197,15 @@ class EngineCursor(LogCursor):
         with self._noting:
             self._loss = LogLoss(self._loss.samples + samples, self._loss.files + files)
 
-    def leave(self) -> None:
-        """Note a place at the floor or behind it, durably: what is below goes.  Raises `OSError`."""
+    def leave(self, samples: int, files: int) -> None:
+        """Note a place at the floor or behind it, durably, and what is missed by that.  Raises `OSError`: try again."""
         with self._noting:
             position = max(self.saved, LogPosition(self._floor, 0))
-            start = max(self._file.place.start, self._floor)
-            place = Place(start, position, self._loss.samples, self._loss.files)
+            loss = LogLoss(self._loss.samples + samples, self._loss.files + files)
+            place = Place(max(self._file.place.start, self._floor), position, loss.samples, loss.files)
             self._file.note(place, self._log.now_ms(), may_sync=False)
             self._file.sync()
-            self.saved = position
+            self.saved, self._loss = position, loss
 
     # -- private -----------------------------------------------------------------------------------------------
 
@@ -268,11 +268,11 @@ class EngineCursor(LogCursor):
             raise CorruptionError(wal_name(self._reading.tail.file), frame.start, f"unreadable record: {e}") from e
 
     def _note(self, place: Place) -> None:
-        self.saved = place.position
         try:
             self._file.note(place, self._log.now_ms(), may_sync=self._log.may_sync)
         except OSError as e:
             raise StorageError(f"the place of the cursor {self.name} cannot be noted: {e}") from e
+        self.saved = place.position
 
     def _is_loss_news(self) -> bool:
         place = self._file.place

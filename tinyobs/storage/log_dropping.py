@@ -28,6 +28,8 @@ class LogDrop:
     samples: dict[str, int] = field(init=False)
     """What each cursor misses."""
     lost_files: dict[str, int] = field(init=False)
+    untold: list[str] = field(init=False)
+    """The cursors whose places have still to be moved."""
     _left: list[int] = field(init=False)
     _frames: Iterator[Frame] | None = None
     _missed: set[str] = Factory(set)
@@ -36,6 +38,7 @@ class LogDrop:
     def __attrs_post_init__(self) -> None:
         self.samples = dict.fromkeys(self.behind, 0)
         self.lost_files = dict.fromkeys(self.behind, 0)
+        self.untold = list(self.behind)
         self._left = [n for n in self.files if self._wanting(n)]
 
     def count_some(self, disk: Disk, size: Callable[[int], int]) -> bool:

@@ -86,11 +86,14 @@ class LogIndex:
         files = [n for n in self.sequences() if n <= sequence]
         return next((n for n in reversed(files) if self.file(n).is_start), files[0] if files else sequence)
 
+    def file_of_time(self, time_ms: int) -> int | None:
+        """Return the last file that began at or before a time, None where all that there is began later."""
+        begun = [(n, self.file(n).begin_ms) for n in self.sequences()]
+        return next((n for n, ms in reversed(begun) if ms is not None and ms <= time_ms), None)
+
     def place_of_time(self, time_ms: int) -> LogPosition | None:
         """Return the last noted place at or before a time, None where all that there is was written later."""
-        files = self.sequences()
-        begun = [(n, self.file(n).begin_ms) for n in files]
-        last = next((n for n, ms in reversed(begun) if ms is not None and ms <= time_ms), None)
+        last = self.file_of_time(time_ms)
         if last is None:
             return None
         place, limit = LogPosition(last, 0), self.size(last)

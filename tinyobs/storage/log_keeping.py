@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from ..abc.log import CursorStart, LogPosition
 from ..errors import StorageError
@@ -170,8 +170,8 @@ class FollowedLog:
             needed = [wal_first, *(p.start for p in self._places.values())]
             needed += [c.needs_from() for c in self._open.values()]
             if self.options.log_keep_ms:
-                place = self._index.place_of_time(self.now_ms() - self.options.log_keep_ms)
-                needed.append(self._index.start_of(place.file) if place is not None else 0)
+                file = self._index.file_of_time(self.now_ms() - self.options.log_keep_ms)
+                needed.append(self._index.start_of(file) if file is not None else 0)
             return min(needed)
 
     def step(self, now_ms: int) -> bool:
@@ -233,31 +233,33 @@ class FollowedLog:
         watch = Watch()
         while not watch.is_up:
             if not drop.count_some(self.disk, self._index.size):
-                self._drop = None
                 self._finish(drop)
+                self._drop = None
                 break
         return True
 
     def _finish(self, drop: LogDrop) -> None:
-        for name in drop.behind:
+        """Tell cursors and let the files go.  Raises `OSError`; called again it goes on where it was."""
+        while drop.untold:
+            name = drop.untold[-1]
             samples, files = drop.samples[name], drop.lost_files[name]
+            self._leave(name, drop.end, samples, files)
+            drop.untold.pop()
             self._lost[name] = self._lost.get(name, 0) + samples
             if samples:
                 self.note(f"the log {drop.reason}: {samples} samples that {name} had not read yet were dropped")
-            self._leave(name, drop.end, samples, files)
-        self._remove(drop.files)
+        self._remove([n for n in self._index.sequences() if n in drop.files])
 
     def _leave(self, name: str, end: int, samples: int, files: int) -> None:
         """Let a cursor go on behind the files that go, durably."""
         cursor, place = self._open.get(name), self._places.get(name)
         if cursor is not None:
-            cursor.note_loss(samples, files)
-            cursor.leave()
+            cursor.leave(samples, files)
         elif place is not None:
             position = max(place.position, LogPosition(end, 0))
             place = Place(max(place.start, end), position, place.lost_samples + samples, place.lost_files + files)
             CursorFile(self.disk, name, place).close()
-            self._places[name] = evolve(place)
+            self._places[name] = place
 
     def _remove(self, files: list[int]) -> None:
         for n in files:
