@@ -22,6 +22,8 @@ from .settings import Distribution, RemoteWriteSettings
 U32 = NDArray[np.uint32]
 I8 = NDArray[np.int8]
 
+FIELDS_MAX: Final = 20_000
+"""Labels whose encoding is remembered at one time."""
 UNKNOWN: Final = 0
 KEPT: Final = 1
 DROPPED: Final = 2
@@ -76,6 +78,7 @@ class SeriesTable:
         self._rules = tuple(rules)
         self._placing = placing
         self._announce = announce
+        self._fields = _Fields()
         self._states: I8 = np.zeros(0, np.int8)
         self._hashes: U32 = np.zeros(0, np.uint32)
 
@@ -115,9 +118,23 @@ class SeriesTable:
             self._states[ref] = DROPPED
             return
         self._states[ref] = KEPT
-        block = encode_block(sent)
+        block = self._fields.block(sent)
         self._hashes[ref] = zlib.crc32(block)
         self._announce(ref, sent, block)
+
+
+class _Fields(dict[tuple[str, str], bytes]):
+    """Labels as they stand in a label block, remembered because most are in many series; a limited number of them."""
+
+    def block(self, labels: Labels) -> bytes:
+        """Return the label block of a label set."""
+        if len(self) > FIELDS_MAX:
+            self.clear()
+        return b"".join([self[pair] for pair in labels])
+
+    def __missing__(self, pair: tuple[str, str]) -> bytes:
+        made = self[pair] = encode_block((pair,))
+        return made
 
 
 def _weight(key: bytes, name: str) -> bytes:
