@@ -114,11 +114,10 @@ class Target(asyncio.Protocol):
     """One connection to a target: answers each GET at once and notes who asked when."""
 
     def __init__(
-        self, number: int, bodies: list[bytes], interval: float, arrivals: list[tuple[str, int, float]]
+        self, number: int, bodies: list[bytes], type_: bytes, interval: float, arrivals: list[tuple[str, int, float]]
     ) -> None:
-        self.number, self.bodies, self.interval, self.arrivals = number, bodies, interval, arrivals
+        self.number, self.bodies, self.type, self.interval, self.arrivals = number, bodies, type_, interval, arrivals
         self.read = b""
-        self.type = TEXT if bodies[0].startswith(b"#") else PROTOBUF
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -145,11 +144,11 @@ async def serve(ports: list[int], series: int, interval: float, real: bool, prot
     jobs = real_bodies() if real else [made_bodies(series)]
     if protobuf:
         jobs = [as_protobuf(bodies) for bodies in jobs]
-    arrivals: list[tuple[str, int, float]] = []
+    type_, arrivals = PROTOBUF if protobuf else TEXT, list[tuple[str, int, float]]()
     loop = asyncio.get_running_loop()
     for number, port in enumerate(ports):
         bodies = jobs[number % len(jobs)]
-        await loop.create_server(lambda n=number, b=bodies: Target(n, b, interval, arrivals), "127.0.0.1", port)
+        await loop.create_server(lambda n=number, b=bodies: Target(n, b, type_, interval, arrivals), "127.0.0.1", port)
     ended = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     await ended.wait()
