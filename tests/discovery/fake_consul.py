@@ -85,9 +85,11 @@ class FakeConsul:
     async def _wait(self) -> None:
         changed = self._changed
         self.waiting += 1
-        with trio.move_on_after(WAIT_SECONDS):
-            await changed.wait()
-        self.waiting -= 1
+        try:
+            with trio.move_on_after(WAIT_SECONDS):
+                await changed.wait()
+        finally:
+            self.waiting -= 1
 
     def _answer(self, request: Request) -> Any:
         if request.path == "/v1/catalog/services":

@@ -59,9 +59,11 @@ class FakeNomad:
         asked = int(request.parameter("index") or 0)
         if asked and asked >= self.index and not self.broken:
             self.waiting += 1
-            with trio.move_on_after(0.15):
-                await self._changed.wait()
-            self.waiting -= 1
+            try:
+                with trio.move_on_after(0.15):
+                    await self._changed.wait()
+            finally:
+                self.waiting -= 1
         if self.broken:
             return Reply(b"No cluster leader", status=500, content_type="text/plain")
         headers = {"X-Nomad-Index": str(self.index)} if self.index else {}
