@@ -8,8 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tinyobs.builtin import host as plugin
-from tinyobs.builtin.host import HostExporter, HostSettings, portable, schedstat
+from tinyobs.builtin.host import HostSettings, portable, schedstat
 from tinyobs.builtin.host.collectors import NAMES, OFF_BY_DEFAULT, linux_collectors
+from tinyobs.builtin.host.exporter import HostExporter
 from tinyobs.config.decoder import decode_text
 from tinyobs.errors import ConfigError
 

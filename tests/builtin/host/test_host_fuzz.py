@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from tinyobs.builtin.host import HostExporter
 from tinyobs.builtin.host.collectors import linux_collectors
+from tinyobs.builtin.host.exporter import HostExporter
 from tinyobs.model.labels import is_legacy_label_name
 
 FILES = {

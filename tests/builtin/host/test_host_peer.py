@@ -12,8 +12,9 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tinyobs.builtin.host import HostExporter, HostSettings
+from tinyobs.builtin.host import HostSettings
 from tinyobs.builtin.host.collectors import NAMES
+from tinyobs.builtin.host.exporter import HostExporter
 
 pytestmark = pytest.mark.peer
 

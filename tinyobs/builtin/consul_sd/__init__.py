@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from ...abc import DiscovererKind
 from ...config.consul_sd import CONSUL, ConsulSdConfig
+from ...discovery.lazily import lazily
 from ...hookspecs import hookimpl
-from .discoverer import ConsulDiscoverer
 
 
 @hookimpl
 def tinyobs_discoverers() -> Sequence[DiscovererKind]:
     """Offer `consul_sd_configs`."""
-    return [DiscovererKind(CONSUL, ConsulSdConfig, ConsulDiscoverer)]
+    return [DiscovererKind(CONSUL, ConsulSdConfig, lazily(f"{__name__}.discoverer", "ConsulDiscoverer"))]

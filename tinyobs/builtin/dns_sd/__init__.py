@@ -9,19 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...abc import Discoverer, DiscovererContext, DiscovererKind
+from ...abc import DiscovererKind
 from ...config.dns_sd import DNS, DnsSdConfig
+from ...discovery.lazily import lazily
 from ...hookspecs import hookimpl
 
 
 @hookimpl
 def tinyobs_discoverers() -> Sequence[DiscovererKind]:
     """Offer `dns_sd_configs`."""
-    return [DiscovererKind(DNS, DnsSdConfig, make)]
-
-
-def make(config: DnsSdConfig, context: DiscovererContext) -> Discoverer:
-    """Return the discoverer; the DNS library is loaded by who uses it."""
-    from .discoverer import DnsDiscoverer
-
-    return DnsDiscoverer(config, context)
+    return [DiscovererKind(DNS, DnsSdConfig, lazily(f"{__name__}.discoverer", "DnsDiscoverer"))]

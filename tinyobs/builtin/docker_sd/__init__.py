@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from ...abc import DiscovererKind
 from ...config.docker_sd import DOCKER, SWARM, DockerSdConfig, DockerSwarmSdConfig
+from ...discovery.lazily import lazily
 from ...hookspecs import hookimpl
-from .discoverer import DockerDiscoverer, SwarmDiscoverer
 
 
 @hookimpl
 def tinyobs_discoverers() -> Sequence[DiscovererKind]:
     """Offer both kinds."""
     return [
-        DiscovererKind(DOCKER, DockerSdConfig, DockerDiscoverer),
-        DiscovererKind(SWARM, DockerSwarmSdConfig, SwarmDiscoverer),
+        DiscovererKind(DOCKER, DockerSdConfig, lazily(f"{__name__}.discoverer", "DockerDiscoverer")),
+        DiscovererKind(SWARM, DockerSwarmSdConfig, lazily(f"{__name__}.discoverer", "SwarmDiscoverer")),
     ]

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 
 from ...abc import ConfigSection, Exporter, Services
 from ...hookspecs import hookimpl
-from .exporter import HostExporter
 from .settings import HostSettings
 
-__all__ = ["HostExporter", "HostSettings", "tinyobs_config_sections", "tinyobs_exporters"]
+__all__ = ["HostSettings", "tinyobs_config_sections", "tinyobs_exporters"]
 
 
 @hookimpl
@@ -27,4 +26,8 @@ def tinyobs_config_sections() -> Sequence[ConfigSection]:
 def tinyobs_exporters(services: Services) -> Sequence[Exporter]:
     """Return the host exporter unless it is switched off."""
     settings = services.config.tinyobs.section("host")
-    return [HostExporter(settings)] if settings.enabled else []
+    if not settings.enabled:
+        return []
+    from .exporter import HostExporter  # 40 collectors that an agent beside node_exporter never needs
+
+    return [HostExporter(settings)]

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 
 from ...abc import DiscovererKind
 from ...config.kubernetes_sd import KUBERNETES, KubernetesSdConfig
+from ...discovery.lazily import lazily
 from ...hookspecs import hookimpl
-from .discoverer import KubernetesDiscoverer
 
 
 @hookimpl
 def tinyobs_discoverers() -> Sequence[DiscovererKind]:
     """Offer `kubernetes_sd_configs`."""
-    return [DiscovererKind(KUBERNETES, KubernetesSdConfig, KubernetesDiscoverer)]
+    return [DiscovererKind(KUBERNETES, KubernetesSdConfig, lazily(f"{__name__}.discoverer", "KubernetesDiscoverer"))]

@@ -9,7 +9,6 @@ from typing import Final
 import trio
 from attrs import frozen
 
-from ...cloud_auth.request_signers import signer_of
 from ...config.remote import RemoteWriteConfig
 from ...errors import TinyObsError
 from ...http_client import Client
@@ -39,7 +38,12 @@ class Poster:
     def __init__(self, config: RemoteWriteConfig, now_ms: Callable[[], int]) -> None:
         """Raises `HttpError` when a certificate cannot be read."""
         self._config = config
-        self._client = Client(config.http, signer=signer_of(config, now_ms), any_address=config.round_robin_dns)
+        signer = None
+        if config.sigv4 or config.azuread or config.google_iam:
+            from ...cloud_auth.request_signers import signer_of  # ten modules that few destinations need
+
+            signer = signer_of(config, now_ms)
+        self._client = Client(config.http, signer=signer, any_address=config.round_robin_dns)
 
     async def post(self, body: bytes, content_type: str, version: str, attempt: int = 0) -> Reply:
         """Send a body; raises `NoAnswer` when there is none in time.  attempt: how often it was sent before."""
