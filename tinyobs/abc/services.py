@@ -57,7 +57,10 @@ class LogFollower(Protocol):
         """Whether the agent is stopping: what cannot be handed on at once is better left to the next process."""
 
     async def read(self, samples_max: int) -> Sequence[Logged]:
-        """Wait for committed records and return them in order; () when the agent stops and all were read."""
+        """Wait for committed records and return them in order; () when the agent stops and all were read.
+
+        Cancelled, it loses nothing.  Damage in the log is logged and passed over; see `take_loss`.
+        """
 
     def settle(self, logged: Logged) -> None:
         """Say that a record has been dealt with: delivered, or refused for good.  Records may be settled in any order.
