@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+import structlog
+import structlog.testing
 
 from tinyobs.cli.main import run
 from tinyobs.model.batch import Batch
@@ -199,13 +201,13 @@ def test_the_index_names_every_example():
     assert sorted(rows) == FOLDERS
 
 
-async def test_down_watch_tells_what_went_down(settings, capsys):
-    """One line when a target goes down and one when it is back, also for what happened just before the last stop."""
-    async with running_agent(settings("down_watch")) as running:
-        for value in (1.0, 0.0, 0.0):
-            await running.store("up", value, job="a", instance="host-1")
-            await running.store("other", 0.0, job="a", instance="host-2")
-    async with running_agent(settings("down_watch")) as running:
-        await running.store("up", 0.0, job="a", instance="host-3")
-    told = [line for line in capsys.readouterr().out.splitlines() if "target went down" in line]
-    assert [name for line in told for name in ("host-1", "host-2", "host-3") if name in line] == ["host-1", "host-3"]
+async def test_down_watch_tells_what_went_down(settings):
+    """One line when a target goes down, also for what happened just before the last stop."""
+    with structlog.testing.capture_logs() as logs:
+        async with running_agent(settings("down_watch")) as running:
+            for value in (1.0, 0.0, 0.0):
+                await running.store("up", value, job="a", instance="host-1")
+                await running.store("other", 0.0, job="a", instance="host-2")
+        async with running_agent(settings("down_watch")) as running:
+            await running.store("up", 0.0, job="a", instance="host-3")
+    assert [line["instance"] for line in logs if line["event"] == "target went down"] == ["host-1", "host-3"]
