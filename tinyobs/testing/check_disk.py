@@ -42,6 +42,11 @@ def _check_files(disk: Disk) -> None:
     disk.sync_folder("a/b")
     assert disk.read("a/b/f") == b"hello world"
     assert disk.size("a/b/f") == 11
+    assert [disk.read_at("a/b/f", at, 5) for at in (0, 6, 9, 11)] == [b"hello", b"world", b"ld", b""], (
+        "parts can be read"
+    )
+    with _expect(FileNotFoundError):
+        disk.read_at("a/b/x", 0, 1)
     with _expect(FileExistsError):
         disk.create("a/b/f")
     again = disk.open_append("a/b/f")
