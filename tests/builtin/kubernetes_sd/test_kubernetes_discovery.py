@@ -523,7 +523,7 @@ async def test_a_watch_that_ends_at_once_again_and_again(clock: MockClock) -> No
             api.end_watches()
             before = found.failures
             await found.until(lambda: found.failures > before)  # noqa: B023 - waited for here
-        assert trio.current_time() > 2
+        assert trio.current_time() >= 1.5  # half of 1 s and of 2 s, and more by chance
 
 
 async def test_a_server_that_says_nothing(clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ async def ask(command: list[str], base: str, ready: str, folder: Path, count: in
     process = running_peer(command, base + ready, folder)
     await trio.to_thread.run_sync(process.__enter__)
     try:
-        with trio.move_on_after(20):
+        with trio.move_on_after(45):
             while len(await trio.to_thread.run_sync(targets)) < count:  # noqa: ASYNC110 - of another process
                 await trio.sleep(0.2)
         return await trio.to_thread.run_sync(targets)
