@@ -426,3 +426,25 @@ async def test_metadata_ends_with_the_agent(monkeypatch, autojump_clock):
         services.followers.drain()
         await services.followers.wait_closed()
         assert trio.current_time() - began < 2
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+async def test_destinations_share_the_series(monkeypatch, autojump_clock, replicas):
+    """Each series goes to as many of three as asked for, always the same; what goes elsewhere is not counted as dropped."""
+    receiver = Receiver()
+    top = "".join(f"- {{url: 'http://{n}/write', name: {n}, {QUICK}}}\n" for n in "bc")
+    top += f"tinyobs: {{remote_write: {{distribution: shard, replicas: {replicas}}}}}"
+    async with sending(receiver, QUICK, monkeypatch, top=top) as services:
+        for i in range(3):
+            commit(services, *[(f"n{n}", EPOCH_MS + i, 1.0) for n in range(30)])
+        await trio.sleep(5)
+        assert set(services.log.places.values()) == {services.log.end()}
+        assert counters(services).dropped == {}
+    got = {}
+    for asked in receiver.asked:
+        for sample in asked.samples():
+            got.setdefault((sample.labels["__name__"], sample.time), []).append(asked.url)
+    assert len(got) == 90
+    assert all(len(urls) == len(set(urls)) == replicas for urls in got.values())
+    assert all(set(urls) == set(got[name, EPOCH_MS]) for (name, _), urls in got.items())
+    assert len({url for urls in got.values() for url in urls}) == 3
