@@ -168,6 +168,11 @@ THEIR_OWN = re.compile("__meta_consul_tag(present)?_.*|__meta_nomad_(tagpresent_
 @pytest.mark.parametrize("case", ["http", "consul", "consul, one service", "nomad"])
 async def test_labels_are_those_of_victoriametrics(tmp_path: Path, case: str) -> None:
     """For every target, each label and value that Prometheus has as well; empty tags of Nomad are none there."""
+    if case == "nomad":
+        await trio.Path(tmp_path / "try.yml").write_text("scrape_configs: [{job_name: j, nomad_sd_configs: [{}]}]")
+        tried = [program("victoria-metrics"), "-dryRun", f"-promscrape.config={tmp_path / 'try.yml'}"]
+        if (await trio.run_process(tried, check=False, capture_stdout=True, capture_stderr=True)).returncode:
+            pytest.skip("the installed victoria-metrics is older than its discovery in Nomad")
     base = f"http://127.0.0.1:{free_port()}"
     command = [
         program("victoria-metrics"), "-promscrape.config=peer.yml", f"-httpListenAddr={base.removeprefix('http://')}",
