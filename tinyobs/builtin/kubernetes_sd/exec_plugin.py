@@ -23,6 +23,8 @@ from ...model.secrets import Secret
 
 SECONDS_MAX: Final = 60.0
 """How long the program may take."""
+END_SECONDS_MAX: Final = 1.0
+"""How long the end of a program that was killed is waited for."""
 OUTPUT_BYTES_MAX: Final = 1 << 20
 RENEW_EARLIER_SECONDS: Final = 30.0
 """Credentials are asked for again this long before they expire."""
@@ -89,7 +91,8 @@ async def ask(plugin: ExecPlugin) -> Credentials:
                     raise DiscoveryError(f"{plugin.command} tells more than {OUTPUT_BYTES_MAX} bytes of credentials")
             await process.wait()
     finally:
-        await _end(process)
+        with trio.move_on_after(END_SECONDS_MAX, shield=True):
+            await _end(process)
     if scope.cancelled_caught:
         raise DiscoveryError(f"{plugin.command} told no credentials within {SECONDS_MAX:g} s")
     if process.returncode != 0:
@@ -98,12 +101,11 @@ async def ask(plugin: ExecPlugin) -> Credentials:
 
 
 async def _end(process: trio.Process) -> None:
-    with trio.move_on_after(1, shield=True):
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-        if process.stdout:
-            await process.stdout.aclose()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+    if process.stdout:
+        await process.stdout.aclose()
 
 
 def read_credentials(output: bytes, plugin: ExecPlugin) -> Credentials:
