@@ -14,6 +14,7 @@ from tinyobs.config.http_client import Authorization, HttpClientConfig
 from tinyobs.discovery.http_json import JsonClient, StatusError, shown
 from tinyobs.discovery.refreshing import DiscoveryError
 from tinyobs.errors import TinyObsError
+from tinyobs.http_client import HttpError
 from tinyobs.model.secrets import Secret
 from tinyobs.testing.targets import FakeTarget, fake_target
 
@@ -116,6 +117,9 @@ async def test_a_daemon_on_this_host_is_asked_through_its_socket(tmp_path: Path)
         client = JsonClient(address=f"unix://{path}")
         assert (await client.get("/v1/x")).value == []
         await client.aclose()
+    with pytest.raises(HttpError, match=rf"GET http://localhost/v1/x at {path}: "):
+        await client.get("/v1/x", {"a": "secret"})
+    await client.aclose()
     assert target.requests[0][":path"] == "/v1/x"
     async with fake_target(FakeTarget(b"[]")) as target:
         client = JsonClient(address=f"tcp://{target.address}")

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from ..config.http_client import HttpClientConfig
 from ..errors import TinyObsError
-from ..http_client import Answer, Client
+from ..http_client import Answer, Client, HttpError
 from .refreshing import DiscoveryError
 
 BODY_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -180,13 +180,17 @@ class JsonClient:
     async def _stream(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
     ) -> AsyncIterator[Answer]:
-        if self._client is None:
-            self._client = Client(self._config, unix_socket=self._unix_socket)
-        async with self._client.stream(method, url, headers, content) as answer:
-            if not 200 <= answer.status < 300:
-                what = f"{method} {shown(url)}: the server answered {answer.status} {answer.reason}".rstrip()
-                raise StatusError(f"{what}{await _excerpt(answer)}", answer.status)
-            yield answer
+        where = f"{method} {shown(url)}" + (f" at {self._unix_socket}" if self._unix_socket else "")
+        try:
+            if self._client is None:
+                self._client = Client(self._config, unix_socket=self._unix_socket)
+            async with self._client.stream(method, url, headers, content) as answer:
+                if not 200 <= answer.status < 300:
+                    what = f"{where}: the server answered {answer.status} {answer.reason}".rstrip()
+                    raise StatusError(f"{what}{await _excerpt(answer)}", answer.status)
+                yield answer
+        except HttpError as e:
+            raise HttpError(f"{where}: {e}") from e
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
