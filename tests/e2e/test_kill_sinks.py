@@ -16,6 +16,7 @@ from test_kill import SERIES, Pusher
 
 KILLS = int(os.environ.get("TINYOBS_KILLS", "5"))
 """How often the daemon is killed; continuous integration keeps it short."""
+DAY_MS = 86_400_000
 CONFIG = """
 tinyobs:
   file_sinks:
@@ -46,7 +47,10 @@ def test_a_sink_loses_and_doubles_nothing_by_kills(tmp_path, mode):
         *("--web.enable-remote-write-receiver", "--no-plugin=host", f"--config.file={tmp_path / 'c.yml'}"),
         *(flag.format(tmp_path / "data") for flag in MODES[mode]),
     ]
-    pushers = [Pusher(port, lane, int(time.time() * 1000) - 3_600_000) for lane in (0, 1)]
+    begin_ms = (
+        int(time.time() * 1000) - DAY_MS
+    )  # samples a second apart, pushed as fast as they go, must not reach the future
+    pushers = [Pusher(port, lane, begin_ms) for lane in (0, 1)]
     for life in range(KILLS + 1):
         with running(command, f"http://127.0.0.1:{port}/-/ready", tmp_path) as process:
             if life == KILLS:

@@ -43,6 +43,8 @@ _MANY_MIN: Final = 8
 _RUNS_MAX: Final = 8
 _RUN_MIN: Final = 16
 """After so many runs of ascending refs, or one that is shorter, a request is looked up series by series."""
+_NAME_FIELD: Final = b"\x0a\x08__name__"
+"""How the name of the label that names the metric stands in a block."""
 _NO_IDS: Final = array("I", [0])
 
 ALIASES_PER_SERIES_MAX: Final = 2
@@ -115,12 +117,16 @@ class SeriesRegistry:
         return ref
 
     def intern_many(self, series: Iterable[Labels]) -> NDArray[np.uint32]:
-        """Return the refs of many label sets, as uint32[n]; much faster than one by one where many are new."""
+        """Return the refs of many label sets, as uint32[n]; much faster than one by one where many are new.
+
+        New series get their refs in the order given.
+        """
         given = list(series)
-        if len(given) < _MANY_MIN:
+        blocks = [encode_block(labels) for labels in given] if len(given) >= _MANY_MIN else []
+        if not blocks or not all(_NAME_FIELD in block for block in blocks):
             return np.fromiter((self.intern(labels) for labels in given), np.uint32)
-        refs = self.intern_blocks(blocks_of([encode_block(labels) for labels in given]))
-        for i in np.flatnonzero(refs == MISSING).tolist():  # e.g. without a metric name
+        refs = self.intern_blocks(blocks_of(blocks))
+        for i in np.flatnonzero(refs == MISSING).tolist():  # labels that nobody may push, but that a target may have
             refs[i] = self.intern(given[i])
         return refs
 
