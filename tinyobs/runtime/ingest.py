@@ -194,6 +194,8 @@ class Ingest:
 
     async def wait_stored(self) -> None:
         """Return when all that has come so far is stored, or could not be."""
+        self._is_due = True
+        self._begin_commits()
         while self._queue or self._under_way:
             await self.run_on_writer(lambda storage: None)
 
