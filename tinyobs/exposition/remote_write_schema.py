@@ -11,6 +11,29 @@ from typing import Final
 from ..model.metadata import MetricType
 from .protobuf_schema import message_classes
 
+HISTOGRAM_MESSAGES: Final = {
+    "BucketSpan": [(1, "offset", "sint32"), (2, "length", "uint32")],
+    "Histogram": [
+        (1, "count_int", "count:uint64"),
+        (2, "count_float", "count:double"),
+        (3, "sum", "double"),
+        (4, "schema", "sint32"),
+        (5, "zero_threshold", "double"),
+        (6, "zero_count_int", "zero_count:uint64"),
+        (7, "zero_count_float", "zero_count:double"),
+        (8, "negative_spans", "*BucketSpan"),
+        (9, "negative_deltas", "*sint64"),
+        (10, "negative_counts", "*double"),
+        (11, "positive_spans", "*BucketSpan"),
+        (12, "positive_deltas", "*sint64"),
+        (13, "positive_counts", "*double"),
+        (14, "reset_hint", "int32"),
+        (15, "timestamp", "int64"),
+        (16, "custom_values", "*double"),
+    ],
+}
+"""What version 2.0 has as well."""
+
 _MESSAGES = message_classes(
     "prometheus",
     {
@@ -23,25 +46,7 @@ _MESSAGES = message_classes(
             (4, "histograms", "*Histogram"),
         ],
         "Exemplar": [(1, "labels", "*Label"), (2, "value", "double"), (3, "timestamp", "int64")],
-        "BucketSpan": [(1, "offset", "sint32"), (2, "length", "uint32")],
-        "Histogram": [
-            (1, "count_int", "count:uint64"),
-            (2, "count_float", "count:double"),
-            (3, "sum", "double"),
-            (4, "schema", "sint32"),
-            (5, "zero_threshold", "double"),
-            (6, "zero_count_int", "zero_count:uint64"),
-            (7, "zero_count_float", "zero_count:double"),
-            (8, "negative_spans", "*BucketSpan"),
-            (9, "negative_deltas", "*sint64"),
-            (10, "negative_counts", "*double"),
-            (11, "positive_spans", "*BucketSpan"),
-            (12, "positive_deltas", "*sint64"),
-            (13, "positive_counts", "*double"),
-            (14, "reset_hint", "int32"),
-            (15, "timestamp", "int64"),
-            (16, "custom_values", "*double"),
-        ],
+        **HISTOGRAM_MESSAGES,
         "MetricMetadata": [
             (1, "type", "int32"),
             (2, "metric_family_name", "bytes"),

@@ -41,7 +41,8 @@ from .ingest_counts import IngestCounts
 from .intake import Intake
 from .log_keeping import FollowedLog
 from .memory import return_free_memory
-from .notices import NO_ROOM, ON_START, Notices
+from .notices import NO_ROOM, Notices
+from .opening import locked
 from .options import DEFAULT_OPTIONS, EngineOptions
 from .posix_disk import PosixDisk
 from .querier import EngineQuerier
@@ -126,18 +127,8 @@ class Engine(Storage):
         progress: called with the share of the replay that is done, 0 to 1.
         Raises `LockedError`, `CorruptionError`, `FormatVersionError` or `StorageError`.
         """
-        disk.lock()
-        try:
+        with locked(disk):
             return cls(disk, registry, options, clock, progress)
-        except OSError as e:
-            disk.unlock()
-            raise StorageError(f"cannot open the data directory: {e}") from e
-        except CorruptionError as e:
-            disk.unlock()
-            raise CorruptionError(e.file, e.offset, f"{e.reason}; {ON_START}") from e
-        except BaseException:
-            disk.unlock()
-            raise
 
     # -- writing -----------------------------------------------------------------------------------------------
 

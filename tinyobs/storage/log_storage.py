@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 
 from ..abc import CursorStart, LogCursor, Notice, Querier, Storage
-from ..errors import CorruptionError, StorageError
+from ..errors import StorageError
 from ..model.batch import AppendResult, Batch
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
@@ -35,7 +35,8 @@ from .intake import Found, Intake
 from .layout import MANIFEST, SEGMENT_FOLDER, WAL_FOLDER, segment_sequence, wal_name, wal_sequence
 from .log_keeping import FollowedLog
 from .manifest import Manifest, read_manifest, write_manifest
-from .notices import NO_ROOM, ON_START, Notices
+from .notices import NO_ROOM, Notices
+from .opening import locked
 from .options import EngineOptions
 from .posix_disk import PosixDisk
 from .recovery import kept_from, make_durable
@@ -164,18 +165,8 @@ class LogStorage(Storage):
         progress: Callable[[float], None] = lambda share: None,
     ) -> LogStorage:
         """Lock the directory and return the storage; errors as `Engine.open`."""
-        disk.lock()
-        try:
+        with locked(disk):
             return cls(disk, registry, options, clock, progress)
-        except OSError as e:
-            disk.unlock()
-            raise StorageError(f"cannot open the data directory: {e}") from e
-        except CorruptionError as e:
-            disk.unlock()
-            raise CorruptionError(e.file, e.offset, f"{e.reason}; {ON_START}") from e
-        except BaseException:
-            disk.unlock()
-            raise
 
     # -- writing -----------------------------------------------------------------------------------------------
 
