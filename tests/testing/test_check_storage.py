@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from pathlib import Path
 
 import attrs
@@ -131,14 +132,30 @@ def live(self, mint_ms, maxt_ms):
 
 
 class Torn(Spoilt):
-    """Stores the halves of a batch one after the other."""
+    """Stores the halves of a batch one after the other; once it lets readers look in between, so that chance has no part."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.asked, self.was_seen = threading.Event(), False
+
+    def querier(self, mint_ms, maxt_ms):
+        found = super().querier(mint_ms, maxt_ms)
+        self.asked.set()
+        return found
+
+    def let_readers_look(self):
+        if not self.was_seen and threading.active_count() > 1:
+            self.asked.clear()
+            self.was_seen = self.asked.wait(1.0)
 
     def append(self, batches):
         results = []
         for b in batches:
             half = len(b) // 2
             first, second = (b.take(np.arange(len(b)) < half), b.take(np.arange(len(b)) >= half))
-            parts = super().append([first]) + super().append([attrs.evolve(second, exemplars=(), metadata={})])
+            parts = super().append([first])
+            self.let_readers_look()
+            parts += super().append([attrs.evolve(second, exemplars=(), metadata={})])
             refused, example = {}, {}
             for part, base in zip(parts, (0, half), strict=True):
                 for reason, count in part.refused.items():
