@@ -225,11 +225,11 @@ async def unpacked(answer: Answer) -> AsyncGenerator[bytes, None]:
     async with aclosing(answer.pieces()) as pieces:
         async for piece in pieces:
             if encoding != "gzip":
-                yield piece
+                yield piece  # noqa: ASYNC119 - used with aclosing, as is the next
                 continue
             while piece:
                 try:
-                    yield unzip.decompress(piece, _UNPACK_BYTES)
+                    yield unzip.decompress(piece, _UNPACK_BYTES)  # noqa: ASYNC119
                 except zlib.error as e:
                     raise DiscoveryError(f"gzip: {e}") from None
                 piece = unzip.unconsumed_tail
