@@ -10,7 +10,7 @@ from tinyobs.builtin.remote_write import tinyobs_config_sections
 from tinyobs.builtin.remote_write.answers import RETRY_AFTER_SECONDS_MAX, Fate, Written, judge, retry_after
 from tinyobs.builtin.remote_write.backoff import Backoff
 from tinyobs.builtin.remote_write.counters import Counters, Gauges, families_of
-from tinyobs.builtin.remote_write.doubt import REFUSED_MAX, doubt_of
+from tinyobs.builtin.remote_write.doubt import REFUSED_MAX, SENT_SINCE_SAVED, doubt_of
 from tinyobs.builtin.remote_write.queue import (
     EXEMPLAR_WAIT_SECONDS,
     EXEMPLARS_MAX,
@@ -152,20 +152,23 @@ def test_without_anything_sent_the_number_stays():
 
 
 def test_doubt_ends():
-    """With as many accepted samples as an earlier process may have queued, or a long run of refused ones."""
+    """Behind as many samples as an earlier process may have had ahead of its place, or by a long run of refused ones."""
     doubt = doubt_of(10_000, 50)
     for _ in range(REFUSED_MAX - 1):
         doubt.refused()
-    doubt.accepted(2000)
+    doubt.accepted()
     assert not doubt.is_over
     for _ in range(REFUSED_MAX):
         doubt.refused()
     assert doubt.is_over
-    doubt.accepted(1)
+    doubt.accepted()
     assert doubt.is_over
     doubt = doubt_of(1, 100)
-    doubt.accepted(1_000_000)
-    assert doubt.is_over
+    assert doubt.samples_left == 100 * 10_000 + SENT_SINCE_SAVED
+    assert doubt.covers(doubt.samples_left - 1)
+    assert doubt.covers(10)
+    assert not doubt.covers(1)
+    assert not doubt.is_over
 
 
 # -- queues ------------------------------------------------------------------------------------------------------

@@ -223,6 +223,7 @@ class Destination:
         batch, memory = logged.batch, self.memory
         self._position = logged.end
         in_doubt = logged.in_doubt or (self._doubt_until is not None and logged.end <= self._doubt_until)
+        in_doubt = in_doubt and self._sender is not None and self._sender.doubt.covers(len(batch))
         memory.doubt_until = logged.end if memory.doubt_until is None else max(memory.doubt_until, logged.end)
         if batch.metadata:
             self._protocol.forget_metadata()

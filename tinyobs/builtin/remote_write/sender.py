@@ -64,7 +64,7 @@ class Sender:
         self._writes_in_part = False
         """Whether the receiver has been seen to keep the good samples of a request that it refused."""
         q = config.queue_config
-        self._doubt = doubt_of(q.capacity, q.max_shards)
+        self.doubt = doubt_of(q.capacity, q.max_shards)
         self._told: dict[str, float] = {}
         self._troubled_at: float | None = None
         """Since when requests are not answered, or refused for the moment; None while all is well."""
@@ -96,10 +96,10 @@ class Sender:
             elif verdict.fate is Fate.DELIVERED:
                 self._delivered(rows, body, verdict.written if is_2 else None)
                 if in_doubt:
-                    self._doubt.accepted(len(rows))
+                    self.doubt.accepted()
                 return
             elif verdict.fate is Fate.REFUSED:
-                doubtful = unanswered or (in_doubt and not self._doubt.is_over)
+                doubtful = unanswered or (in_doubt and not self.doubt.is_over)
                 if self._may_halve(verdict, rows, doubtful):
                     await self._in_halves(rows, in_doubt, unanswered)
                 else:
@@ -244,7 +244,7 @@ class Sender:
             counters.failed[kind] += count - done
         event = "samples refused; they may have been delivered before" if doubtful else "samples refused"
         if doubtful:
-            self._doubt.refused()
+            self.doubt.refused()
         self._tell(event, status=verdict.status, text=verdict.text, samples=len(rows))
 
     def _count(self, counts: dict[str, int], rows: SendRows) -> None:
