@@ -14,6 +14,15 @@ from hypothesis import settings
 settings.register_profile("tinyobs", deadline=None, derandomize="CI" in os.environ, print_blob=True)
 settings.load_profile("tinyobs")
 
+# A traceback is its lines.  What structlog takes where `rich` is installed walks through the variables of everything that
+# runs, which is slow, and fails when one of them changes meanwhile.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
@@ -24,3 +33,9 @@ def _logging_as_before() -> Iterator[None]:
     structlog.configure(**configured)
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _priority_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that gives its process a lower priority would do so for all tests after it."""
+    monkeypatch.setattr(os, "nice", lambda increment: increment)

@@ -156,3 +156,9 @@ def test_attrs_is_the_only_way_to_declare_values():
 def test_no_modules_without_a_subject():
     """A module is called after its one idea."""
     assert [name_of(p) for p in SOURCE if p.stem in ("utils", "util", "helpers", "common", "misc")] == []
+
+
+def test_no_two_tests_have_the_same_name() -> None:
+    """Files of tests are modules without packages: two of one name cannot be collected together."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(set(names)) == len(names), sorted(name for name in set(names) if names.count(name) > 1)
