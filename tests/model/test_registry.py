@@ -233,3 +233,24 @@ def test_damaged_blocks_never_become_other_series(strings, data):
     for s, ref in zip(strings, registry.intern_blocks(blocks_of(strings)).tolist(), strict=True):
         if ref != MISSING:
             assert encode_block(registry.labels(ref)) == s
+
+
+def test_hashes_that_crowd_at_one_place_are_found():
+    """However long the run of full places is that a hash stands in, and whatever is looked for beside it."""
+    table, rng = HashTable(), np.random.default_rng(4)
+    near = (np.uint64(5 << 54) + np.arange(40, dtype=np.uint64)) * np.uint64(1)
+    far = rng.integers(1, 1 << 64, 500, dtype=np.uint64)
+    table.add(near)
+    table.add(np.setdiff1d(far, near))
+    sought = rng.permutation(np.concatenate([table.hashes, near + np.uint64(1000), far + np.uint64(1)]))
+    numbers = {h: i for i, h in enumerate(table.hashes.tolist())}
+    for size in (1, 7, 100, len(sought)):
+        assert table.find(sought[:size]).tolist() == [numbers.get(h, MISSING) for h in sought[:size].tolist()]
+
+
+@pytest.mark.parametrize("lengths", [(16, 24), (30, 47), (100, 256), (240, 300), (1, 600), (700, 701)])
+def test_strings_of_like_lengths_hash_as_each_alone(lengths):
+    """What stands behind them makes no difference, to words that only some of them fill either."""
+    rng, hasher = np.random.default_rng(5), BlockHasher()
+    strings = [rng.bytes(n) for n in range(*lengths)] * 3
+    assert hasher.hash_many(blocks_of(strings)).tolist() == [hasher.hash_one(s) for s in strings]

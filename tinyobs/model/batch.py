@@ -6,6 +6,7 @@ arrays are never written to after construction.  A batch is atomic: readers see 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
@@ -14,7 +15,7 @@ from attrs import Factory, evolve, frozen
 from numpy.typing import NDArray
 
 from .exemplars import Exemplar, ExemplarRefused
-from .histograms import Histograms
+from .histograms import Histograms, is_handle
 from .metadata import MetricMetadata
 
 
@@ -32,6 +33,19 @@ class Refused(StrEnum):
         return self.value
 
 
+@frozen
+class LimitHit:
+    """A limit that samples were refused for (`Refused.LIMIT`).
+
+    text: which, in words for the sender.  is_cardinality: whether it is a limit on how many series there are: the same
+    samples may be taken later.
+    """
+
+    text: str
+    samples: int
+    is_cardinality: bool = False
+
+
 @frozen(eq=False)
 class Batch:
     """Samples of series.
@@ -42,7 +56,10 @@ class Batch:
     metadata: family name -> metadata, only what is new or changed since the origin's last batch.  refused: samples that
     a processor took out and that the sender is told of.  histograms: what handles stand for, None without any.
     starts_ms: int64[n], since when a counter or histogram counts, 0 where that is not known; None when nowhere is.
-    exemplars: in order of time for each series.
+    exemplars: in order of time for each series.  exemplars_refused: those that a processor took out, as in `refused`.
+    source: whom it came from, for limits by source: the user or the address of who pushed it, "" where nobody did.
+    limits: which limits the samples under `Refused.LIMIT` are beyond, where that is known.
+    absorbed: samples that a processor took out because it has dealt with them; the sender is told that they are stored.
     """
 
     refs: NDArray[np.uint32]
@@ -54,9 +71,21 @@ class Batch:
     histograms: Histograms | None = None
     starts_ms: NDArray[np.int64] | None = None
     exemplars: Sequence[Exemplar] = ()
+    source: str = ""
+    limits: Sequence[LimitHit] = ()
+    absorbed: int = 0
+    exemplars_refused: Mapping[ExemplarRefused, int] = Factory(dict)
 
     def __len__(self) -> int:
         return len(self.refs)
+
+    def exemplar_refs(self) -> NDArray[np.uint32]:
+        """Return the numbers of the series of all exemplars."""
+        return np.fromiter((e.ref for e in self.exemplars), np.uint32, len(self.exemplars))
+
+    def of_source(self, source: str) -> Batch:
+        """Return the batch with a source where it has none."""
+        return evolve(self, source=source) if source and not self.source else self
 
     def take(self, positions: NDArray[np.int64] | NDArray[np.bool_]) -> Batch:
         """Return the batch with only these samples; all that is not a sample stays."""
@@ -75,7 +104,8 @@ class AppendResult:
 
     example: for each reason the position in the batch of one refused sample, so that a message can name its series.
     Samples that repeat a stored one exactly (same series, time and value) count as stored.  exemplars_stored does not
-    count exemplars that repeat the newest of their series; exemplars_refused is by reason.
+    count exemplars that repeat the newest of their series; exemplars_refused is by reason.  histograms_stored: how many of
+    the stored samples are native histograms.  limits: as in `Batch`.
     """
 
     stored: int
@@ -83,17 +113,41 @@ class AppendResult:
     example: Mapping[Refused, int] = Factory(dict)
     exemplars_stored: int = 0
     exemplars_refused: Mapping[ExemplarRefused, int] = Factory(dict)
+    histograms_stored: int = 0
+    limits: Sequence[LimitHit] = ()
 
     @property
     def refused_total(self) -> int:
         """The number of refused samples."""
         return sum(self.refused.values())
 
-    def with_refused(self, earlier: Mapping[Refused, int]) -> AppendResult:
-        """Return the result with samples added that were refused before they came to the storage."""
-        if not earlier:
+    def after(self, batch: Batch, given: Batch) -> AppendResult:
+        """Return what became of `given`, from which processors made `batch`, to which the storage said this."""
+        if batch is given:
             return self
-        refused = dict(self.refused)
-        for reason, count in earlier.items():
-            refused[reason] = refused.get(reason, 0) + count
-        return evolve(self, refused=refused)
+        places = {}
+        for reason, at in self.example.items():
+            same = (given.refs == batch.refs[at]) & (given.timestamps_ms == batch.timestamps_ms[at])
+            if same.any():  # else a processor made the sample
+                places[reason] = int(same.argmax())
+        return evolve(
+            self,
+            stored=self.stored + batch.absorbed,
+            refused=dict(Counter(self.refused) + Counter(batch.refused)),
+            example=places,
+            exemplars_refused=dict(Counter(self.exemplars_refused) + Counter(batch.exemplars_refused)),
+            histograms_stored=self.histograms_stored + _histograms_absorbed(batch, given),
+            limits=tuple(batch.limits),
+        )
+
+
+def _histograms_absorbed(batch: Batch, given: Batch) -> int:
+    """Return how many of the samples that processors absorbed of `given` are histograms; negative where they added some.
+
+    Of batches that have floats as well, of which some were refused, it is the least that there can be.
+    """
+    if given.histograms is None and batch.histograms is None:
+        return 0
+    gone = int(is_handle(given.values).sum()) - int(is_handle(batch.values).sum())
+    refused = sum(batch.refused.values()) - sum(given.refused.values())
+    return max(gone - refused, min(gone, 0))

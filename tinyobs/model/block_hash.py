@@ -14,6 +14,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Sequence
+from functools import cache
 from operator import mul
 from typing import Final
 
@@ -32,12 +33,12 @@ BLOCK_BYTES_MAX: Final = 4096
 PADDING_BYTES: Final = BLOCK_BYTES_MAX
 """Bytes that a buffer must have behind its last string; their content does not matter."""
 
+_WORD_BYTES: Final = 8
+"""One machine word, into which most label values fit."""
 _WIDTHS: Final = np.array([64, 128, 256, 512, 1024, 2048, BLOCK_BYTES_MAX])
-"""Strings of very different lengths are brought to one of these, so that they make a matrix."""
-_STEP_BYTES: Final = 32
-"""Strings of like lengths are brought to the next multiple of this."""
+"""Strings of very different lengths are brought to one of these, so that they make a matrix: few widths, as each takes its time."""
 _NARROW_BYTES: Final = 256
-"""Up to this width the masks are a table."""
+"""Strings of like lengths up to this are brought to the words of the longest; and masks up to this are a table."""
 _PART_BYTES: Final = 512 << 10
 """Bytes of a matrix, so that what is computed of it stays in the processor's cache."""
 _HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
@@ -93,19 +94,21 @@ class BlockHasher:
         for low, high in ((0, 1), (2, 3)):
             pairs = zip(self._keys[low].tolist(), self._keys[high].tolist(), strict=True)
             self._half_keys.append([k for a, b in pairs for k in (a, (a << 32) + b)])
-        masks = np.zeros((_NARROW_BYTES + 1, _NARROW_BYTES), np.uint8)
-        masks[np.arange(_NARROW_BYTES) < np.arange(_NARROW_BYTES + 1)[:, None]] = 0xFF
-        widths = range(_STEP_BYTES, _NARROW_BYTES + 1, _STEP_BYTES)
-        self._masks = {w: np.ascontiguousarray(masks[:, :w]).view(np.uint64) for w in widths}
-        self._bit_masks = np.array([(1 << 8 * i) - 1 for i in range(9)], np.uint64)
 
     def hash_many(self, blocks: Blocks) -> U64:
         """Return the hash of each string; never 0."""
+        long = (blocks.lengths > _WORD_BYTES).nonzero()[0]
+        if len(long) * 2 > len(blocks):
+            return self._wide(blocks)
+        out = self._class(blocks, _WORD_BYTES)
+        if len(long):
+            out[long] = self._wide(blocks.take(long))
+        return out
+
+    def _wide(self, blocks: Blocks) -> U64:
         out = np.empty(len(blocks), np.uint64)
-        if not len(blocks):
-            return out
         longest = int(blocks.lengths.max())
-        width = max(-(-longest // _STEP_BYTES), 1) * _STEP_BYTES
+        width = max(-(-longest // _WORD_BYTES), 1) * _WORD_BYTES
         if width <= _NARROW_BYTES and len(blocks) * width < 2 * int(blocks.lengths.sum()):
             return self._class(blocks, width)
         classes = _WIDTHS.searchsorted(blocks.lengths)
@@ -143,23 +146,45 @@ class BlockHasher:
         # One element of this view is the whole string and what is behind it, so that taking it is one copy.
         overlapping = np.ndarray((len(blocks.data) - width + 1,), f"V{width}", blocks.data, 0, (1,))
         words = overlapping[blocks.starts].view(np.uint64).reshape(-1, width // 8)
-        if width <= _NARROW_BYTES:
-            words &= self._masks[width].take(blocks.lengths, axis=0)
-        else:
-            left = blocks.lengths[:, None] - np.arange(0, width, 8)
-            words &= self._bit_masks[np.clip(left, 0, 8)]
+        _blank_behind(words, blocks.lengths)
         upper = words >> _HALF
         keys = self._keys[:, : width // 8]
-        lengths = blocks.lengths.view(np.uint64)
-        a, b = (
-            np.einsum("ij,j->i", words, keys[i])
-            + np.einsum("ij,j->i", upper, keys[i + 1])
-            + lengths * self._length_keys[i // 2]
-            for i in (0, 2)
-        )
-        hashes: U64 = (a & _HIGH) | (b >> _HALF)
+        totals = blocks.lengths.view(np.uint64) * self._length_keys[:, None]
+        for part, some in ((words, keys[::2]), (upper, keys[1::2])):
+            totals += some * part[:, 0] if width == _WORD_BYTES else np.einsum("ij,kj->ki", part, some)
+        hashes: U64 = totals[1]
+        hashes >>= _HALF
+        totals[0] &= _HIGH
+        hashes |= totals[0]
         hashes[hashes == 0] = 1
         return hashes
 
     def _long(self, blocks: Blocks) -> U64:
         return np.array([self.hash_one(blocks.one(i)) for i in range(len(blocks))], np.uint64)
+
+
+def _blank_behind(words: U64, lengths: I64) -> None:
+    """Set to zero what stands behind strings.  words: uint64[n, w], each row a string and the bytes behind it."""
+    full = int(lengths.min(initial=words.shape[1] * _WORD_BYTES)) // _WORD_BYTES  # words of all strings
+    some, left = words[:, full:], lengths - full * _WORD_BYTES
+    count = some.shape[1]
+    if count * _WORD_BYTES <= _NARROW_BYTES:
+        some &= _masks(count).take(left, axis=0, mode="clip")  # without checks, which take longer
+    else:
+        some &= _masks_of(left, count)
+
+
+def _masks_of(lengths: I64, count: int) -> U64:
+    """Return what is left of `count` words of strings of such lengths."""
+    left = np.clip(lengths[:, None] - np.arange(0, count * _WORD_BYTES, _WORD_BYTES), 0, _WORD_BYTES)
+    masks: U64 = _BYTE_MASKS[left]
+    return masks
+
+
+@cache
+def _masks(count: int) -> U64:
+    """Return the masks of all lengths that `count` words may have."""
+    return _masks_of(np.arange(count * _WORD_BYTES + 1), count)
+
+
+_BYTE_MASKS: Final = np.array([(1 << 8 * i) - 1 for i in range(_WORD_BYTES + 1)], np.uint64)

@@ -13,7 +13,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from .block_hash import Blocks
-from .pair_table import METRIC_NAME, PairTable
+from .pair_table import METRIC_NAME, LookedUp, PairTable
 
 LABELS_MAX: Final = 128
 """Labels of a block that is taken apart here."""
@@ -25,35 +25,31 @@ Bools = NDArray[np.bool_]
 
 @frozen(eq=False)
 class Walked:
-    """canonical: which blocks are, and name a metric.  ids: the pair ids of these, one block after another; counts: how many."""
+    """canonical: which blocks are, and name a metric.  columns: the pair ids of these, a row each, -1 behind the last."""
 
     canonical: Bools
-    counts: I64
-    ids: I64
+    columns: I64
+    looked: LookedUp
 
 
 def walk(blocks: Blocks, pairs: PairTable) -> Walked:
-    """Take blocks apart; new pairs are interned, those of blocks that turn out not to be canonical included."""
+    """Take blocks apart; new pairs are looked up only, see `PairTable.adopt`."""
     n = len(blocks)
     sound, labels = _labels_of(blocks)
     columns = np.full((n, len(labels)), -1, np.int64)
-    if labels:
-        starts, lengths = (np.concatenate([x[i] for x in labels]) for i in (1, 2))
-        ids = pairs.ids_of(Blocks(blocks.data, starts, lengths))
-        at = 0
-        for j, (rows, _, _) in enumerate(labels):
-            columns[rows, j] = ids[at : at + len(rows)]
-            at += len(rows)
-            sound[rows] &= columns[rows, j] >= 0
-    counts = np.zeros(n, np.int64)
-    for rows, _, _ in labels:
-        counts[rows] += 1
-    canonical = sound & (counts > 0)
+    none = np.empty(0, np.int64)
+    starts, lengths = (np.concatenate([x[i] for x in labels]) if labels else none for i in (1, 2))
+    looked = pairs.look_up(Blocks(blocks.data, starts, lengths))
+    at = 0
+    for j, (rows, _, _) in enumerate(labels):
+        columns[rows, j] = looked.ids[at : at + len(rows)]
+        at += len(rows)
+        sound[rows] &= columns[rows, j] >= 0
+    canonical = sound & (columns >= 0).any(axis=1)
     columns = columns[canonical]
-    good = _ordered(columns, pairs)
+    good = ordered(columns, looked)
     canonical[canonical] = good
-    columns = columns[good]
-    return Walked(canonical, counts[canonical], columns[columns >= 0])
+    return Walked(canonical, columns[good], looked)
 
 
 def _labels_of(blocks: Blocks) -> tuple[Bools, list[tuple[I64, I64, I64]]]:
@@ -81,17 +77,16 @@ def _labels_of(blocks: Blocks) -> tuple[Bools, list[tuple[I64, I64, I64]]]:
     return sound, labels
 
 
-def _ordered(columns: I64, pairs: PairTable) -> Bools:
+def ordered(columns: I64, looked: LookedUp) -> Bools:
     """Return which rows of pair ids (-1 behind the last) have ascending names and a metric name."""
     good = np.zeros(len(columns), np.bool_)
     if not len(columns):
         return good
-    names = np.where(columns >= 0, pairs.names_of(np.maximum(columns, 0)), np.int64(-1))
+    names = np.where(columns >= 0, looked.names_of(np.maximum(columns, 0)), np.int64(-1))
     good |= (names == METRIC_NAME).any(axis=1)
     for j in range(names.shape[1] - 1):
         rows = np.flatnonzero(names[:, j + 1] >= 0)
         steps, place = np.unique(names[rows, j] << 32 | names[rows, j + 1], return_inverse=True)
-        text = pairs.names
-        up = np.array([text[s >> 32] < text[s & 0xFFFF_FFFF] for s in steps.tolist()], np.bool_)
+        up = np.array([looked.name(s >> 32) < looked.name(s & 0xFFFF_FFFF) for s in steps.tolist()], np.bool_)
         good[rows] &= up[place]
     return good

@@ -19,6 +19,7 @@ class ExemplarRefused(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     LABELS_TOO_LONG = "labels_too_long"
     DISABLED = "disabled"
+    LIMIT = "limit"
 
     def __str__(self) -> str:
         return self.value

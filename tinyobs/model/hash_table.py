@@ -6,7 +6,8 @@ given by its upper bits, so the entries of a table that grows are already nearly
 Nothing here computes hashes (`block_hash.py`); they must be uniform, or the table is slow.
 
 Thread safety: `find` may run in any thread while one other adds.  A hash is written before its number, and arrays that have
-grown replace the old ones as a whole, the hashes first, so a reader sees a right number or none.
+grown replace the old ones as a whole, the hashes first.  So a reader that takes a number, and only then the array of hashes,
+finds the hash of that number in it: it sees a right number or none.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ I64 = NDArray[np.int64]
 MISSING: Final = 0xFFFF_FFFF
 """Stands for the number of a hash that is not in the table."""
 
+_RUNS_MAX: Final = 8
+_RUN_MIN: Final = 16
+"""After so many runs, or one that is shorter, hashes are better looked up one by one."""
 _BITS_MIN: Final = 10
 _TAIL: Final = 256
 """Places behind the last one that hashes point to, so that no run of full places has to go on at the beginning."""
-_WINDOW: Final = 4
-"""Places that are looked at together where the first one holds something else."""
+_FEW: Final = 8
+"""Up to so many hashes are looked up one by one."""
 
 
 class _Slots:
@@ -37,9 +41,7 @@ class _Slots:
         self.shift = np.uint64(64 - bits)
         self.entries_max = (5 << bits) // 8
         self.places_max = (1 << bits) + _TAIL
-        # Behind the last place a window finds nothing.
-        self.numbers = np.full(self.places_max + _WINDOW, MISSING, np.uint32)
-        self.windows = np.ndarray((self.places_max,), f"V{4 * _WINDOW}", self.numbers, 0, (4,))
+        self.numbers = np.full(self.places_max + 1, MISSING, np.uint32)  # behind the last place nothing is found
 
 
 class HashTable:
@@ -68,33 +70,49 @@ class HashTable:
     def find(self, hashes: U64) -> U32:
         """Return the number of each hash, `MISSING` where it is not in the table."""
         slots = self._slots
-        known = self._hashes  # after the slots, so that it has the hash of every number in them
         at = (hashes >> slots.shift).view(np.int64)
-        found = slots.numbers.take(at)
-        hit = known.take(found, mode="clip") == hashes
-        hit &= found != MISSING
-        out = np.where(hit, found, np.uint32(MISSING))
-        left = (~hit & (found != MISSING)).nonzero()[0]
-        at = at[left] + 1
-        while len(left):
-            seen = slots.windows[at].view(np.uint32).reshape(-1, _WINDOW)
-            full = seen != MISSING
-            hits = (known.take(seen, mode="clip") == hashes[left][:, None]) & full
-            hit = hits.any(axis=1)
-            out[left[hit]] = seen[hits]
-            more = np.flatnonzero(~hit & full.all(axis=1))
-            left, at = left[more], at[more] + _WINDOW
-            inside = at < slots.places_max
-            left, at = left[inside], at[inside]
+        out = slots.numbers.take(at)
+        left = (self._hashes.take(out, mode="clip") != hashes).nonzero()[0]
+        left = left[out[left] != MISSING]
+        at, sought = at[left], hashes[left]
+        while len(left) > _FEW:
+            at += 1
+            found = slots.numbers.take(at)
+            out[left] = found  # what is wrong is replaced by the next round
+            more = ((self._hashes.take(found, mode="clip") != sought) & (found != MISSING)).nonzero()[0]
+            left, at, sought = left[more], at[more], sought[more]
+        for i in left.tolist():
+            out[i] = self._find_from(slots, int(hashes[i]))
         return out
+
+    def find_runs(self, hashes: U64, out: U32) -> int:
+        """Fill in numbers that ascend by one, run after run, and return for how many hashes; the others are for `find`.
+
+        What comes one after another got its numbers one after another when it came first, mostly.  Comparing with the
+        hashes in that order touches far less memory than looking each of them up.
+        """
+        known, at = self.hashes, 0
+        for _ in range(_RUNS_MAX):
+            number = self.find_one(int(hashes[at])) if at < len(hashes) else MISSING
+            if number >= len(known):
+                break
+            size = min(len(hashes) - at, len(known) - number)
+            equal = known[number : number + size] == hashes[at : at + size]
+            size = size if equal.all() else int(equal.argmin())
+            out[at : at + size] = np.arange(number, number + size, dtype=np.uint32)
+            at += size
+            if size < _RUN_MIN:
+                break
+        return at
 
     def find_one(self, hash_: int) -> int:
         """Return the number of one hash, or `MISSING`."""
-        slots = self._slots
-        known = self._hashes
+        return self._find_from(self._slots, hash_)
+
+    def _find_from(self, slots: _Slots, hash_: int) -> int:
         at = hash_ >> int(slots.shift)
         while (number := int(slots.numbers[at])) != MISSING:
-            if int(known[number]) == hash_:
+            if int(self._hashes[number]) == hash_:  # the number first: the hashes of then may be too few
                 return number
             at += 1
         return MISSING

@@ -260,10 +260,15 @@ def joined(columns: Sequence[tuple[F64, Histograms | None]]) -> tuple[F64, Histo
                 values[i] = shifted(v, before)
                 before += len(table)
     together = values[0] if len(values) == 1 else np.concatenate(values)
-    if len(tables) < 2:
-        return together, tables[0] if tables else None
+    return together, stacked(tables) if tables else None
+
+
+def stacked(tables: Sequence[Histograms]) -> Histograms:
+    """Return the histograms of all tables, one table after the other."""
+    if len(tables) == 1:
+        return tables[0]
     lengths = np.concatenate([np.diff(t.offsets) for t in tables])
-    return together, Histograms(offsets_of(lengths), np.concatenate([t.words for t in tables]))
+    return Histograms(offsets_of(lengths), np.concatenate([t.words for t in tables]))
 
 
 def comparable_bits(values: F64, table: Histograms | None) -> U64:

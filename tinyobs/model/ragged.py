@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
 I64 = NDArray[np.int64]
+Places = slice | NDArray[np.intp]
+"""Places in an array, as a slice where they follow one another."""
 
 
-def run_of(places: NDArray[np.integer[Any]]) -> slice | NDArray[np.intp]:
+def run_of(places: NDArray[np.integer[Any]]) -> Places:
     """Return distinct places as a slice where they follow one another without a gap: that is a copy, not a gathering."""
     n = len(places)
     if n and int(places[-1]) - int(places[0]) == n - 1 and bool((places[1:] > places[:-1]).all()):
