@@ -58,6 +58,9 @@ def test_a_batch_that_fits_nowhere_is_refused():
     with pytest.raises(LimitExceeded, match="takes 65536 at once"):
         storage.append([make_batch(storage, [(A, NOW_MS + i % 1000, 0.0) for i in range(5000)])])
     assert storage.statistics().head_samples == 0
+    storage.check(make_batch(storage, [(A, NOW_MS + i % 1000, 0.0) for i in range(2000)]))
+    with pytest.raises(LimitExceeded):
+        storage.check(make_batch(storage, [(A, NOW_MS + i % 1000, 0.0) for i in range(5000)]))
     with pytest.raises(ValueError, match="bytes_max"):
         MemoryOptions(bytes_max=MIB - 1)
 

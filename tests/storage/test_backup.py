@@ -282,7 +282,7 @@ def test_descriptions_are_checked():
         return json.dumps({"backup": changed, "hash": digest_of(text)}).encode()
 
     with pytest.raises(FormatVersionError):
-        decode_backup("f", described(format=2))
+        decode_backup("f", described(format=3))
     for name in ("../x", "/etc/passwd", "wal/../x", "segments/x.seg"):
         with pytest.raises(CorruptionError, match="no file of a data directory"):
             decode_backup("f", described(files=[{**plain["files"][0], "name": name}]))

@@ -185,6 +185,9 @@ def test_a_batch_beyond_the_limit_is_refused_whole(monkeypatch):
     monkeypatch.setattr(intake, "BATCH_SAMPLES_MAX", 1)
     with pytest.raises(LimitExceeded, match="the limit is 1"):
         append(engine, [(A, NOW, 1.0), (B, NOW, 1.0)])
+    with pytest.raises(LimitExceeded, match="the limit is 1"):
+        engine.check(batch(engine, [(A, NOW, 1.0), (B, NOW, 1.0)]))
+    engine.check(batch(engine, [(A, NOW, 1.0)]))
     assert contents(engine) == {}
 
 

@@ -181,6 +181,27 @@ def test_uniting_chunks_changes_nothing_but_their_number():
     assert head.chunk_bytes == sum(c.nbytes for c in head.chunks)
 
 
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6, unique=True), min_size=1, max_size=40))
+def test_where_series_are_may_be_known_before(batches):
+    """Whether a layout knows the places of its series or the head finds them, in any order of series, it is a dictionary."""
+    known, found, table, expected = Head(), Head(), LayoutTable(), {ref: [] for ref in range(10)}
+    known.ensure(10)
+    found.ensure(10)
+    for i, batch in enumerate(batches):
+        layout = table.find(np.array(batch, np.uint32))
+        samples = Samples(1000 + 10 * i + 5 * np.arange(len(batch)) % 7, i + np.arange(len(batch)) / 8)
+        known.add(layout.refs, samples, True, where=layout.where)
+        found.add(layout.refs, samples, True)
+        for ref, value in zip(batch, samples.values.tolist(), strict=True):
+            expected[ref].append(value)
+        assert samples.span == (samples.times_ms.min(), samples.times_ms.max())
+    for head in (known, found):
+        assert read(head.view(), np.arange(10, dtype=np.uint32)) == list(expected.values())
+        assert [head.min_ms, head.max_ms] == [known.min_ms, known.max_ms]
+    assert (known.newest_values == found.newest_values).all()
+    assert (known.newest_ms == found.newest_ms).all()
+
+
 def test_a_series_without_rows_takes_no_row():
     """Noting the newest sample of a series gives it no row."""
     head, _ = filled(0, series=100_000)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import attrs
 import pytest
 from cursor_cases import drain, fill, read_all, rows
-from engine_cases import OPTIONS, START_MS, Clock, append, float_histogram, histogram, labels
+from engine_cases import OPTIONS, START_MS, Clock, append, batch, float_histogram, histogram, labels
 
 from tinyobs.abc import CursorStart
-from tinyobs.errors import LockedError, StorageError
+from tinyobs.errors import LimitExceeded, LockedError, StorageError
 from tinyobs.model.batch import Refused
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import SeriesRegistry
+from tinyobs.storage import intake
 from tinyobs.storage.engine import Engine
 from tinyobs.storage.layout import WAL_FOLDER
 from tinyobs.storage.log_storage import CHECKPOINT_EVERY_MS, IDLE_MS, LogStorage
@@ -59,6 +60,19 @@ def test_what_is_in_order(restart):
         (UP, START_MS + 5, 1.0),
         (labels("old"), START_MS - 900 * DAY_MS, 1.0),
     ]
+
+
+def test_a_batch_that_is_too_large_is_told_beforehand(monkeypatch):
+    """Whoever asks first may store the others; storing it raises as well, and stores nothing."""
+    storage = open_log(MemDisk())
+    monkeypatch.setattr(intake, "BATCH_SAMPLES_MAX", 1)
+    two = [(labels("m", i="1"), START_MS, 1.0), (labels("m", i="2"), START_MS, 1.0)]
+    storage.check(batch(storage, two[:1]))
+    with pytest.raises(LimitExceeded, match="the limit is 1"):
+        storage.check(batch(storage, two))
+    with pytest.raises(LimitExceeded, match="the limit is 1"):
+        append(storage, two)
+    assert append(storage, two[:1]).stored == 1
 
 
 def test_late_samples_within_a_window_pass():

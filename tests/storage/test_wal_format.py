@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.storage import wal_format as fmt
+from tinyobs.storage.samples import Samples
 
 TIMES = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=50)
 TEXT = st.text(max_size=20)
@@ -26,7 +27,7 @@ def test_samples_come_back(times, data):
     bits = np.array(data.draw(words), np.uint64)
     previous = np.array(data.draw(words), np.uint64)
     for before in (None, previous):
-        payload = fmt.encode_samples(7, np.array(times, np.int64), bits.view(np.float64), before)
+        payload = fmt.encode_samples(7, Samples(np.array(times, np.int64), bits.view(np.float64)), before)
         record = fmt.decode_samples(view(payload))
         assert record.layout == 7
         assert record.times_ms.tolist() == times

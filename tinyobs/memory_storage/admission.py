@@ -18,6 +18,7 @@ from attrs import field, frozen, validators
 from numpy.typing import NDArray
 
 from ..model.batch import AppendResult, Refused
+from ..model.histograms import is_handle
 from .block import I64, Block, Samples
 
 NEVER: Final = np.iinfo(np.int64).min
@@ -72,7 +73,9 @@ def judge(s: Samples, newest: I64, blocks: Sequence[Block], options: MemoryOptio
         hits = np.flatnonzero(verdicts == verdict)
         if len(hits):
             refused[reason], example[reason] = len(hits), int(hits[0])
-    result = AppendResult(len(verdicts) - sum(refused.values()), refused, example)
+    stored = len(verdicts) - sum(refused.values())
+    histograms = 0 if s.histograms is None else int((is_handle(s.values) & (verdicts <= _KNOWN)).sum())
+    result = AppendResult(stored, refused, example, histograms_stored=histograms)
     return Verdict(np.flatnonzero(verdicts == _KEPT), result, int((verdicts == _KNOWN).sum()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..model.batch import AppendResult
 from ..model.exemplars import LABEL_CHARACTERS_MAX, Exemplar, ExemplarRefused, SeriesExemplars
+from ..model.labels import Labels
 from ..model.registry import SeriesRegistry
 
 EXEMPLARS_MAX: Final = 100_000
@@ -39,7 +41,7 @@ class ExemplarRing:
                 reason = self._refusal(e)
                 if reason is not None:
                     refused[reason] = refused.get(reason, 0) + 1
-                elif e != self._newest.get(e.ref):
+                elif not _is_same(e, self._newest.get(e.ref)):
                     self._keep(e)
                     stored += 1
         self.stored_total += stored
@@ -60,7 +62,7 @@ class ExemplarRing:
         if sum(len(n) + len(v) for n, v in e.labels) > LABEL_CHARACTERS_MAX:
             return ExemplarRefused.LABELS_TOO_LONG
         newest = self._newest.get(e.ref)
-        late = newest is not None and e != newest and e.timestamp_ms <= newest.timestamp_ms
+        late = newest is not None and not _is_same(e, newest) and _order(e) < _order(newest)
         return ExemplarRefused.OUT_OF_ORDER if late else None
 
     def _keep(self, e: Exemplar) -> None:
@@ -70,3 +72,16 @@ class ExemplarRing:
                 del self._newest[oldest.ref]
         self._kept.append(e)
         self._newest[e.ref] = e
+
+
+def _is_same(e: Exemplar, known: Exemplar | None) -> bool:
+    """Tell whether an exemplar repeats the newest of its series; times count where either has one of its own."""
+    if known is None or _order(e)[1:] != _order(known)[1:]:
+        return False
+    return e.timestamp_ms == known.timestamp_ms or not (e.has_time or known.has_time)
+
+
+def _order(e: Exemplar) -> tuple[int, bool, float, Labels]:
+    """Return what says which of two exemplars of a series is the later one: time, then value, NaN last, then labels."""
+    nan = math.isnan(e.value)
+    return e.timestamp_ms, nan, 0.0 if nan else e.value, e.labels

@@ -32,6 +32,8 @@ from .exemplars import ExemplarRing
 from .label_map import LabelMap
 from .reading import MemoryQuerier
 
+SAMPLE_BYTES: Final = 24
+"""Of a sample that is judged: its series, time and value."""
 BLOCKS_OF_LIMIT: Final = 16
 """A block takes up at most this share of the bytes that may be kept: so much goes at a time."""
 TRIMS_OF_RETENTION: Final = 8
@@ -94,15 +96,19 @@ class MemoryStorage(Storage):
 
     # -- writing -----------------------------------------------------------------------------------------------
 
+    def check(self, batch: Batch) -> None:
+        """Raise `LimitExceeded` for a batch that is larger than everything may be."""
+        histograms = 0 if batch.histograms is None else batch.histograms.nbytes
+        size, limit = SAMPLE_BYTES * len(batch) + histograms, self.options.bytes_max // BLOCKS_OF_LIMIT
+        if size > limit:
+            raise LimitExceeded("bytes_max", f"batch of {size} bytes; the storage in memory takes {limit} at once")
+
     def append(self, batches: Sequence[Batch]) -> list[AppendResult]:
         """Keep batches; raises `LimitExceeded` for one that is larger than everything may be."""
         self._refuse_when_closed()
+        for batch in batches:
+            self.check(batch)
         fresh = [samples_of(b) for b in batches]
-        for s in fresh:
-            size = s.keys.nbytes + s.times.nbytes + s.values.nbytes + (s.histograms.nbytes if s.histograms else 0)
-            if size > self.options.bytes_max // BLOCKS_OF_LIMIT:
-                limit = self.options.bytes_max // BLOCKS_OF_LIMIT
-                raise LimitExceeded("bytes_max", f"batch of {size} bytes; the storage in memory takes {limit} at once")
         self._grow(len(self.registry))
         now_ms = self._clock()
         results = []

@@ -23,11 +23,12 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from numpy.typing import NDArray
 
 from ..model.batch import AppendResult, Refused
-from ..model.ragged import run_of
+from ..model.histograms import is_handle
+from ..model.ragged import Places
 from .head import NEVER, Head
 from .options import EngineOptions
 from .samples import Samples
@@ -42,9 +43,14 @@ _VERDICT_OF: Final = {reason: i for i, reason in enumerate(_REASONS, 2)}
 
 @frozen(eq=False)
 class Offer:
-    """Samples that ask for admission.  unique: no series occurs twice.  invalid: which are no histograms, None for none."""
+    """Samples that ask for admission.
+
+    where: their series as places in columns (`Layout.where`).  unique: no series occurs twice.  invalid: which are no
+    histograms, None for none.
+    """
 
     refs: NDArray[np.uint32]
+    where: Places
     samples: Samples
     unique: bool
     invalid: NDArray[np.bool_] | None = None
@@ -52,10 +58,19 @@ class Offer:
 
 @define(eq=False)
 class Admission:
-    """The verdict on a batch.  kept: positions that go into the log, None for all."""
+    """The verdict on a batch.  kept: positions that go into the log, None for all.  refused: which samples are."""
 
     kept: NDArray[np.int64] | None
     result: AppendResult
+    refused: NDArray[np.bool_] | None = None
+
+    def count_histograms(self, samples: Samples) -> None:
+        """Let the result say how many of the samples that were judged are histograms and stored."""
+        if samples.histograms is not None:
+            stored = is_handle(samples.values)
+            if self.refused is not None:
+                stored &= ~self.refused
+            self.result = evolve(self.result, histograms_stored=int(stored.sum()))
 
 
 def admit(
@@ -75,8 +90,8 @@ def admit(
     """
     times, unique = offer.samples.times_ms, offer.unique
     oldest, latest = now_ms - options.retention_ms, now_ms + options.future_ms
-    newest = head.newest_ms[run_of(offer.refs)]
-    in_bounds = len(times) == 0 or (int(times.max()) <= latest and int(times.min()) >= oldest)
+    newest = head.newest_ms[offer.where]
+    in_bounds = len(times) == 0 or (offer.samples.span[1] <= latest and offer.samples.span[0] >= oldest)
     quick = in_bounds and offer.invalid is None
     if (
         quick
@@ -193,4 +208,4 @@ def _conclude(verdicts: NDArray[np.int8]) -> Admission:
             refused[reason], example[reason] = len(hits), int(hits[0])
     kept = np.flatnonzero(verdicts == _STORED)
     result = AppendResult(len(verdicts) - sum(refused.values()), refused, example)
-    return Admission(None if len(kept) == len(verdicts) else kept, result)
+    return Admission(None if len(kept) == len(verdicts) else kept, result, verdicts > _KNOWN)

@@ -30,7 +30,18 @@ from .backup_format import (
 )
 from .disk import Disk
 from .findings import Finding, Severity
-from .layout import MANIFEST, SEGMENT_SUFFIX, TEMPORARY, WAL_FOLDER, segment_name, temporary, wal_name, wal_sequence
+from .layout import (
+    MANIFEST,
+    PUSH_JOURNAL,
+    PUSHGATEWAY_FOLDER,
+    SEGMENT_SUFFIX,
+    TEMPORARY,
+    WAL_FOLDER,
+    segment_name,
+    temporary,
+    wal_name,
+    wal_sequence,
+)
 from .manifest import read_manifest
 from .page_cache import PageCache
 from .segment_reader import SegmentReader
@@ -86,7 +97,10 @@ def make_backup(
         target.make_folder(folder)
     _remove_unfinished(target)
     logs = sorted(n for n in map(wal_sequence, source.list(WAL_FOLDER)) if n is not None and n >= manifest.wal_first)
-    names = [segment_name(e.sequence) for e in manifest.segments] + [wal_name(n) for n in logs] + [MANIFEST]
+    names = [segment_name(e.sequence) for e in manifest.segments] + [wal_name(n) for n in logs]
+    if PUSH_JOURNAL.rpartition("/")[2] in source.list(PUSHGATEWAY_FOLDER):
+        names.append(PUSH_JOURNAL)
+    names.append(MANIFEST)
     total, done, copied = sum(map(source.size, names)), 0, 0
     present = set(target.list(OBJECT_FOLDER))
     files = []

@@ -1,13 +1,13 @@
 """The folder that backups are kept in: names, and the description of one backup as a value and as JSON.
 
     LOCK                          held while a backup is made or removed
-    objects/<blake2b>.seg         content of a segment, under the hash of it; `.log` and `.manifest` for other files
+    objects/<blake2b>.seg         content of a segment, under the hash of it; `.log`, `.journal` and `.manifest` for others
     backups/<time>.json           one backup: when it was made and which files with which hashes it consists of
 
 An object is written once and never changed, and shared by all backups whose directory had the file: that is what
 makes each backup but the first incremental, and each complete by itself.  A name that ends in `.tmp` is unfinished.
 
-    {"backup": {"format": 1, "name": ..., "created_ms": ..., "mint_ms": ..., "copied_bytes": ...,
+    {"backup": {"format": 2, "name": ..., "created_ms": ..., "mint_ms": ..., "copied_bytes": ...,
                 "files": [{"name": "segments/00000017.seg", "bytes": 4096, "hash": "<64 hex>"}, ...]},
      "hash": "<64 hex>"}
 
@@ -26,9 +26,17 @@ from attrs import frozen
 
 from ..errors import CorruptionError, FormatVersionError, UsageError
 from .disk import Disk
-from .layout import MANIFEST, SEGMENT_FOLDER, SEGMENT_SUFFIX, WAL_FOLDER, segment_sequence, wal_sequence
+from .layout import (
+    MANIFEST,
+    PUSH_JOURNAL,
+    SEGMENT_FOLDER,
+    SEGMENT_SUFFIX,
+    WAL_FOLDER,
+    segment_sequence,
+    wal_sequence,
+)
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 OBJECT_FOLDER: Final = "objects"
 BACKUP_FOLDER: Final = "backups"
 DIGEST_BYTES: Final = 32
@@ -37,6 +45,7 @@ FILES_MAX: Final = 1_000_000
 """Files that a backup may have."""
 
 _HASH = re.compile(r"[0-9a-f]{64}\Z")
+_SUFFIXES = {MANIFEST: ".manifest", PUSH_JOURNAL: ".journal"}
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{3}Z\Z")
 
 
@@ -51,8 +60,8 @@ class BackedFile:
     @property
     def object(self) -> str:
         """The name of its content in the folder of backups."""
-        suffix = SEGMENT_SUFFIX if self.name.endswith(SEGMENT_SUFFIX) else ".log"
-        return f"{OBJECT_FOLDER}/{self.hash}{'.manifest' if self.name == MANIFEST else suffix}"
+        suffix = SEGMENT_SUFFIX if self.name.endswith(SEGMENT_SUFFIX) else _SUFFIXES.get(self.name, ".log")
+        return f"{OBJECT_FOLDER}/{self.hash}{suffix}"
 
 
 @frozen
@@ -151,7 +160,7 @@ def _file(plain: dict[str, Any]) -> BackedFile:
     name, size, digest = str(plain["name"]), int(plain["bytes"]), str(plain["hash"])
     folder, _, last = name.rpartition("/")
     known = (
-        name == MANIFEST
+        name in (MANIFEST, PUSH_JOURNAL)
         or (folder == SEGMENT_FOLDER and segment_sequence(last) is not None)
         or (folder == WAL_FOLDER and wal_sequence(last) is not None)
     )

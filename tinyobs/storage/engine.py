@@ -38,7 +38,7 @@ from .disk import Disk
 from .engine_statistics import EngineStatistics
 from .head_view import HeadView
 from .ingest_counts import IngestCounts
-from .intake import Intake
+from .intake import Intake, refuse_huge
 from .log_keeping import FollowedLog
 from .memory import return_free_memory
 from .notices import NO_ROOM, Notices
@@ -132,6 +132,10 @@ class Engine(Storage):
 
     # -- writing -----------------------------------------------------------------------------------------------
 
+    def check(self, batch: Batch) -> None:
+        """Raise `LimitExceeded` for a batch that is too large; `append` would store none of those given with it."""
+        refuse_huge(batch)
+
     def append(self, batches: Sequence[Batch]) -> list[AppendResult]:
         """Store batches durably; they share one write and one fsync.
 
@@ -183,12 +187,11 @@ class Engine(Storage):
         """Let readers see a group that is durable."""
         created = self.head.series_created
         for entry in group.entries:
-            self.head.add(entry.layout.refs, entry.samples, entry.layout.unique, self.publish)
+            self.head.add(entry.layout.refs, entry.samples, entry.layout.unique, self.publish, entry.layout.where)
         if group.metadata:
             self._metadata = {**self._metadata, **group.metadata}
-        stored = [entry.samples.times_ms for entry in group.entries if len(entry.samples)]
-        if stored:
-            self.changes.note(int(min([times.min() for times in stored])))
+        if group.entries:
+            self.changes.note(min([entry.samples.span[0] for entry in group.entries]))
         self.exemplar_ring.add(group.exemplars)
         if self.head.is_compression_due:
             sealed = self.head.seal()

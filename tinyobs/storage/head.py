@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 from attrs import Factory, define
 from numpy.typing import NDArray
 
-from ..model.ragged import offsets_of, run_of, spread
+from ..model.growing import grown
+from ..model.ragged import Places, offsets_of, run_of, spread
 from .head_chunk import HeadChunk, compress_runs, ranks_of, unite_chunks
 from .head_rows import SLOTS, RowMatrix, new_matrix, read_rows
 from .head_view import HeadView
@@ -40,7 +41,6 @@ DIRECT_SAMPLES: Final = 4096
 ARENA_BYTES_MAX: Final = 32 << 20
 """Bytes of native histograms in rows above which all rows that have some are compressed, full or not."""
 
-T = TypeVar("T", bound=np.generic)
 Refs = NDArray[np.uint32]
 Rows = NDArray[np.int64]
 Times = NDArray[np.int64]
@@ -89,15 +89,20 @@ class Head:
 
     def ensure(self, series_count: int) -> None:
         """Make room for the refs 0 .. series_count-1."""
-        old = len(self.newest_ms)
-        if series_count > old:
-            size = max(series_count, 2 * old)
-            self.newest_ms = _longer(self.newest_ms, size, NEVER)
-            self.newest_values = _longer(self.newest_values, size, 0.0)
-            self._row_of = _longer(self._row_of, size, -1)
+        if series_count > len(self.newest_ms):
+            self.newest_ms = grown(self.newest_ms, series_count, NEVER)
+            self.newest_values = grown(self.newest_values, series_count)
+            self._row_of = grown(self._row_of, series_count, -1)
 
-    def add(self, refs: Refs, samples: Samples, unique: bool, publish: Callable[[Change], None] = at_once) -> None:
-        """Add samples; `ensure` was called.  unique: no series occurs twice.
+    def add(
+        self,
+        refs: Refs,
+        samples: Samples,
+        unique: bool,
+        publish: Callable[[Change], None] = at_once,
+        where: Places | None = None,
+    ) -> None:
+        """Add samples; `ensure` was called.  unique: no series occurs twice.  where: what `run_of` makes of refs, if known.
 
         publish: makes a change so that readers see all or nothing of it; work that takes long is done before.
         """
@@ -105,7 +110,7 @@ class Head:
             return
         if unique:
             held = self.matrix.arena.hold(samples)
-            publish(lambda: self._add_one_each(refs, samples, held))
+            publish(lambda: self._add_one_each(refs, run_of(refs) if where is None else where, samples, held))
             return
         order = np.argsort(refs, kind="stable")
         refs, samples = refs[order], samples.take(order)
@@ -119,9 +124,9 @@ class Head:
             values = self.matrix.arena.hold(samples)
             publish(lambda: self._add_many(refs[starts], samples, values, starts, lengths))
 
-    def note_newest(self, refs: Refs, times_ms: Times, values: Values) -> None:
-        """Remember the newest samples of distinct series without storing them."""
-        where = run_of(refs)
+    def note_newest(self, refs: Refs, times_ms: Times, values: Values, where: Places | None = None) -> None:
+        """Remember the newest samples of distinct series without storing them.  where: as for `add`."""
+        where = run_of(refs) if where is None else where
         known = self.newest_ms[where]
         self.series_created += int(np.count_nonzero(known == NEVER))
         later = times_ms >= known
@@ -131,17 +136,19 @@ class Head:
             self.newest_ms[refs[later]] = times_ms[later]
             self.newest_values[refs[later]] = values[later]
 
-    def _add_one_each(self, refs: Refs, samples: Samples, values: Values) -> None:
+    def _add_one_each(self, refs: Refs, where: Places, samples: Samples, values: Values) -> None:
         times_ms, m = samples.times_ms, self.matrix
-        rows = self._rows_for(refs, times_ms)
-        fits = m.fits(rows, times_ms)
-        if not fits.all():
+        rows, rows_where = self._rows_for(refs, where, times_ms)
+        offsets = times_ms - m.bases_ms[rows_where]
+        if not (fits := m.can_hold(offsets)).all():
             self._stage(rows[~fits])
-            rows = self._rows_for(refs, times_ms)
-        full = m.add_one_each(rows, times_ms, values, samples.starts_ms)
-        if full.any():
-            self._stage(rows[full])
-        self._note(refs, samples)
+            rows, rows_where = self._rows_for(refs, where, times_ms)
+            offsets = times_ms - m.bases_ms[rows_where]
+        full = m.add_one_each(rows, rows_where, offsets, values, samples.starts_ms)
+        if len(full):
+            self._stage(full)
+        self._note_span(samples)
+        self.note_newest(refs, times_ms, samples.marks, where)
 
     def _add_many(self, refs: Refs, samples: Samples, values: Values, starts: Rows, lengths: Rows) -> None:
         """Add runs of samples of distinct series; within a run they keep their order."""
@@ -172,48 +179,47 @@ class Head:
     def _add_runs(self, refs: Refs, starts: Rows, lengths: Rows, samples: Samples, values: Values) -> Rows:
         """Add the beginnings of runs, as much as fits into the rows of their series; return how much that was."""
         times_ms = samples.times_ms
-        rows = self._rows_for(refs, times_ms[starts])
-        m = self.matrix
-        fits = m.fits(rows, times_ms[starts])
-        if not fits.all():
+        m, where = self.matrix, run_of(refs)
+        rows, rows_where = self._rows_for(refs, where, times_ms[starts])
+        if not (fits := m.can_hold(times_ms[starts] - m.bases_ms[rows_where])).all():
             self._stage(rows[~fits])
-            rows = self._rows_for(refs, times_ms[starts])
+            rows, _ = self._rows_for(refs, where, times_ms[starts])
         counts = m.counts[rows].astype(np.int64)
         taken = np.minimum(lengths, SLOTS - counts)
         source = spread(starts, taken)
         owner = np.repeat(np.arange(len(rows)), taken)
-        misfit = np.flatnonzero(~m.fits(rows[owner], times_ms[source]))
+        offsets = times_ms[source] - m.bases_ms[rows[owner]]
+        misfit = np.flatnonzero(~m.can_hold(offsets))
         if len(misfit):  # a leap in time: what lies before it goes into this row
             np.minimum.at(taken, owner[misfit], source[misfit] - starts[owner[misfit]])
             source, owner = spread(starts, taken), np.repeat(np.arange(len(rows)), taken)
+            offsets = times_ms[source] - m.bases_ms[rows[owner]]
         at = spread(rows * SLOTS + counts, taken)
         since = None if samples.starts_ms is None else samples.starts_ms[source]
-        m.put(at, rows[owner], times_ms[source], values[source], since)
+        m.put(at, offsets, values[source], since)
         counts += taken
         m.counts[rows] = counts
         self._stage(rows[counts == SLOTS])
         return taken
 
-    def _note(self, refs: Refs, samples: Samples) -> None:
-        """Note the newest samples of distinct series and how far all samples reach."""
-        self.min_ms = min(self.min_ms, int(samples.times_ms.min()))
-        self.max_ms = max(self.max_ms, int(samples.times_ms.max()))
-        self.note_newest(refs, samples.times_ms, samples.marks)
+    def _note_span(self, samples: Samples) -> None:
+        """Note how far samples reach."""
+        first, last = samples.span
+        self.min_ms, self.max_ms = min(self.min_ms, first), max(self.max_ms, last)
 
     def _note_runs(self, refs: Refs, samples: Samples, starts: Rows, lengths: Rows) -> None:
-        self.min_ms = min(self.min_ms, int(samples.times_ms.min()))
-        self.max_ms = max(self.max_ms, int(samples.times_ms.max()))
+        self._note_span(samples)
         self.note_newest(refs, *_newest_of_runs(samples.times_ms, samples.marks, starts, lengths))
 
-    def _rows_for(self, refs: Refs, times_ms: Times) -> Rows:
-        """Return the row of each of distinct series, giving one where there is none."""
-        rows = self._row_of[run_of(refs)].astype(np.int64)
-        without = rows < 0
-        if without.any():
+    def _rows_for(self, refs: Refs, where: Places, times_ms: Times) -> tuple[Rows, Places]:
+        """Return the row of each of distinct series, giving one where there is none, and what `run_of` makes of the rows."""
+        rows = self._row_of[where].astype(np.int64)
+        if int(rows.min(initial=0)) < 0:
+            without = rows < 0
             fresh = self.matrix.give(refs[without], times_ms[without])
             rows[without] = fresh
             self._row_of[refs[without]] = fresh
-        return rows
+        return rows, run_of(rows)
 
     # -- sealing -----------------------------------------------------------------------------------------------
 
@@ -277,7 +283,9 @@ class Head:
             if cost < samples_max:
                 return None
             refs = np.concatenate([c.refs for c in self.chunks[first:last]])
-            if len(refs) >= UNITED_ROWS * len(np.unique(refs)):
+            seen = np.zeros(len(self.newest_ms), np.bool_)  # a hundredth of the time of `np.unique`
+            seen[refs] = True
+            if len(refs) >= UNITED_ROWS * int(np.count_nonzero(seen)):
                 return first, last, unite_chunks(self.chunks[first:last], self.ranks)
             self._united = last
 
@@ -390,9 +398,3 @@ def _newest_of_runs(times_ms: Times, values: Values, starts: Rows, lengths: Rows
     hits = np.flatnonzero(times_ms == np.repeat(newest, lengths))
     last = hits[np.searchsorted(hits, starts + lengths) - 1]
     return newest, values[last]
-
-
-def _longer(column: NDArray[T], size: int, fill: float) -> NDArray[T]:
-    out = np.full(size, fill, column.dtype)
-    out[: len(column)] = column
-    return out

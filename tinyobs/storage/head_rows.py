@@ -16,7 +16,7 @@ from attrs import define, field
 from numpy.typing import NDArray
 
 from ..model.histograms import is_handle, numbers_of, renumbered
-from ..model.ragged import offsets_of, run_of, spread
+from ..model.ragged import Places, offsets_of, spread
 from .histogram_arena import HistogramArena
 from .runs import Runs
 
@@ -104,43 +104,49 @@ class RowMatrix:
         self.counts[:] = 0
         self.starts_ms, self.used, self._free = None, 0, np.empty(0, np.int64)
 
-    def fits(self, rows: NDArray[np.int64], times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return where a time can be held by a row."""
-        fit: NDArray[np.bool_] = (times_ms - self.bases_ms[run_of(rows)]).view(np.uint64) <= _OFFSET_MAX
+    @staticmethod
+    def can_hold(offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return where a row can hold a sample whose time is so far from its base, in ms."""
+        fit: NDArray[np.bool_] = offsets.view(np.uint64) <= _OFFSET_MAX
         return fit
 
     def add_one_each(
         self,
         rows: NDArray[np.int64],
-        times_ms: NDArray[np.int64],
+        where: Places,
+        offsets: NDArray[np.int64],
         values: NDArray[np.float64],
         starts_ms: NDArray[np.int64] | None,
-    ) -> NDArray[np.bool_]:
-        """Add a sample, whose time fits, to each of distinct rows; return which rows are full then."""
-        where = run_of(rows)
-        counts = self.counts[where].copy()
+    ) -> NDArray[np.int64]:
+        """Add a sample to each of distinct rows; return the rows that are full then.
+
+        where: what `run_of` makes of rows.  offsets: of the times from the bases; `can_hold` of all.
+        """
+        counts = self.counts[where]
         number = int(counts[0])
         plain = starts_ms is None and self.starts_ms is None
         if plain and isinstance(where, slice) and bool((counts == number).all()):
-            self.times[where, number] = times_ms - self.bases_ms[where]
+            self.times[where, number] = offsets
             self.values[where, number] = values
-        else:
-            self.put(rows * SLOTS + counts, rows, times_ms, values, starts_ms)
-        counts += 1
-        self.counts[where] = counts
-        full: NDArray[np.bool_] = counts == SLOTS
+            self.counts[where] = number + 1
+            return rows if number + 1 == SLOTS else rows[:0]
+        self.put(rows * SLOTS + counts, offsets, values, starts_ms)
+        self.counts[where] = counts + np.uint8(1)
+        full: NDArray[np.int64] = rows[self.counts[where] == SLOTS]
         return full
 
     def put(
         self,
         at: NDArray[np.int64],
-        rows: NDArray[np.int64],
-        times_ms: NDArray[np.int64],
+        offsets: NDArray[np.int64],
         values: NDArray[np.float64],
         starts_ms: NDArray[np.int64] | None,
     ) -> None:
-        """Write samples to places in rows, `row * SLOTS + number`; their counts are the caller's matter."""
-        self.times.reshape(-1)[at] = times_ms - self.bases_ms[rows]
+        """Write samples to places in rows, `row * SLOTS + number`; their counts are the caller's matter.
+
+        offsets: of their times from the bases of the rows.
+        """
+        self.times.reshape(-1)[at] = offsets
         self.values.reshape(-1)[at] = values
         if starts_ms is not None and self.starts_ms is None:
             self.starts_ms = np.zeros((len(self.counts), SLOTS), np.int64)

@@ -18,7 +18,7 @@ from ..errors import LimitExceeded
 from ..model.batch import AppendResult, Batch
 from ..model.histograms import comparable_bits
 from ..model.metadata import MetricMetadata
-from ..model.ragged import run_of
+from ..model.ragged import Places
 from .admission import Offer, admit
 from .assemble import Part, assemble
 from .retention import proven_ms
@@ -37,7 +37,7 @@ BATCH_WORDS_MAX: Final = 12 << 20
 METADATA_FAMILIES_MAX: Final = 200_000
 """Families whose metadata is kept; that of further ones is not."""
 
-Newest = tuple[slice | NDArray[np.intp] | NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]]
+Newest = tuple[Places, NDArray[np.int64], NDArray[np.float64]]
 Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
@@ -88,12 +88,13 @@ class Intake:
 
     def _admit(self, batch: Batch) -> tuple[Entry | None, AppendResult]:
         engine = self.engine
-        _refuse_huge(batch)
+        refuse_huge(batch)
         samples, invalid = samples_of(batch)
         layout = engine.wal.layouts.find(batch.refs)
-        offer = Offer(batch.refs, samples, layout.unique, invalid)
+        offer = Offer(batch.refs, layout.where, samples, layout.unique, invalid)
         options, maxt_ms = engine.options, engine.segments.maxt_ms
         admission = admit(engine.head, offer, options, self.now_ms, maxt_ms, self._stored, self._proven)
+        admission.count_histograms(samples)
         if admission.kept is not None:
             layout = engine.wal.layouts.find(batch.refs[admission.kept])
             samples = samples.take(admission.kept)
@@ -102,11 +103,11 @@ class Intake:
     def _foresee(self, entry: Entry) -> Newest:
         """Let the rest of the group see the newest samples of an entry; return what to put back."""
         head, refs, samples = self.engine.head, entry.layout.refs, entry.samples
-        where = run_of(refs) if entry.layout.unique else refs
+        where = entry.layout.where
         before = where, head.newest_ms[where].copy(), head.newest_values[where].copy()
         created = head.series_created
         if entry.layout.unique:
-            head.note_newest(refs, samples.times_ms, samples.marks)
+            head.note_newest(refs, samples.times_ms, samples.marks, where)
         else:
             order = np.lexsort((samples.times_ms, refs))
             last = order[np.append(refs[order][1:] != refs[order][:-1], True)]
@@ -137,7 +138,8 @@ class Intake:
         return new if len(new) <= room else {k: v for k, v in new.items() if k in known}
 
 
-def _refuse_huge(batch: Batch) -> None:
+def refuse_huge(batch: Batch) -> None:
+    """Raise `LimitExceeded` for a batch that is too large for a record of the log."""
     if len(batch) > BATCH_SAMPLES_MAX:
         raise LimitExceeded("BATCH_SAMPLES_MAX", f"batch of {len(batch)} samples; the limit is {BATCH_SAMPLES_MAX}")
     words = 0 if batch.histograms is None else len(batch.histograms.words)

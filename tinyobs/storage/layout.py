@@ -10,6 +10,7 @@
     snapshots/NAME/         copies of the directory at some moment, hard links for the most part
     snapshots/NAME.backup/  one that a backup is being copied from; a killed backup leaves it to the next
     cursors/NAME            how far a sink has come in the log (docs/format/cursor.md)
+    pushgateway/journal     groups of metrics that were pushed (docs/format/pushgateway-journal.md)
     damaged/TIME/           what a repair took out of use, under the names it had (docs/operations.md)
 
 A name that ends in `.tmp` is unfinished and may be removed at any time.
@@ -33,6 +34,8 @@ BAD_SUFFIX: Final = ".bad"
 CURSOR_FOLDER: Final = "cursors"
 CURSOR_NAME_BYTES_MAX: Final = 200
 """Bytes of the name of a cursor's file."""
+PUSHGATEWAY_FOLDER: Final = "pushgateway"
+PUSH_JOURNAL: Final = "pushgateway/journal"
 DAMAGED_FOLDER: Final = "damaged"
 TEMPORARY: Final = ".tmp"
 

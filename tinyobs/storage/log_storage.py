@@ -31,7 +31,7 @@ from .disk import Disk
 from .exemplars import ExemplarRing
 from .head import NEVER, Head
 from .ingest_counts import IngestCounts
-from .intake import Found, Intake
+from .intake import Found, Intake, refuse_huge
 from .layout import MANIFEST, SEGMENT_FOLDER, WAL_FOLDER, segment_sequence, wal_name, wal_sequence
 from .log_keeping import FollowedLog
 from .manifest import Manifest, read_manifest, write_manifest
@@ -169,6 +169,10 @@ class LogStorage(Storage):
             return cls(disk, registry, options, clock, progress)
 
     # -- writing -----------------------------------------------------------------------------------------------
+
+    def check(self, batch: Batch) -> None:
+        """Raise `LimitExceeded` for a batch that is too large."""
+        refuse_huge(batch)
 
     def append(self, batches: Sequence[Batch]) -> list[AppendResult]:
         """Store batches durably; see `Engine.append` for the errors."""

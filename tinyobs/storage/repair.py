@@ -1,7 +1,8 @@
 """Repairs a damaged directory: first a plan that changes nothing, then the plan carried out, wherever it may stop.
 
 Nothing is deleted.  What is taken out of use goes to `damaged/<time>/` under the name it had: unreadable segments, the
-originals of segments that are written anew from their sound pages, of log files that are cut, and of the manifest.
+originals of segments that are written anew from their sound pages, of log files that are cut, of the manifest, and a
+damaged journal of pushed groups.
 
 Order of work, so that a crash anywhere leaves a directory from which the same repair can be begun again and in which
 every original is still there: keep the originals (second names or copies); write new segments; replace log files, the
@@ -25,6 +26,8 @@ from .disk import Disk
 from .findings import Finding, Severity
 from .layout import (
     MANIFEST,
+    PUSH_JOURNAL,
+    PUSHGATEWAY_FOLDER,
     SEGMENT_FOLDER,
     WAL_FOLDER,
     damaged_folder,
@@ -44,7 +47,7 @@ from .segment_set import entry_of
 from .segment_writer import SegmentWriter
 from .tiers import TIER_LEVEL, kept_fresh, widened
 from .time_text import moment_name, range_text
-from .verify import CACHE_BYTES, check_segment
+from .verify import CACHE_BYTES, check_journal, check_segment
 
 PATCH = "repair"
 """A log file is written under this name, which the next start removes, before it takes the place of the damaged one."""
@@ -67,6 +70,7 @@ class RepairPlan:
     unreadable: list[str] = field(factory=list)
     corrected: dict[int, SegmentEntry] = field(factory=dict)
     patches: dict[str, memoryview] = field(factory=dict)
+    journal_lost: bool = False
 
     @property
     def changes_manifest(self) -> bool:
@@ -101,6 +105,9 @@ def plan_repair(disk: Disk, progress: Callable[[str], None] = lambda file: None)
         for f in log.findings
         if f.severity is Severity.DAMAGE
     ]
+    for f in check_journal(disk):
+        plan.journal_lost = True
+        plan.steps.append(f"{f.file}: take it out of use ({f.problem} at byte {f.offset}); lost: {f.lost}")
     return plan
 
 
@@ -203,6 +210,8 @@ def apply_repair(disk: Disk, plan: RepairPlan, now_ms: int, progress: Callable[[
     kept = [n for n in plan.patches if n.rpartition("/")[2] in disk.list(WAL_FOLDER)]
     if plan.changes_manifest and MANIFEST in disk.list(""):
         kept.append(MANIFEST)
+    if plan.journal_lost:
+        kept.append(PUSH_JOURNAL)
     folder = damaged_folder(moment_name(now_ms)) if taken or kept else ""
     if folder:
         _keep(disk, folder, taken, kept)
@@ -216,19 +225,23 @@ def apply_repair(disk: Disk, plan: RepairPlan, now_ms: int, progress: Callable[[
         disk.remove(name)
     if taken:
         disk.sync_folder(SEGMENT_FOLDER)
+    if plan.journal_lost:
+        disk.remove(PUSH_JOURNAL)
+        disk.sync_folder(PUSHGATEWAY_FOLDER)
     return folder
 
 
 def _keep(disk: Disk, folder: str, taken: Sequence[str], kept: Sequence[str]) -> None:
     """Give segments a second name, and copy what will be written to, so that it stays as it is."""
-    for part in ("", SEGMENT_FOLDER, WAL_FOLDER):
+    parts = ["", SEGMENT_FOLDER, WAL_FOLDER, *[PUSHGATEWAY_FOLDER] * (PUSH_JOURNAL in kept)]
+    for part in parts:
         disk.make_folder(f"{folder}/{part}".rstrip("/"))
     for name in taken:
         if name.rpartition("/")[2] not in disk.list(f"{folder}/{SEGMENT_FOLDER}"):
             disk.link(name, f"{folder}/{name}")
     for name in kept:
         _write(disk, f"{folder}/{name}", disk.map(name))
-    for part in ("", SEGMENT_FOLDER, WAL_FOLDER):
+    for part in parts:
         disk.sync_folder(f"{folder}/{part}".rstrip("/"))
 
 

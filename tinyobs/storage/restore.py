@@ -2,11 +2,12 @@
 
 Every file is checked against its hash while it is copied, and the manifest comes last: until then the directory is
 refused by every start.  A point in time is reached by deleting what is newer, with the engine's own delete, and
-letting it give the space back; the directory is then as any other.
+letting it give the space back, and by forgetting what was pushed to groups later; the directory is then as any other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,8 +20,9 @@ from .backup import Progress, Rate, pieces, silent, tell
 from .backup_format import DIGEST_BYTES, BackedFile, Backup
 from .disk import Disk
 from .engine import Engine
-from .layout import LOCK, MANIFEST, SEGMENT_FOLDER, WAL_FOLDER, temporary
+from .layout import LOCK, MANIFEST, PUSH_JOURNAL, PUSHGATEWAY_FOLDER, SEGMENT_FOLDER, WAL_FOLDER, temporary
 from .options import DAY_MS, EngineOptions
+from .push_journal import PushJournal
 from .time_text import time_text
 
 EVERYTHING: Final = ((Matcher(MatchType.REGEX, "__name__", ".*"),),)
@@ -60,16 +62,19 @@ def restore_backup(
     Raises `StorageError` when it is not empty, `CorruptionError` for an object that is missing or not what was stored,
     and `OSError`; the directory is then incomplete and has to be removed.
     """
-    used = [f for folder in ("", SEGMENT_FOLDER, WAL_FOLDER) for f in target.list(folder) if f != LOCK]
+    folders = [WAL_FOLDER, SEGMENT_FOLDER, PUSHGATEWAY_FOLDER]
+    used = [f for folder in ("", *folders) for f in target.list(folder) if f != LOCK]
     if used:
         raise StorageError(f"the directory to restore into is not empty: it has {used[0]}; name a new one")
-    for folder in (WAL_FOLDER, SEGMENT_FOLDER):
+    if all(f.name != PUSH_JOURNAL for f in backup.files):
+        folders.remove(PUSHGATEWAY_FOLDER)
+    for folder in folders:
         target.make_folder(folder)
     rate, done = rate or Rate(), 0
     for file in sorted(backup.files, key=lambda f: f.name == MANIFEST):
         name = temporary(MANIFEST) if file.name == MANIFEST else file.name
         if file.name == MANIFEST:
-            for folder in (WAL_FOLDER, SEGMENT_FOLDER):
+            for folder in folders:
                 target.sync_folder(folder)
         _copy(store, file, target, name, rate, partial(tell, progress, file.name, done, backup.bytes))
         done += file.bytes
@@ -81,8 +86,13 @@ def restore_backup(
 def cut_after(target: Disk, time_ms: int, now_ms: int, note: Callable[[], None] = lambda: None) -> None:
     """Remove every sample newer than a time from a directory that nobody has open, and let the space come back.
 
+    So are pushes to groups, and their deletes: the pushgateway would store the values of them anew.  A journal that is
+    damaged stays as it is, and is not read by anybody.
+
     note: called now and then, for progress.  Raises `StorageError` and its kinds.
     """
+    with contextlib.suppress(CorruptionError):
+        _cut_journal(target, time_ms)
     engine = Engine.open(target, SeriesRegistry(), KEEP_ALL, lambda: now_ms)
     try:
         engine.delete(EVERYTHING, time_ms + 1, TIME_MAX)
@@ -90,6 +100,17 @@ def cut_after(target: Disk, time_ms: int, now_ms: int, note: Callable[[], None] 
             note()
     finally:
         engine.close()
+
+
+def _cut_journal(target: Disk, time_ms: int) -> None:
+    journal = PushJournal(target)
+    try:
+        records = journal.open().records
+        kept = [r for r in records if r.time_ms <= time_ms]
+        if len(kept) < len(records):
+            journal.rewrite(kept)
+    finally:
+        journal.close()
 
 
 def _copy(store: Disk, file: BackedFile, target: Disk, name: str, rate: Rate, told: Callable[[int], None]) -> None:

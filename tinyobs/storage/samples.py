@@ -45,6 +45,7 @@ class Samples:
     histograms: Histograms | None = None
     starts_ms: I64 | None = None
     _marks: F64 | None = None
+    _span: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.times_ms)
@@ -53,6 +54,13 @@ class Samples:
     def is_plain(self) -> bool:
         """Whether these are floats without start times."""
         return self.histograms is None and self.starts_ms is None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The oldest and the newest time; there must be a sample."""
+        if self._span is None:
+            self._span = int(self.times_ms.min()), int(self.times_ms.max())
+        return self._span
 
     @property
     def cost(self) -> int:

@@ -1,7 +1,7 @@
 """Snapshots: the data directory as it is now, as a directory of its own below `snapshots/`.
 
 Segments and closed log files never change, so they get a second name there; the log file being written is copied as
-far as it is durable.  The manifest comes last: a snapshot without one is unfinished.  A snapshot is a complete data
+far as it is durable, and so is the journal of the pushgateway.  The manifest comes last: a snapshot without one is unfinished.  A snapshot is a complete data
 directory that can be opened, copied away, or removed with its folder.
 """
 
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..errors import DiskFullError, StorageError
-from .layout import MANIFEST, SEGMENT_FOLDER, WAL_FOLDER, segment_name, snapshot_folder, wal_name
+from .layout import (
+    MANIFEST,
+    PUSH_JOURNAL,
+    PUSHGATEWAY_FOLDER,
+    SEGMENT_FOLDER,
+    WAL_FOLDER,
+    segment_name,
+    snapshot_folder,
+    wal_name,
+)
 from .manifest import encode_manifest
 from .wal_writer import OUT_OF_SPACE
 
@@ -69,10 +78,25 @@ def _fill(engine: Engine, folder: str, made: list[str], skip_head: bool) -> None
             made.append(f"{folder}/{wal_name(number)}")
             disk.link(wal_name(number), made[-1])
         _write(disk, f"{folder}/{wal_name(last)}", disk.map(wal_name(last)), made)
+    _copy_journal(disk, folder, made)
     for part in (SEGMENT_FOLDER, WAL_FOLDER):
         disk.sync_folder(f"{folder}/{part}")
     _write(disk, f"{folder}/{MANIFEST}", encode_manifest(manifest), made)
     disk.sync_folder(folder)
+
+
+def _copy_journal(disk: Disk, folder: str, made: list[str]) -> None:
+    """Copy the journal, to which another thread may be appending: what that has not written whole is cut off when it is read.
+
+    Read, not mapped: the pushgateway cuts the file to repair a torn end, and a mapping must not reach behind that.
+    """
+    try:
+        journal = disk.read(PUSH_JOURNAL)
+    except FileNotFoundError:
+        return
+    disk.make_folder(f"{folder}/{PUSHGATEWAY_FOLDER}")
+    _write(disk, f"{folder}/{PUSH_JOURNAL}", journal, made)
+    disk.sync_folder(f"{folder}/{PUSHGATEWAY_FOLDER}")
 
 
 def _write(disk: Disk, name: str, data: bytes | memoryview, made: list[str]) -> None:

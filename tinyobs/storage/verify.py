@@ -2,7 +2,7 @@
 
 Everything is checked that has a checksum or an invariant: the manifest, every page, index block and footer of every
 listed segment, the order of series and samples, what the manifest says of each segment, the log from its first file
-on, files that importers left, and files that nothing lists.
+on, files that importers left, the journal of pushed groups, and files that nothing lists.
 
 Not here: repairing (`repair.py`).  What each finding means: docs/operations.md.
 """
@@ -23,6 +23,7 @@ from .findings import Finding, Severity, VerifyReport
 from .layout import (
     INCOMING_FOLDER,
     MANIFEST,
+    PUSH_JOURNAL,
     SEGMENT_FOLDER,
     SEGMENT_SUFFIX,
     TEMPORARY,
@@ -37,6 +38,7 @@ from .layout import (
 from .log_examination import ADVICE, examine_log
 from .manifest import Manifest, SegmentEntry, read_manifest
 from .page_cache import PageCache
+from .push_journal import read_journal
 from .segment_reader import SegmentReader
 from .segment_salvage import Salvage
 from .segment_set import entry_of
@@ -104,6 +106,16 @@ def check_segment(disk: Disk, entry: SegmentEntry, *, quick: bool = False) -> li
         reader.close()
 
 
+def check_journal(disk: Disk) -> list[Finding]:
+    """Return what is wrong with the journal of pushed groups."""
+    try:
+        read_journal(disk)
+    except CorruptionError as e:
+        lost = "the groups of the pushgateway, until jobs push again; their samples are stored"
+        return [_damage(PUSH_JOURNAL, e.offset, e.reason, lost)]
+    return []
+
+
 def _check_content(reader: SegmentReader) -> list[Finding]:
     """Return what is wrong within a segment; raises `CorruptionError` when nothing of it can be read."""
     name = reader.info.name
@@ -159,6 +171,8 @@ class _Check:
             report.bytes += entry.bytes
         for file in incoming:
             self._check_incoming(incoming_name(file))
+        if not self.quick:
+            report.findings += check_journal(self.disk)
         if self.manifest.wal_first and not self.quick:
             base = report.bytes
 

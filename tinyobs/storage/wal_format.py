@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ..codec.compression import FAST, compress, decompress
 from ..model.metadata import MetricMetadata, MetricType
+from .samples import Samples
 
 VERSION: Final = 2
 """The format of log files; version 1 had no records of types 6 and 7, and is read as well."""
@@ -163,11 +164,9 @@ class Columns:
     bits: NDArray[np.uint64]
 
 
-def encode_samples(
-    layout: int, times_ms: NDArray[np.int64], values: NDArray[np.float64], previous: NDArray[np.uint64] | None
-) -> bytes:
+def encode_samples(layout: int, samples: Samples, previous: NDArray[np.uint64] | None) -> bytes:
     """Return the payload of one batch; previous: the bits of the layout's last values, None for its first."""
-    return pack_payload(encode_columns(layout, times_ms, values, previous))
+    return pack_payload(encode_columns(layout, samples, previous))
 
 
 def decode_samples(payload: memoryview) -> Columns:
@@ -175,20 +174,19 @@ def decode_samples(payload: memoryview) -> Columns:
     return decode_columns(unpack_payload(payload), 0)[0]
 
 
-def encode_columns(
-    layout: int, times_ms: NDArray[np.int64], values: NDArray[np.float64], previous: NDArray[np.uint64] | None
-) -> bytes:
+def encode_columns(layout: int, samples: Samples, previous: NDArray[np.uint64] | None) -> bytes:
     """Return the columns of one batch: u32 layout, u32 n, u8 kind of times, i64 base, times, eight byte planes.
 
     Times are all `base` (kind 0), u32 offsets from `base` (kind 1) or i64 (kind 2).  previous: the bits of the values
     of the layout's last batch, None for its first.
     """
-    base, last = int(times_ms.min()), int(times_ms.max())
+    times_ms, (base, last) = samples.times_ms, samples.span
     kind, times = _TIMES_CONSTANT, b""
     if last != base:
         kind = _TIMES_U32 if last - base < 1 << 32 else _TIMES_I64
         times = _raw(times_ms - base, "<u4") if kind == _TIMES_U32 else _raw(times_ms, "<i8")
-    bits = values.view(np.uint64) if previous is None else values.view(np.uint64) ^ previous
+    bits = samples.values.view(np.uint64)
+    bits = bits if previous is None else bits ^ previous
     return b"".join((_SAMPLES.pack(layout, len(times_ms), kind, base), times, planes_of(bits)))
 
 

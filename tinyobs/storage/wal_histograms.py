@@ -98,7 +98,7 @@ def encode_histograms(layout: int, samples: Samples, previous: Previous, words_m
 
     Handles are 0, 1, 2 ... in order.  words_max: a longer table is not remembered.
     """
-    flags, parts = 0, [encode_columns(layout, samples.times_ms, samples.values, previous.bits)]
+    flags, parts = 0, [encode_columns(layout, samples, previous.bits)]
     previous.bits = samples.values.view(np.uint64).copy()
     if samples.starts_ms is not None:
         starts = samples.starts_ms.view(np.uint64)

@@ -14,6 +14,7 @@ import numpy as np
 from attrs import Factory, define
 from numpy.typing import NDArray
 
+from ..model.ragged import Places, run_of
 from .samples import Samples
 from .wal_format import RecordType, encode_samples
 from .wal_histograms import Previous, encode_histograms
@@ -28,7 +29,10 @@ LAYOUT_REFS: Final = 36
 
 @define(eq=False)
 class Layout:
-    """One sequence of series.  unique: no series occurs twice.  previous: what its next batch is logged against."""
+    """One sequence of series.  unique: no series occurs twice.  previous: what its next batch is logged against.
+
+    run: its series as a slice where their numbers follow one another, else None.
+    """
 
     number: int
     refs: NDArray[np.uint32]
@@ -36,6 +40,12 @@ class Layout:
     generation: int
     previous: Previous = Factory(Previous)
     defined: bool = False
+    run: slice | None = Factory(lambda self: _slice_of(self.refs), takes_self=True)
+
+    @property
+    def where(self) -> Places:
+        """Where its series are in columns by series; see `run_of`."""
+        return self.refs.astype(np.intp) if self.run is None else self.run
 
 
 class LayoutTable:
@@ -63,7 +73,7 @@ class LayoutTable:
         """Return the record of a batch, and remember the batch as the layout's last."""
         previous = layout.previous
         if samples.is_plain:
-            payload = encode_samples(layout.number, samples.times_ms, samples.values, previous.bits)
+            payload = encode_samples(layout.number, samples, previous.bits)
             previous.bits = samples.values.view(np.uint64).copy()  # a view could keep a whole request body alive
             return RecordType.SAMPLES, payload
         self._words_count -= previous.words_count
@@ -80,6 +90,11 @@ class LayoutTable:
         self._by_bytes.clear()
         self._refs_count = self._words_count = 0
         self._generation += 1
+
+
+def _slice_of(refs: NDArray[np.uint32]) -> slice | None:
+    found = run_of(refs)
+    return found if isinstance(found, slice) else None
 
 
 def _are_unique(refs: NDArray[np.uint32]) -> bool:

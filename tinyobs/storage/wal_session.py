@@ -154,12 +154,13 @@ class Session:
         blocks, starts = self._block_of_pair, record.starts.tolist()
         pairs = [blocks[i] for i in record.pair_ids.tolist()]
         strings = [b"".join(pairs[a:b]) for a, b in pairwise(starts)]
-        refs = self._registry.intern_blocks(blocks_of(strings))
+        refs = self._registry.intern_blocks(blocks_of(strings), gated=False)  # they are stored already
         for i in np.flatnonzero(refs == MISSING).tolist():
             try:
-                refs[i] = self._registry.intern_block(strings[i])
+                refs[i] = self._registry.intern_block(strings[i], gated=False)
             except WireError:  # labels that nobody may push, but that a rule or a target may have
-                refs[i] = self._registry.intern(tuple([_pair_of(p) for p in pairs[starts[i] : starts[i + 1]]]))
+                labels = tuple([_pair_of(p) for p in pairs[starts[i] : starts[i + 1]]])
+                refs[i] = self._registry.intern(labels, gated=False)
         highest = int(record.numbers.max(initial=0))
         if highest >= len(self._ref_of_number):
             longer = np.full(max(highest + 1, 2 * len(self._ref_of_number)), NO_REF, np.uint32)

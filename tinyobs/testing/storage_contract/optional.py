@@ -5,6 +5,7 @@ Each function tells whether the storage has the part.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -40,6 +41,7 @@ def check_histograms(scene: Scene) -> bool:
         scene.check("of what was refused as a whole nothing is stored")
         return False
     assert result.stored == 1, f"a histogram is stored, or the storage raises: {dict(result.refused)}"
+    histograms = result.histograms_stored
     scene.note([(A, now - 9 * STEP_MS, INTEGER)])
     kinds: tuple[Value, ...] = (FLOAT, 1.5, CUSTOM, GAUGE, INTEGER, stale_histogram(), 2.5)
     for i, value in enumerate(kinds):
@@ -61,6 +63,7 @@ def check_histograms(scene: Scene) -> bool:
     scene.check("histograms are kept in background work")
     found = scene.read([name_is("a")], now, now + 1)
     assert found == scene.chosen(lambda s: s == A, now, now + 1), "a range of histograms is read by itself"
+    assert histograms == 1, "the result says how many of the stored samples are histograms"
     return True
 
 
@@ -100,6 +103,16 @@ def check_exemplars(scene: Scene) -> bool:
     )
     assert scene.store([(A, now + 1, 1.0)], exemplars=good[1:2]).exemplars_stored == 0, "a repeated exemplar is known"
     late = scene.store([(A, now + 2, 1.0)], exemplars=[Exemplar(refs[0], trace[3], 9.0, now + 4)])
+    more = [
+        Exemplar(refs[1], t, v, now + 2)
+        for t, v in ((trace[0], 1.0), (trace[1], 1.0), (trace[0], 2.0), (trace[0], math.nan))
+    ]
+    result = scene.store([(B, now + 2, 1.0)], exemplars=more)
+    assert (result.exemplars_stored, dict(result.exemplars_refused)) == (4, {}), "several may be of one time"
+    again = scene.store([(B, now + 3, 1.0)], exemplars=more[3:])
+    assert (again.exemplars_stored, dict(again.exemplars_refused)) == (0, {}), (
+        "a repeated one without a number is known"
+    )
     assert dict(late.exemplars_refused) == {ExemplarRefused.OUT_OF_ORDER: 1}, "late exemplars are refused"
     long = Exemplar(refs[0], from_mapping({"x": "y" * 128}), 9.0, now + 9)
     refused = scene.store([(A, now + 3, 1.0)], exemplars=[long]).exemplars_refused

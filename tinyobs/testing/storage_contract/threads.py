@@ -15,6 +15,8 @@ BATCHES: Final = 100
 READERS: Final = 2
 SWITCH_SECONDS: Final = 2e-4
 """How long a thread runs before another may: so short that they meet in every place."""
+READER: Final = "reader of the storage contract"
+"""The name of the threads that read: a storage under test can tell them from others of the process."""
 
 
 def check_concurrency(scene: Scene) -> None:
@@ -34,7 +36,7 @@ def check_concurrency(scene: Scene) -> None:
         except Exception as e:  # noqa: BLE001 - raised by the thread that waits
             failures.append(e)
 
-    readers = [threading.Thread(target=read, daemon=True) for _ in range(READERS)]
+    readers = [threading.Thread(target=read, name=READER, daemon=True) for _ in range(READERS)]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     for reader in readers:
