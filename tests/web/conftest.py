@@ -9,7 +9,7 @@ import httpx
 import pytest
 from web_fakes import make_application, make_services
 
-from tinyobs.web.api_v1.write import RemoteWrite
+from tinyobs.builtin.remote_write_receiver.routes import Write
 from tinyobs.web.options import WebOptions
 
 
@@ -18,7 +18,7 @@ def make_client() -> Callable[..., httpx.AsyncClient]:
     """Return a function that makes a client of an application; keyword arguments are services, or `options`."""
 
     def make(
-        options: WebOptions | None = None, remote_write: RemoteWrite | None = None, **services: Any
+        options: WebOptions | None = None, remote_write: Write | None = None, **services: Any
     ) -> httpx.AsyncClient:
         options = options or WebOptions()
         app = make_application(make_services(**services), options, remote_write)

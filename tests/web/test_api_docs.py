@@ -7,8 +7,8 @@ from pathlib import Path
 
 from web_fakes import make_application, make_services
 
+from tinyobs.builtin.remote_write_receiver.routes import write_routes
 from tinyobs.web.api_v1.routes import api_routes
-from tinyobs.web.api_v1.write import write_routes
 from tinyobs.web.application import Application
 from tinyobs.web.management import management_routes
 from tinyobs.web.options import WebOptions

@@ -360,8 +360,8 @@ async def test_a_stream_that_fails_is_cut_off() -> None:
     assert sent[-1]["more_body"] is True
 
 
-async def test_websockets_are_refused() -> None:
-    """The handshake is answered with a close."""
+async def test_websockets_over_http2_are_refused() -> None:
+    """The handshake is answered 501."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -371,7 +371,8 @@ async def test_websockets_are_refused() -> None:
         return {"type": "websocket.connect"}
 
     await one_route(large)({"type": "websocket", "path": "/x"}, receive, send)
-    assert sent == [{"type": "websocket.close", "code": 1000}]
+    assert sent[0] == {"type": "websocket.http.response.start", "status": 501, "headers": []}
+    assert sent[1]["type"] == "websocket.http.response.body"
 
 
 async def test_requests_are_counted_by_handler_and_status(make_client: Any) -> None:

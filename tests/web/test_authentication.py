@@ -32,6 +32,17 @@ async def test_with_users_every_path_needs_credentials(make_client: Any) -> None
     assert (await client.get("/-/healthy", auth=("bob", "secret"))).status_code == 401
 
 
+async def test_a_token_may_be_a_user_and_a_password() -> None:
+    """Clients of InfluxDB 2 send it so; a password may have colons."""
+    colons = bcrypt.hashpw(b"a:b", bcrypt.gensalt(4)).decode()
+    authenticator = Authenticator({"ann": HASH, "bob": colons})
+    assert await authenticator.check("Token ann:secret") == "ann"
+    assert await authenticator.check("token bob:a:b") == "bob"
+    for wrong in ("Token ann:wrong", "Token secret", "Token ", "Token ann:"):
+        with pytest.raises(HttpError):
+            await authenticator.check(wrong)
+
+
 @pytest.mark.parametrize(
     "header", ["", "Basic", "Basic !!!", "Basic YWI=", "Bearer x", "Basic /w==", basic("ann", "x" * 73)]
 )

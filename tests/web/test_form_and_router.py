@@ -116,13 +116,23 @@ async def test_options_tells_the_methods() -> None:
 
 
 def test_a_prefix_answers_what_nobody_else_knows() -> None:
-    """With its own methods; for others the path is unknown."""
+    """One that answers OPTIONS alone makes no path known to other methods."""
     router = Router([Route("/api/x", handler), Route("/api/*", handler, ("OPTIONS",))])
     assert router.find("OPTIONS", "/api/nope").label == "/api/*"
     assert router.find("GET", "/api/x").label == "/api/x"
     with pytest.raises(HttpError) as missing:
         router.find("GET", "/api/nope")
     assert missing.value.status == 404
+
+
+async def test_a_prefix_with_methods_makes_paths_known():
+    """Others are answered 405, and OPTIONS with the methods, as elsewhere."""
+    router = Router([Route("/push/*", handler, ("PUT", "DELETE"))])
+    assert router.find("PUT", "/push/a/b").label == "/push/*"
+    assert (await router.find("OPTIONS", "/push/a").route.handler(None)).headers["allow"] == "DELETE, OPTIONS, PUT"
+    with pytest.raises(HttpError) as wrong:
+        router.find("GET", "/push/a")
+    assert (wrong.value.status, wrong.value.headers) == (405, {"allow": "DELETE, OPTIONS, PUT"})
 
 
 def test_two_claims_on_a_path_stop_the_start() -> None:

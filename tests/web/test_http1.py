@@ -83,17 +83,26 @@ async def test_chunked_bodies_in_any_pieces() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "reason"),
     [
-        b"POST /x HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"GET /x HTTP/1.1\r\n\r\n",
-        b"GET /x HTTP/1.1\r\nhost: t\r\nbad header\r\n\r\n",
-        b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 1, 2\r\n\r\n",
+        (
+            b"POST /x HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            b"the body of the request is malformed",
+        ),
+        (b"GET /x HTTP/1.1\r\n\r\n", b"the request has no header Host"),
+        (b"GET /x HTTP/1.1\r\nhost: t\r\nbad header\r\n\r\n", b"the head of the request is malformed: "),
+        (b"GET /x HTTP/1.1\r\nhost: t\r\nhost: u\r\n\r\n", b"the request has two headers host"),
+        (b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 1, 2\r\n\r\n", b"the head of the request is malformed: "),
+        (b"GET /x HTTP/1.1\r\nhost: t\r\n", b"the request ends within its head"),
+        (b"\x16\x03\x01\x02\x00", b"this port speaks HTTP without TLS"),
     ],
 )
-async def test_malformed_requests_are_400(bad: bytes) -> None:
-    """Wherever the fault is, head or body."""
-    assert (await ask(bad)).startswith(b"HTTP/1.1 400")
+async def test_malformed_requests_are_400(bad: bytes, reason: bytes) -> None:
+    """Wherever the fault is, head or body; the answer says what it is."""
+    head, _, body = (await ask(bad)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"content-length: %d" % len(body) in head
+    assert body.startswith(reason)
 
 
 @pytest.mark.parametrize("version", [b"9.9", b"0.9", b"2.0"])
@@ -141,6 +150,25 @@ async def test_a_body_that_nobody_reads_does_not_spoil_the_next_request() -> Non
 
     answer = await ask(b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\n\r\nabc" + GET, handler=handler)
     assert answer.count(b"HTTP/1.1 200") == 2
+
+
+async def test_a_body_that_is_still_to_come_ends_the_connection() -> None:
+    """The answer says so, lest a client sends its next request on a connection that is closed."""
+
+    async def handler(request: Request) -> Response:
+        return PlainTextResponse("ignored")
+
+    head = b"POST /x HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\n\r\n"
+    async with running(make_server(handler)) as [url]:
+        for whole in (False, True):
+            stream = await connect(url)
+            await stream.send_all(head + (b"abc" if whole else b""))
+            answer = await read_answer(stream, b"ignored")
+            assert (b"connection: close" in answer) is not whole
+            if not whole:
+                await stream.send_all(b"abc")
+                assert not await read_until_end(stream)
+            await stream.aclose()
 
 
 async def test_a_stream_without_length_is_chunked() -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from web_fakes import make_application, make_services
 
+from tinyobs.builtin.remote_write_receiver.routes import write_routes
 from tinyobs.exposition import protobuf_json
 from tinyobs.model.families import MetricFamily, Point, counter
 from tinyobs.model.metadata import MetricType
@@ -22,7 +23,6 @@ from tinyobs.web.api_v1.openapi.endpoints import ENDPOINTS
 from tinyobs.web.api_v1.openapi.schemas import COMPONENTS
 from tinyobs.web.api_v1.routes import PREFIX, api_routes
 from tinyobs.web.api_v1.syntax_tree import to_json
-from tinyobs.web.api_v1.write import write_routes
 from tinyobs.web.form import Form
 from tinyobs.web.options import WebOptions
 from tinyobs.web.services import StorageAdmin

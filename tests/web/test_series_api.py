@@ -109,11 +109,17 @@ def test_names_are_unescaped_as_upstream(escaped: str, name: str) -> None:
     assert unescape_name(escaped) == name
 
 
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every question be quick, and nothing take too long for the event loop, however busy the machine is."""
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.INLINE_SECONDS_MAX", 60.0)
+
+
 async def test_a_question_that_was_quick_is_answered_in_the_event_loop(
     make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the first time is a thread needed; about the same times are the same question, another limit is not."""
-    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    unhurried(monkeypatch)
     threads = []
     run_sync = series.trio.to_thread.run_sync
 
@@ -148,7 +154,7 @@ async def test_a_quick_answer_says_nothing_of_other_times(
     make_client: Any, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """What an empty second cost does not decide where everything is read, nor does what few series cost."""
-    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    unhurried(monkeypatch)
     queryable, stored = NotingQueryable(), 10
     client = make_client(queryable=queryable, series_count=lambda: stored)
     recent = NOW_MS // 1000
@@ -164,7 +170,7 @@ async def test_reading_that_goes_on_moves_from_the_event_loop_to_a_thread(
     make_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between selectors and pieces of the answer it is seen that the time is up."""
-    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    unhurried(monkeypatch)
     queryable = NotingQueryable()
     client = make_client(queryable=queryable)
     path = "/api/v1/series?match[]=up&match[]=http_total"
@@ -178,7 +184,7 @@ async def test_reading_that_goes_on_moves_from_the_event_loop_to_a_thread(
 @pytest.mark.parametrize("path", ["labels", "label/job/values", "series"])
 async def test_selectors_are_parsed_in_a_thread(make_client: Any, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """Long ones always; a fault in them has its usual words."""
-    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    unhurried(monkeypatch)
     inline = []
     parse = parameters.parse_selector
 

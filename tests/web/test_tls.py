@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import h2.connection
 import httpx
 import pytest
 import structlog
 import trio
 import trustme
 from cryptography.hazmat.primitives import serialization
+from h2.events import RemoteSettingsChanged
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from test_server import connect, make_server, read_until_end, running
+from websocket_client import open_socket
 
+from tinyobs.abc import Route
 from tinyobs.errors import UsageError
+from tinyobs.web.application import Application
 from tinyobs.web.options import ServerOptions, TlsOptions, WebOptions
+from tinyobs.web.server import Server
 from tinyobs.web.tls import make_context
 
 
@@ -235,3 +241,32 @@ def test_a_key_with_a_passphrase_is_refused(tls: TlsOptions) -> None:
     key.write_bytes(plain.private_bytes(kind, form, serialization.BestAvailableEncryption(b"pass")))
     with pytest.raises(UsageError, match="cannot use certificate"):
         make_context(tls, http2=True)
+
+
+async def test_websockets_over_tls(authority: trustme.CA, tls: TlsOptions) -> None:
+    """Both directions at one time; HTTP/2 does not offer them, so that browsers open a connection of their own."""
+
+    async def echo(socket: Any) -> None:
+        while True:
+            await socket.send_text(str(await socket.receive()))
+
+    app = Application([Route("/ws", echo, ("WEBSOCKET",))], WebOptions())
+    async with running(Server(app, ["127.0.0.1:0"], ServerOptions(), tls)) as [url]:
+        context = client_context(authority)
+        async with open_socket(url + "/ws", context=context) as client:
+            for i in range(10):
+                await client.send("x" * i)
+            for i in range(10):
+                assert await client.receive() == "x" * i
+        async with httpx.AsyncClient(verify=client_context(authority), http2=True) as client:
+            answer = await client.get(url + "/ws")
+            assert (answer.http_version, answer.status_code) == ("HTTP/2", 426)
+        context.set_alpn_protocols(["h2"])
+        plain = await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        async with trio.SSLStream(plain, context, server_hostname="127.0.0.1", https_compatible=True) as stream:
+            peer = h2.connection.H2Connection()
+            peer.initiate_connection()
+            await stream.send_all(peer.data_to_send())
+            while not any(isinstance(e, RemoteSettingsChanged) for e in peer.receive_data(await stream.receive_some())):
+                pass
+            assert not peer.remote_settings.enable_connect_protocol

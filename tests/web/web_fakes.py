@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyobs.abc import Querier, Selection
+from tinyobs.builtin.remote_write_receiver.routes import Write, write_routes
 from tinyobs.config.loader import parse as load_config
 from tinyobs.errors import QueryParseError
 from tinyobs.model.cardinality import Cardinality, ranking
@@ -23,7 +24,6 @@ from tinyobs.promql.result import QueryStatistics, Result
 from tinyobs.relabel import preview, trace
 from tinyobs.runtime.relabel_services import relabel_services
 from tinyobs.web.api_v1.routes import api_routes
-from tinyobs.web.api_v1.write import RemoteWrite, write_routes
 from tinyobs.web.application import Application
 from tinyobs.web.federate import federation_routes
 from tinyobs.web.management import management_routes
@@ -221,6 +221,25 @@ async def tested(question: TargetQuestion) -> TargetTest:
     )  # fmt: skip
 
 
+LIMITS: Mapping[str, Any] = {
+    **dict.fromkeys(("series", "newSeriesThisHour", "newSeriesToday"), 1),
+    **dict.fromkeys(("foldedMembers", "foldedMembersMax", "foldedSeries"), 1),
+    "rules": [{"match": "x", "series": 1, "newSeriesThisHour": 0, "newSeriesToday": 0}],
+    "refused": [
+        {
+            **{"limit": "series_max", "of": "", "value": 1, "samples": 1, "decisions": 1, "first": NOW_MS},
+            **{"last": NOW_MS, "example": {"a": "b"}},
+        }
+    ],
+    "folded": [
+        {
+            **{"rule": "x", "label": "a", "metric": "x", "keptValues": 1, "foldedValues": 1, "foldedSeries": 1},
+            **{"samples": 1, "since": NOW_MS, "last": NOW_MS, "examples": ["b"]},
+        }
+    ],
+}
+
+
 def make_services(**changes: Any) -> ApiServices:
     """Return services of fakes."""
 
@@ -242,6 +261,7 @@ def make_services(**changes: Any) -> ApiServices:
         "flags": {"web.listen-address": "127.0.0.1:9090", "config.file": "x.yml"},
         "build": BuildInfo("3.14.0", "abc", go_version="Python 3.11"),
         "runtime": lambda: RuntimeInfo(NOW_MS, "/", "h", True, NOW_MS, "15d"),
+        "limits": lambda: LIMITS,
         "cardinality": lambda query: Cardinality(
             series_count=3,
             label_pair_count=8,
@@ -261,9 +281,7 @@ def make_services(**changes: Any) -> ApiServices:
     return ApiServices(**{**defaults, **changes})
 
 
-def make_application(
-    services: ApiServices, options: WebOptions, remote_write: RemoteWrite | None = None
-) -> Application:
+def make_application(services: ApiServices, options: WebOptions, remote_write: Write | None = None) -> Application:
     """Return the application with every route of TinyObs."""
     routes = [*api_routes(services, options), *management_routes(services, options), *page_routes(services, options)]
     routes += [*write_routes(remote_write), *federation_routes(services)]

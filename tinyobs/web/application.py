@@ -17,17 +17,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from ..abc import Route
-from ..errors import LimitExceeded, StorageError, TinyObsError, Unavailable
+from ..errors import LimitExceeded, RateLimited, StorageError, TinyObsError, Unavailable
 from . import compression
 from .authentication import Authenticator
 from .cors import cors_headers
-from .inbox import BodyReader, Inbox, Receive
+from .held_bytes import HELD, Held, HeldBytes
+from .inbox import ARRIVED, BodyReader, Inbox, Receive
 from .options import WebOptions
-from .problem import ApiError, HttpError
+from .problem import ApiError, HttpError, forget_frames, retry_after
 from .reply import RawHeaders, Reply, Send
 from .request_statistics import RequestStatistics
 from .router import Match, Router
 from .services import Readiness
+from .sockets import Sockets, wants_socket
+from .stopping import Stopping
+from .wanted import WANTED, Wanted
 
 log = structlog.get_logger("web")
 
@@ -36,8 +40,9 @@ UNMATCHED: Final = "/*"
 """The `handler` label of requests that no route answers."""
 CANCELED: Final = 499
 """The status that is counted when the client went away before there was an answer."""
-ALWAYS_SERVED: Final = ("/-/", "/metrics", "/api/v1/status/walreplay", "/api/v1/notifications", "/version")
-"""Beginnings of the paths that are served before the agent is ready."""
+ALWAYS_SERVED: Final = ("/metrics", "/version", "/api/v1/status/walreplay")
+"""Paths that are served before the agent is ready, and below the beginnings of paths that are."""
+ALWAYS_SERVED_BELOW: Final = ("/-/", "/api/v1/notifications")
 
 
 class Application:
@@ -47,31 +52,45 @@ class Application:
         self, routes: Iterable[Route], options: WebOptions, readiness: Callable[[], Readiness] | None = None
     ) -> None:
         self.statistics = RequestStatistics()
+        self.sockets = Sockets()
+        self.stopping = Stopping()
         self._router = Router(routes)
         self._readiness = readiness
         self._busy = 0
+        self.bodies = HeldBytes(options.bodies_bytes_max)
         self.reconfigure(options)
+
+    def stop(self) -> None:
+        """Take no more bodies: those that have not come, and those that wait for their turn, are answered 503 now.
+
+        What is being decoded or stored goes on, a large body to the end of its piece.
+        """
+        self.stopping.come()
 
     def reconfigure(self, options: WebOptions) -> None:
         """Take other limits, users and headers for the requests that begin from now on."""
         self._authenticator = Authenticator(options.users) if options.users else None
+        self.bodies.bytes_max = options.bodies_bytes_max
         self._prefix = options.route_prefix.rstrip("/")
         self._fixed_headers = tuple((k.lower().encode(), v.encode()) for k, v in options.headers)
         self.options = options
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Answer one request.  WebSockets are refused."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
+        """Answer one request."""
+        if scope["type"] == "websocket":  # over HTTP/2, where they are not offered
+            await _refuse_socket(send)
         if scope["type"] != "http":
             return
         begun = perf_counter()
         headers = dict(scope["headers"])
-        match = self._find(scope)
+        match = self._find(scope, headers)
         label = match.label if isinstance(match, Match) else UNMATCHED
-        whole = isinstance(match, Match) and match.route.whole_body
-        kind = BodyReader if whole else Inbox
-        inbox = kind(receive, self.options.body_bytes_max, self.options.body_seconds)
+        whole = isinstance(match, Match) and (match.route.whole_body or match.is_socket)
+        held = scope[HELD] = Held(self.bodies)
+        bounds = (self.options.body_bytes_max, self.options.body_seconds, held, self.stopping)
+        told = (_told_bytes(headers), scope.get(ARRIVED))
+        inbox = BodyReader(receive, *bounds, *told) if whole else Inbox(receive, *bounds)
+        wanted = WANTED.set(Wanted(self.stopping, self.bodies, receive if whole else None))
         reply = Reply(
             send,
             self._extra_headers(scope, headers),
@@ -88,10 +107,12 @@ class Application:
                 await self._answer(match, scope, inbox, reply, headers)
                 nursery.cancel_scope.cancel()
         finally:
+            WANTED.reset(wanted)
+            held.release()
             status = reply.status or CANCELED
             self.statistics.observe(label, status, perf_counter() - begun, reply.body_bytes)
 
-    def _find(self, scope: Any) -> Match | Response:
+    def _find(self, scope: Any, headers: dict[bytes, bytes]) -> Match | Response:
         path = scope["raw_path"].decode("latin-1")
         if self._prefix:
             if path == "/":
@@ -100,7 +121,7 @@ class Application:
                 return HttpError(404, "404 page not found").response()
             path = path[len(self._prefix) :]
         try:
-            return self._router.find(scope["method"], path)
+            return self._router.find(scope["method"], path, wants_socket(scope["method"], headers))
         except HttpError as e:
             return e.response()
 
@@ -131,8 +152,10 @@ class Application:
                 scope["user"] = await self._authenticator.check(headers.get(b"authorization", b"").decode("latin-1"))
             return match if isinstance(match, Response) else await self._handle(match, scope, inbox)
         except HttpError as e:
+            forget_frames(e)
             return e.response()
         except TinyObsError as e:
+            forget_frames(e)
             return _of_error(e)
         except ClientDisconnect:
             raise
@@ -141,7 +164,7 @@ class Application:
             return _internal()
 
     async def _handle(self, match: Match, scope: Any, inbox: Inbox | BodyReader) -> Response:
-        if self._readiness is not None and not match.label.startswith(ALWAYS_SERVED):
+        if self._readiness is not None and not _is_always_served(match.label):
             state = self._readiness()
             if not state.ready:
                 raise HttpError(503, "Service Unavailable", {"retry-after": "5"})
@@ -150,7 +173,10 @@ class Application:
         self._busy += 1
         try:
             scope["path_params"] = dict(match.parameters)
-            response: Response = await match.route.handler(Request(scope, inbox.receive))
+            request = Request(scope, inbox.receive)
+            if match.is_socket:
+                return self.sockets.accept(match.route.handler, request, self.options)
+            response: Response = await match.route.handler(request)
         finally:
             self._busy -= 1
         return response
@@ -161,12 +187,28 @@ class Application:
         return self._fixed_headers
 
 
+def _told_bytes(headers: dict[bytes, bytes]) -> int:
+    told = headers.get(b"content-length", b"")
+    return int(told) if told.isdigit() else 0
+
+
+def _is_always_served(label: str) -> bool:
+    return label in ALWAYS_SERVED or label.startswith(ALWAYS_SERVED_BELOW)
+
+
+async def _refuse_socket(send: Send) -> None:
+    await send({"type": "websocket.http.response.start", "status": 501, "headers": []})
+    await send({"type": "websocket.http.response.body", "body": b"WebSockets are served over HTTP/1.1\n"})
+
+
 def _internal() -> Response:
     return ApiError("internal", "internal error; the log of the server has the details").response()
 
 
 def _of_error(error: TinyObsError) -> Response:
     """Return the answer for an error that a handler let pass."""
+    if isinstance(error, RateLimited):
+        return HttpError(429, str(error), {"retry-after": retry_after(error)}).response()
     kind = "unavailable" if isinstance(error, Unavailable) else "internal"
     if isinstance(error, StorageError):
         log.error("the storage failed a request", error=str(error))

@@ -1,4 +1,4 @@
-"""HTTP basic authentication against the bcrypt hashes of the web config file.
+"""HTTP basic authentication, and tokens that are a user and a password, against the bcrypt hashes of the web config file.
 
 bcrypt is slow on purpose (about 50 ms and more), so it runs in a worker thread, one at a time, and its outcome is
 remembered for a short while, for wrong passwords as well.  What is remembered is a digest, never a password.
@@ -63,10 +63,14 @@ class Authenticator:
 
 def _credentials(header: str) -> tuple[str, bytes]:
     scheme, _, encoded = header.partition(" ")
-    if scheme.lower() != "basic":
-        raise _unauthorized()
     try:
-        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+        if scheme.lower() == "basic":
+            plain = base64.b64decode(encoded.strip(), validate=True)
+        elif scheme.lower() == "token":  # `user:password`, as clients of InfluxDB 2 send it to InfluxDB 1
+            plain = encoded.strip().encode("latin-1")
+        else:
+            raise _unauthorized()
+        user, colon, password = plain.partition(b":")
         name = user.decode()
     except (binascii.Error, UnicodeDecodeError):
         raise _unauthorized() from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import trio
 from .application import Application
 from .http1 import Http1Connection
 from .options import ServerOptions
+from .pace import Pace
 from .tls import TlsContexts, has_allowed_name
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ class BoundedStream:
     Everything else is the stream's own, attributes by which Hypercorn tells TLS from plain included.
     """
 
-    def __init__(self, stream: Any, send_seconds: float) -> None:
+    def __init__(self, stream: Any, send_seconds: float, pace: Pace) -> None:
         self._stream = stream
         self._send_seconds = send_seconds
+        self._pace = pace
 
     async def send_all(self, data: bytes) -> None:
         """Send, or raise `trio.BrokenResourceError` when the client takes too long."""
@@ -36,6 +39,46 @@ class BoundedStream:
         if scope.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError("the client did not take the answer in time")
+
+    async def receive_some(self, bytes_max: int) -> bytes:
+        """Return what the client sends, b"" at its end; as the stream does, but a plain one is not read before there is something.
+
+        A server mostly waits for what has not come yet; the stream would try first, in vain.  So this always waits, which lets
+        other tasks have their turn.
+        """
+        stream = self._stream
+        if not isinstance(stream, trio.SocketStream):
+            return bytes(await stream.receive_some(bytes_max))
+        while (number := stream.socket.fileno()) >= 0:
+            await trio.lowlevel.wait_readable(number)
+            try:
+                return os.read(number, bytes_max)
+            except BlockingIOError:
+                continue
+            except OSError as e:
+                raise trio.BrokenResourceError(f"the connection broke: {e}") from e
+        raise trio.ClosedResourceError("the connection was closed here")
+
+    def send_at_once(self, data: bytes) -> int:
+        """Return how many bytes the kernel took without waiting, none over TLS; what is wrong is for `send_all` to say."""
+        if not isinstance(self._stream, trio.SocketStream):
+            return 0
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except OSError:
+            return 0
+
+    async def wait_turn(self) -> None:
+        """Return when a request with a large body may be begun."""
+        await self._pace.begin()
+
+    async def receive_paced(self, most: int) -> bytes:
+        """Return what comes of a large body, b"" at the end."""
+        return await self._pace.receive(self._stream, most)
+
+    async def discard(self) -> int:
+        """Pass over what comes, and return how many bytes it was, 0 at the end."""
+        return await self._pace.discard(self._stream)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -49,6 +92,8 @@ class ConnectionServer:
         self._options = options
         self._tls = tls
         self._http2: Http2Server | None = None
+        self._pace = Pace()
+        self._finishing = False
         self._open: dict[trio.SocketStream, Http1Connection | None] = {}
 
     @property
@@ -61,7 +106,9 @@ class ConnectionServer:
         self._open[plain] = None
         try:
             stream, state = await self._secure(plain)
-            bounded: Any = BoundedStream(stream, self._options.send_seconds)
+            if self._finishing:
+                return  # it was accepted in the last moment, or has been shaking hands since
+            bounded: Any = BoundedStream(stream, self._options.send_seconds, self._pace)
             if self._tls is not None and stream.selected_alpn_protocol() == "h2":
                 await self._http2_server().serve(state, bounded)
             else:
@@ -77,7 +124,9 @@ class ConnectionServer:
             plain.socket.close()
 
     async def finish(self) -> None:
-        """Close idle connections now, and the others after the request that they are at."""
+        """Close idle connections now, and the others after the request that they are at; bodies that wait are not waited for."""
+        self._finishing = True
+        self._app.stop()
         if self._http2 is not None:
             await self._http2.finish()
         for connection in self._open.values():

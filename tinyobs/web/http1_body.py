@@ -29,6 +29,9 @@ class Body(Protocol):
     def take(self, received: bytearray) -> bytes:
         """Take what there is of the body out of `received`; raises `BodyError`."""
 
+    def take_new(self, data: bytes, received: bytearray) -> bytes:
+        """Take what there is of the body when `data` has come in behind `received`, and leave the rest there; raises `BodyError`."""
+
 
 class LengthBody:
     """A body of a known length."""
@@ -43,6 +46,15 @@ class LengthBody:
         self._left -= len(piece)
         self.complete = not self._left
         return piece
+
+    def take_new(self, data: bytes, received: bytearray) -> bytes:
+        """Take what there is of the body; where all of `data` is of it, that is not copied."""
+        if received or len(data) > self._left:
+            received += data
+            return self.take(received)
+        self._left -= len(data)
+        self.complete = not self._left
+        return data
 
 
 class ChunkedBody:
@@ -71,6 +83,11 @@ class ChunkedBody:
             elif not (self._skip_trailer(received) if self._ended else self._next_chunk(received)):
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def take_new(self, data: bytes, received: bytearray) -> bytes:
+        """Take what there is of the body when `data` has come in behind `received`."""
+        received += data
+        return self.take(received)
 
     def _next_chunk(self, received: bytearray) -> bool:
         """Read the line before a chunk; tell whether it was there."""

@@ -23,11 +23,11 @@ _TOKEN = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+ ")
 
 
 class HeadError(Exception):
-    """No request; `status` says why."""
+    """No request; `status` is that of the answer, `reason` a sentence for who sent it."""
 
-    def __init__(self, status: int) -> None:
-        self.status = status
-        super().__init__(status)
+    def __init__(self, status: int, reason: str) -> None:
+        self.status, self.reason = status, reason
+        super().__init__(status, reason)
 
 
 @frozen(eq=False)
@@ -64,7 +64,7 @@ def parse_head(data: bytes) -> RequestHead:
     """Return a head; raises `HeadError`."""
     version = _VERSION.match(data)
     if version is not None and version.group(1) not in VERSIONS:
-        raise HeadError(505)
+        raise HeadError(505, "the versions of HTTP that are spoken here are 1.0 and 1.1")
     found = _Collected()
     parser = httptools.HttpRequestParser(found)
     try:
@@ -72,11 +72,13 @@ def parse_head(data: bytes) -> RequestHead:
     except httptools.HttpParserUpgrade:
         pass  # offered, not taken
     except httptools.HttpParserInvalidMethodError:
-        raise HeadError(501 if _TOKEN.match(data) else 400) from None
-    except httptools.HttpParserError:
-        raise HeadError(400) from None
+        if _TOKEN.match(data):
+            raise HeadError(501, "the method of the request is not known") from None
+        raise HeadError(400, "this is no HTTP request") from None
+    except httptools.HttpParserError as e:
+        raise HeadError(400, f"the head of the request is malformed: {e}") from None
     if version is None:
-        raise HeadError(400)
+        raise HeadError(400, "the request has no version of HTTP")
     return _checked(parser.get_method(), found, version.group(1))
 
 
@@ -86,19 +88,19 @@ def _checked(method: bytes, found: _Collected, version: bytes) -> RequestHead:
     for name, value in found.headers:
         if name in _FRAMING:
             if name in framing and name != b"connection":
-                raise HeadError(400)
+                raise HeadError(400, f"the request has two headers {name.decode()}")
             framing[name] = framing[name] + b"," + value if name in framing else value
     is_current = version == b"1.1"
     if is_current and b"host" not in framing:
-        raise HeadError(400)
+        raise HeadError(400, "the request has no header Host")
     length = framing.get(b"content-length", b"0")
     coding = framing.get(b"transfer-encoding")
     if not (length.isdigit() and len(length) < 19) or (
         coding is not None and (b"content-length" in framing or not is_current)
     ):
-        raise HeadError(400)
+        raise HeadError(400, "Content-Length is no number, or Transfer-Encoding stands beside it or in HTTP/1.0")
     if coding is not None and coding.lower() != b"chunked":
-        raise HeadError(501)
+        raise HeadError(501, "the only Transfer-Encoding that is read is chunked")
     connection = framing.get(b"connection")
     keeps_alive = is_current and (connection is None or not _says_close(connection))
     waits = is_current and framing.get(b"expect", b"").lower() == b"100-continue"

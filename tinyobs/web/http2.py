@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import h2.settings
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
@@ -36,14 +37,28 @@ class _Streams(dict[int, Any]):
 
 
 class _Http2Connection(TCPServer):
-    """Hypercorn's connection, without two of its habits.
+    """Hypercorn's connection, without three of its habits.
 
     It outlives the client by the keep-alive time, and fails as a whole when a client goes on sending the body of one
-    request that is already answered.
+    request that is already answered.  It offers WebSockets, which are served over HTTP/1.1 only: a browser that hears of
+    none here opens a connection of its own for them.
     """
 
+    @property
+    def protocol(self) -> Any:
+        """Hypercorn's state of the connection."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, wrapper: Any) -> None:
+        connection = wrapper.protocol.connection
+        offered = dict(connection.local_settings)
+        offered.pop(h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL, None)
+        connection.local_settings = h2.settings.Settings(client=False, initial_values=offered)
+        self._protocol = wrapper
+
     async def _read_data(self) -> None:
-        protocol: Any = self.protocol.protocol
+        protocol = self.protocol.protocol
         protocol.streams = _Streams(protocol.streams)
         await super()._read_data()
         await self.idle_task.stop()

@@ -67,10 +67,16 @@ class WebOptions:
     """Serve `/-/reload` and `/-/quit` (`--web.enable-lifecycle`)."""
     body_bytes_max: int = 32 * MIB
     """Size of a request's body, in bytes as sent."""
+    bodies_bytes_max: int = 256 * MIB
+    """Bytes of the bodies of all requests together, as sent and as unpacked; what does not fit is answered 503."""
     body_seconds: float = 30.0
     """How long a client may take to send a body."""
     requests_max: int = 256
     """Requests handled at one time; more are answered 503."""
+    websockets_max: int = 128
+    """WebSockets open at one time; more are answered 503."""
+    websocket_message_bytes_max: int = MIB
+    """Size of a message that a client sends over a WebSocket."""
     queries_max: int = 20
     """Queries evaluated at one time; more wait (`--query.max-concurrency`)."""
     query_seconds: float = 120.0

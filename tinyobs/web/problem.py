@@ -6,11 +6,14 @@ escapes a handler is our bug: it is logged with its traceback, and the client le
 
 from __future__ import annotations
 
+import math
+import traceback
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.responses import PlainTextResponse, Response
 
+from ..errors import RateLimited
 from ..exposition.json import dump
 
 STATUS_OF_KIND: Final[Mapping[str, int]] = {
@@ -24,6 +27,7 @@ STATUS_OF_KIND: Final[Mapping[str, int]] = {
     "not_acceptable": 406,
 }
 """`errorType` of the Prometheus API -> HTTP status."""
+_CHAIN_MAX: Final = 20
 
 
 class HttpError(Exception):
@@ -37,6 +41,26 @@ class HttpError(Exception):
         """Return the answer."""
         headers = {"x-content-type-options": "nosniff", **(self.headers or {})}
         return PlainTextResponse(self.message + "\n", self.status, headers)
+
+
+def retry_after(error: RateLimited) -> str:
+    """Return the value of the header `Retry-After`: whole seconds, at least one."""
+    return str(max(math.ceil(error.retry_after_seconds), 1))
+
+
+def forget_frames(error: BaseException) -> None:
+    """Let go of what the frames of an error hold, those of the errors before it included.
+
+    A failure in a worker thread is part of a cycle with its traceback, and a body of megabytes with it, until the garbage
+    collector comes by.
+    """
+    left: BaseException | None = error
+    for _ in range(_CHAIN_MAX):
+        if left is None:
+            return
+        traceback.clear_frames(left.__traceback__)
+        left.__traceback__ = None  # a frame without its variables still has its function, and that what it closes over
+        left = left.__context__
 
 
 class ApiError(HttpError):

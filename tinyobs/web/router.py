@@ -1,14 +1,17 @@
 """Which route answers a path: exact paths by dictionary, patterns with `{name}` one after the other.
 
 Patterns are named in the metrics as Prometheus names its own: `/api/v1/label/{name}/values` is
-`/api/v1/label/:name/values`.  A path that ends in `/*` answers, with its own methods only, what no other route knows.
+`/api/v1/label/:name/values`.  A path that ends in `/*` answers what no other route knows; where its only method is OPTIONS,
+paths below it are unknown to all others.
 As in Prometheus HEAD is answered where a route names it, and OPTIONS everywhere, with the methods that there are.
+A route of the method `WEBSOCKET` takes WebSockets, for which clients ask by GET.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final
 from urllib.parse import unquote
 
 from attrs import frozen
@@ -19,6 +22,9 @@ from ..abc import Route
 from .problem import HttpError
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+SOCKET: Final = "WEBSOCKET"
+"""The method of routes for WebSockets."""
 
 _VARIABLE = re.compile(r"\{([a-z_]+)\}")
 _NOTHING: Mapping[str, str] = {}
@@ -31,6 +37,7 @@ class Match:
     route: Route
     label: str
     parameters: Mapping[str, str]
+    is_socket: bool = False
 
 
 class Router:
@@ -42,35 +49,38 @@ class Router:
         self._prefixes: dict[str, dict[str, Match]] = {}
         for route in routes:
             table = self._table(route.path)
-            match = Match(route, _VARIABLE.sub(r":\1", route.path), _NOTHING)
+            label = _VARIABLE.sub(r":\1", route.path)
             for method in route.methods:
                 if method in table:
                     raise ValueError(f"two routes for {method} {route.path}")
-                table[method] = match
-        for table in [*self._exact.values(), *[table for _, table in self._patterns.values()]]:
+                table[method] = Match(route, label, _NOTHING, method == SOCKET)
+        patterns = [table for _, table in self._patterns.values()]
+        for table in [*self._exact.values(), *patterns, *self._prefixes.values()]:
             if "OPTIONS" not in table:
                 first = next(iter(table.values()))
-                options = Route(first.route.path, _tells(", ".join(sorted({*table, "OPTIONS"}))), ("OPTIONS",))
+                options = Route(first.route.path, _tells(_allowed({*table, "OPTIONS"})), ("OPTIONS",))
                 table["OPTIONS"] = Match(options, first.label, _NOTHING)
 
-    def find(self, method: str, path: str) -> Match:
-        """Return the route for a request; raises `HttpError` 404 or 405.
+    def find(self, method: str, path: str, wants_socket: bool = False) -> Match:
+        """Return the route for a request; raises `HttpError` 404, 405 or, where there are only WebSockets, 426.
 
-        path: as sent, still percent-encoded, so that an encoded slash stays within its part.
+        path: as sent, still percent-encoded, so that an encoded slash stays within its part.  wants_socket: the client
+        asks for a WebSocket, and gets another answer where there is none.
         """
         table = self._exact.get(path) or (self._exact.get(unquote(path)) if "%" in path else None)
         parameters = _NOTHING
         if table is None:
             table, parameters = self._search(path)
         if table is None:
-            for prefix, fallback in self._prefixes.items():
-                if path.startswith(prefix) and method in fallback:
-                    return fallback[method]
-            raise HttpError(404, "404 page not found")
-        match = table.get(method)
+            return self._below(method, path)
+        match = table.get(SOCKET) if wants_socket else None
+        if match is None and method != SOCKET:
+            match = table.get(method)
         if match is None:
-            raise HttpError(405, "Method Not Allowed", {"allow": ", ".join(sorted(table))})
-        return Match(match.route, match.label, parameters) if parameters else match
+            if method == "GET" and SOCKET in table:
+                raise HttpError(426, "this is for WebSockets", {"upgrade": "websocket"})
+            raise HttpError(405, "Method Not Allowed", {"allow": _allowed(table)})
+        return Match(match.route, match.label, parameters, match.is_socket) if parameters else match
 
     def _search(self, path: str) -> tuple[dict[str, Match] | None, Mapping[str, str]]:
         for pattern, table in self._patterns.values():
@@ -78,6 +88,17 @@ class Router:
                 values = found.groupdict().items()
                 return table, {k: unquote(v, errors="surrogateescape") for k, v in values}
         return None, _NOTHING
+
+    def _below(self, method: str, path: str) -> Match:
+        """Return the route of a prefix; raises `HttpError` 404 or 405."""
+        tables = [table for prefix, table in self._prefixes.items() if path.startswith(prefix)]
+        for table in tables:
+            if method in table:
+                return table[method]
+        known = [table for table in tables if len(table) > 1]
+        if not known:
+            raise HttpError(404, "404 page not found")
+        raise HttpError(405, "Method Not Allowed", {"allow": _allowed(known[0])})
 
     def _table(self, path: str) -> dict[str, Match]:
         if path.endswith("/*"):
@@ -88,6 +109,11 @@ class Router:
             f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(_VARIABLE.split(path))
         )
         return self._patterns.setdefault(path, (re.compile(expression), {}))[1]
+
+
+def _allowed(methods: Iterable[str]) -> str:
+    """Return methods as clients know them."""
+    return ", ".join(sorted({"GET" if method == SOCKET else method for method in methods}))
 
 
 def _tells(methods: str) -> Handler:

@@ -7,6 +7,8 @@ Stopping has three steps: no new connections, a while for the requests in flight
 from __future__ import annotations
 
 import errno
+import os
+import socket
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,6 +26,8 @@ log = structlog.get_logger("web")
 
 PAUSE_SECONDS: Final = 0.1
 """Pause after accepting failed for want of a resource of the system, file descriptors mostly."""
+ACCEPTED_AT_ONCE_MAX: Final = 32
+"""Connections that are accepted before those accepted begin to be served."""
 _SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
@@ -98,25 +102,51 @@ class Server:
         self._connections.cut()
 
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
-        while True:
-            token = object()
-            # A slot is taken when somebody is there to fill it: else a quiet address would keep one from a busy one.
-            await trio.lowlevel.wait_readable(listener.socket)
+        with socket.socket(fileno=os.dup(listener.socket.fileno())) as raw:
+            while True:
+                # A slot is taken when somebody is there to fill it: else a quiet address would keep one from a busy one.
+                await trio.lowlevel.wait_readable(listener.socket)
+                await self._accept_one(listener, connections)
+                self._accept_at_once(raw, connections)
+
+    async def _accept_one(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
+        token = object()
+        try:
+            self._slots.acquire_on_behalf_of_nowait(token)  # else it would take a pass of the event loop
+        except trio.WouldBlock:
             await self._slots.acquire_on_behalf_of(token)
-            try:
-                stream = await listener.accept()
-            except OSError as e:
-                self._slots.release_on_behalf_of(token)
-                if e.errno not in _SCARCE:
-                    raise
-                log.error("cannot accept connections", reason=e.strerror)
-                await trio.sleep(PAUSE_SECONDS)
-            except BaseException:
-                self._slots.release_on_behalf_of(token)
+        try:
+            stream = await listener.accept()
+        except OSError as e:
+            self._slots.release_on_behalf_of(token)
+            if e.errno not in _SCARCE:
                 raise
-            else:
-                self._accepted += 1
-                connections.start_soon(self._serve_one, stream, token)
+            log.error("cannot accept connections", reason=e.strerror)
+            await trio.sleep(PAUSE_SECONDS)
+        except BaseException:
+            self._slots.release_on_behalf_of(token)
+            raise
+        else:
+            self._start(stream, token, connections)
+
+    def _accept_at_once(self, raw: socket.socket, connections: trio.Nursery) -> None:
+        """Accept more that have come, without passes of the event loop for each; what goes wrong `_accept_one` will see again."""
+        for _ in range(ACCEPTED_AT_ONCE_MAX):
+            token = object()
+            try:
+                self._slots.acquire_on_behalf_of_nowait(token)
+            except trio.WouldBlock:
+                return
+            try:
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(raw.accept()[0]))
+            except OSError:  # most often none is left
+                self._slots.release_on_behalf_of(token)
+                return
+            self._start(stream, token, connections)
+
+    def _start(self, stream: trio.SocketStream, token: object, connections: trio.Nursery) -> None:
+        self._accepted += 1
+        connections.start_soon(self._serve_one, stream, token)
 
     async def _serve_one(self, stream: trio.SocketStream, token: object) -> None:
         try:

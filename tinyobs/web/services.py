@@ -7,7 +7,7 @@ The web layer knows neither storage nor runtime: the agent fills an `ApiServices
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import Factory, frozen
 
@@ -150,14 +150,6 @@ class Readiness:
 
 
 @frozen
-class WriteOutcome:
-    """What became of a remote-write request: `problems` has a sentence for every kind of refused sample."""
-
-    stored: int
-    problems: Sequence[str] = ()
-
-
-@frozen
 class StorageAdmin:
     """What changes the storage as a whole.  All raise `StorageError` or `Unavailable`; `delete` also `LimitExceeded`.
 
@@ -194,6 +186,8 @@ class ApiServices:
     build: BuildInfo
     runtime: Callable[[], RuntimeInfo]
     cardinality: Callable[[CardinalityQuery], Cardinality]
+    limits: Callable[[], Mapping[str, Any]]
+    """What the limits refused and folded; in a worker thread."""
     gather: Callable[[], Sequence[MetricFamily]]
     expose: Callable[[Sequence[MetricFamily], str], tuple[bytes, str]]
     readiness: Callable[[], Readiness]

@@ -85,7 +85,12 @@ class StatusPage:
         return HTMLResponse(_PAGE % values)
 
     async def go_home(self, request: Request) -> Response:
-        """Answer `/query` and `/graph`, to which other tools link."""
+        """Answer `/query` and `/graph`, to which other tools link.
+
+        Clients of InfluxDB ask for its databases at `/query`, with a parameter that Prometheus has not.
+        """
+        if "q" in request.query_params:
+            return RedirectResponse(f"{self._home}influx/query?{request.url.query}", 307)
         return RedirectResponse(self._home, 302)
 
     def _targets(self) -> str:

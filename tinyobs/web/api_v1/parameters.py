@@ -35,7 +35,9 @@ MATCHERS_MAX: Final = 1000
 _GO_TIME_MIN: Final = "-292273086-05-16T16:47:06Z"
 _GO_TIME_MAX: Final = "292277025-08-18T07:12:54.999999999Z"
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:inf|infinity)|nan", re.ASCII | re.IGNORECASE)
+_FLOAT = re.compile(
+    r"[+-]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][+-]?\d++)?|[+-]?(?:inf|infinity)|nan", re.ASCII | re.IGNORECASE
+)
 
 
 def invalid(name: str, reason: object) -> ApiError:

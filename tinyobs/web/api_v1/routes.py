@@ -90,6 +90,7 @@ def _of_server(services: ApiServices) -> Table:
         ("/status/buildinfo", status.build, _GET),
         ("/status/config", status.config, _GET),
         ("/status/flags", status.flags, _GET),
+        ("/status/limits", status.limits, _GET),
         ("/status/runtimeinfo", status.runtime, _GET),
         ("/status/self_metrics", status.self_metrics, _GET),
         ("/status/walreplay", status.replay, _GET),

@@ -47,6 +47,10 @@ class StatusApi:
         """Answer `/status/config`; secrets are masked by whoever writes the YAML."""
         return success({"yaml": self._services.config_yaml()})
 
+    async def limits(self, request: Request) -> Response:
+        """Answer `/status/limits`; docs/limits.md."""
+        return success(await trio.to_thread.run_sync(self._services.limits))
+
     async def flags(self, request: Request) -> Response:
         """Answer `/status/flags`."""
         return success(dict(sorted(self._services.flags.items())))

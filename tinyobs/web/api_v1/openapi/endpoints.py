@@ -208,6 +208,7 @@ _SERVER: Final = (
     ),
 )
 _STORAGE: Final = (
+    Endpoint("/status/limits", "What limits refused and folded", "status", ref("Limits")),
     Endpoint(
         "/status/tsdb",
         "Which metrics and labels have most series",
@@ -254,7 +255,15 @@ _STORAGE: Final = (
     ),
     Endpoint(
         "/write",
-        "Remote write 1.0",
+        "Remote write 1.0 and 2.0",
+        "remote",
+        methods=("POST",),
+        takes="application/x-protobuf",
+        statuses={204: "Every sample is durable."},
+    ),
+    Endpoint(
+        "/push",
+        "Remote write, by another path",
         "remote",
         methods=("POST",),
         takes="application/x-protobuf",

@@ -211,6 +211,30 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
             record(start=INTEGER, created=INTEGER, gone=INTEGER, createdByMetric=_RANKING, goneByMetric=_RANKING)
         ),
     ),
+    "Limits": record(
+        **dict.fromkeys(("series", "newSeriesThisHour", "newSeriesToday"), INTEGER),
+        **dict.fromkeys(("foldedMembers", "foldedMembersMax", "foldedSeries"), INTEGER),
+        rules=array(
+            record(match=TEXT, **dict.fromkeys(("series", "newSeriesThisHour", "newSeriesToday"), INTEGER)),
+        ),
+        refused=array(
+            record(
+                limit=TEXT,
+                of=TEXT,
+                **dict.fromkeys(("value", "samples", "decisions", "first", "last"), INTEGER),
+                example=ref("Labels"),
+            )
+        ),
+        folded=array(
+            record(
+                rule=TEXT,
+                label=TEXT,
+                metric=TEXT,
+                **dict.fromkeys(("keptValues", "foldedValues", "foldedSeries", "samples", "since", "last"), INTEGER),
+                examples=array(TEXT),
+            )
+        ),
+    ),
     "Block": record(
         ulid=TEXT,
         minTime=INTEGER,
