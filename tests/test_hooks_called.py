@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import trio
 from starlette.responses import PlainTextResponse
+from websocket_client import open_socket
 
 import tinyobs
 from tinyobs.abc import (
@@ -275,10 +276,19 @@ async def test_hook_routes(settings):
     async def answer(request):
         return PlainTextResponse(f"{request.path_params['name']} {request.query_params['q']}")
 
-    own = plugin(tinyobs_routes=lambda services: [Route("/greet/{name}", answer)])
+    async def echo(socket):
+        while True:
+            await socket.send_text(f"{socket.request.path_params['name']} said {await socket.receive()}")
+
+    routes = [Route("/greet/{name}", answer), Route("/echo/{name}", echo, ("WEBSOCKET",))]
+    own = plugin(tinyobs_routes=lambda services: routes)
     async with running_agent(settings(), {"own": own}) as running:
         assert await running.get("/greet/you?q=1") == (200, b"you 1")
         assert (await running.get("/greet/you?q=1", "POST"))[0] == 405
+        assert (await running.get("/echo/me"))[0] == 426
+        async with open_socket(running.url + "/echo/me") as client:
+            await client.send("hello")
+            assert await client.receive() == "me said hello"
     taken = plugin(tinyobs_routes=lambda services: [Route("/metrics", answer)])
     with pytest.RaisesGroup(pytest.RaisesExc(UsageError, match="two routes for GET /metrics"), flatten_subgroups=True):
         async with running_agent(settings(), {"own": taken}):

@@ -81,6 +81,14 @@ class Unavailable(TinyObsError):
     """Not now: starting, overloaded or out of disk.  Trying again later may succeed."""
 
 
+class RateLimited(TinyObsError):
+    """A source pushes faster than it may; nothing was taken, and `retry_after_seconds` later it would be."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
 # -- queries ---------------------------------------------------------------------------------------------------
 
 

@@ -43,8 +43,17 @@ BUILTIN: Final = (
     "inprocess",
     "self_metrics",
     "host",
+    "replicas",
     "limits",
+    "stream_aggregation",
     "remote_write_receiver",
+    "statsd",
+    "otlp_receiver",
+    "graphite",
+    "bulk_import",
+    "influx",
+    "prometheus_import",
+    "pushgateway",
     "memory_storage",
     "event_log",
     "query_log",
@@ -52,6 +61,7 @@ BUILTIN: Final = (
     "backup",
     "file_sinks",
     "remote_write",
+    "v1_api",
 )
 """Built-in plugins that `--no-plugin NAME` switches off."""
 
@@ -136,8 +146,10 @@ class PluginHost:
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """Return the implementations in order of registration, `tryfirst` before and `trylast` after the others."""
-        found = getattr(self.manager.hook, hook).get_hookimpls()
-        return sorted(found, key=lambda impl: (not impl.tryfirst, impl.trylast))
+        found: list[pluggy.HookImpl] = getattr(self.manager.hook, hook).get_hookimpls()
+        if any(impl.tryfirst or impl.trylast for impl in found):  # rare, and a notice is given for every batch
+            return sorted(found, key=lambda impl: (not impl.tryfirst, impl.trylast))
+        return found
 
 
 def build_plugin_manager(

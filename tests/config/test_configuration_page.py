@@ -57,7 +57,7 @@ def test_the_limits_are_those_of_the_code() -> None:
 def test_every_setting_has_a_docstring() -> None:
     """A docstring stands below each field of the settings."""
     folder = Path(__file__).parents[2] / "tinyobs" / "config"
-    source = "".join((folder / name).read_text() for name in ("settings.py", "scrape_cluster.py"))
+    source = "".join((folder / name).read_text() for name in ("settings.py", "limit_settings.py", "scrape_cluster.py"))
     for path, p in settings(Settings):
         assert re.search(rf'^    {p.attribute}: [^\n]*\n    """', source, re.MULTILINE), path
 

@@ -100,3 +100,11 @@ def test_rules_may_use_what_is_switched_on(tmp_path) -> None:  # type: ignore[no
         features=frozenset({"exemplar-storage"}),
     )
     assert seen == [("info(b)", {"promql-experimental-functions", "exemplar-storage"})]
+
+
+def test_two_ways_with_deltas_exclude_each_other() -> None:
+    """Whether flags or the file name them."""
+    text = "tinyobs: {features: [otlp-deltatocumulative]}"
+    with pytest.raises(ConfigError, match="cannot enable otlp-deltatocumulative and otlp-native-delta-ingestion"):
+        loader.parse(text, features=frozenset({"otlp-native-delta-ingestion"}))
+    assert loader.parse(text).features == {"otlp-deltatocumulative"}

@@ -320,7 +320,7 @@ def test_what_has_no_effect_is_named_with_its_place() -> None:
         "remote_write: [{url: 'http://h/'}]\nalerting: {alertmanagers: [{static_configs: [{targets: [a]}]}]}\n"
         "rule_files: [a.yml]\nruntime: {gogc: 50}\nstorage: {exemplars: {max_exemplars: 5}}\n"
         "remote_read: [{url: 'http://h/'}]\n"
-        "tracing: {endpoint: e}\notlp: {promote_scope_metadata: true}\nglobal: {rule_query_offset: 1m}\n",
+        "tracing: {endpoint: e}\nglobal: {rule_query_offset: 1m}\n",
         "f.yml",
     )
     found = [str(p).partition(" is parsed")[0].partition(" has no")[0] for p in config.not_yet_effective()]
@@ -330,6 +330,5 @@ def test_what_has_no_effect_is_named_with_its_place() -> None:
         "f.yml:4:17: runtime.gogc",
         "f.yml:6:14: remote_read",
         "f.yml:7:10: tracing",
-        "f.yml:8:7: otlp",
-        "f.yml:9:29: global.rule_query_offset",
+        "f.yml:8:29: global.rule_query_offset",
     ]

@@ -12,9 +12,18 @@ import pytest
 import structlog
 import trio
 import trio.testing
+from attrs import evolve
 
 from tinyobs.abc import Notice, Processor
-from tinyobs.errors import DiskFullError, LimitExceeded, ReadOnlyError, StorageError, Unavailable, WireError
+from tinyobs.errors import (
+    DiskFullError,
+    LimitExceeded,
+    PluginError,
+    ReadOnlyError,
+    StorageError,
+    Unavailable,
+    WireError,
+)
 from tinyobs.model.batch import AppendResult, Batch, Refused
 from tinyobs.runtime.ingest import DISK_FULL, LINGER_SECONDS, READ_ONLY, Ingest
 from tinyobs.testing.services import VirtualClock
@@ -30,6 +39,10 @@ class FakeStorage:
     def __init__(self):
         self.groups, self.error, self.maintained = [], None, 0
         self.more, self.notices = 0, []
+
+    def check(self, batch):
+        if len(batch) > 100:
+            raise LimitExceeded("samples", "too large")
 
     def append(self, batches):
         if self.error is not None:
@@ -177,6 +190,73 @@ async def test_a_failed_commit_is_told_to_everyone_in_it_and_counted(ingest, err
         assert getattr(ingest.statistics(), counter) == 1
         storage.error = None
         assert (await ingest.append(batch(2))).stored == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_that_is_too_large_fails_alone(ingest):
+    """Those that would have shared its commit are stored."""
+    outcomes = []
+
+    async def push(n):
+        try:
+            outcomes.append((await ingest.append_from(lambda: batch(n), 1)).stored)
+        except LimitExceeded as e:
+            outcomes.append(str(e))
+
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        async with trio.open_nursery() as pushers:
+            for n in (1, 101, 2, 102, 3):
+                pushers.start_soon(push, n)
+        assert sorted(outcomes, key=str) == [1, 2, 3, "too large", "too large"]
+        assert sum(map(sum, storage.groups)) == 6
+        assert ingest.statistics().failures_total == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_to_follow_is_called_when_the_batch_is_durable(ingest, committed):
+    """In the writer's thread, with what the sender will be told, and before that."""
+    called = []
+
+    class Dropping(Processor):
+        name = "dropping"
+
+        def process(self, batch):
+            return evolve(batch.take(np.arange(len(batch)) > 0), refused={Refused.LIMIT: 1})
+
+    ingest.processors = [Dropping()]
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+
+        def then(result):
+            called.append((list(storage.groups), list(committed), result.stored, dict(result.refused)))
+            assert threading.current_thread().name.startswith("writer")
+
+        await ingest.append(batch(3), then=then)
+        nursery.cancel_scope.cancel()
+    assert called == [([[2]], [], 2, {Refused.LIMIT: 1})]
+
+
+async def test_what_is_to_follow_fails_for_its_sender_alone(ingest, committed):
+    """Its samples and those of others are stored; and where they are not, nothing follows."""
+    called = []
+
+    def fail(result):
+        called.append(result.stored)
+        raise StorageError("the journal is full")
+
+    async with trio.open_nursery() as nursery:
+        storage = await running(nursery, ingest)
+        async with trio.open_nursery() as senders:
+            senders.start_soon(functools.partial(ingest.append, batch(2)))
+            with pytest.raises(StorageError, match="the journal is full"):
+                await ingest.append(batch(1), then=fail)
+        assert sorted(n for n, _ in committed) == [1, 2]
+        assert ingest.statistics().failures_total == 0
+        storage.error = StorageError("no")
+        with pytest.raises(StorageError, match="no"):
+            await ingest.append(batch(1), then=fail)
+        assert (called, ingest.statistics().samples_queued) == ([1], 0)
         nursery.cancel_scope.cancel()
 
 
@@ -347,3 +427,16 @@ async def test_a_batch_that_cannot_be_made_fails_alone(ingest):
             await ingest.append_from(fail, 1)
         assert (ingest.statistics().batches_total, ingest.statistics().failures_total) == (2, 0)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_ragged_batch_fails_alone(autojump_clock):
+    """A sample without a value is a fault of whoever made it, and costs neither the others nor the daemon."""
+    ingest, storage = Ingest(VirtualClock(), lambda batch, result: None), FakeStorage()
+    ragged = evolve(batch(2, origin="broken"), values=np.zeros(1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ingest.run, storage)
+        with pytest.raises(PluginError, match="a batch of broken has 2 refs, 2 timestamps and 1 values"):
+            await ingest.append(ragged)
+        assert (await ingest.append(batch(3))).stored == 3
+        nursery.cancel_scope.cancel()
+    assert [3] in storage.groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 import trio
 
 from tinyobs.abc import Component
@@ -58,6 +59,16 @@ async def test_crashes_are_restarted_with_growing_pauses(supervisor, told, autoj
     state = supervisor.states["flaky"]
     assert (state.status, state.crashes, state.reason) == (Status.STOPPED, 9, "RuntimeError: crashed")
     assert ("flaky", "backing_off", "RuntimeError: crashed") in told
+
+
+async def test_a_crash_is_logged_as_text(supervisor, autojump_clock):
+    """With its traceback, but without the exception, whose variables no renderer is to walk through."""
+    with structlog.testing.capture_logs() as logged:
+        await supervisor.supervise(Flaky(1))
+    (crash,) = [entry for entry in logged if entry["event"] == "component crashed"]
+    assert crash["error"] == "RuntimeError: crashed"
+    assert crash["traceback"].endswith("RuntimeError: crashed\n")
+    assert "exc_info" not in crash
 
 
 async def test_a_long_healthy_life_forgives(supervisor, autojump_clock):

@@ -10,6 +10,7 @@ from ..model.notices import Notice
 from .discovery import Discoverer, DiscovererContext, DiscovererKind, TargetGroup
 from .log import CursorStart, LogCursor, Logged, LogLoss, LogPosition
 from .reading import Querier, Queryable, Selection
+from .receiving import Reception, Then
 from .running import Component, Exporter, Sink, Source
 from .services import Clock, ConfigSection, LogFollower, Route, Services
 from .storing import Processor, Storage
@@ -33,6 +34,7 @@ __all__ = [
     "Processor",
     "Querier",
     "Queryable",
+    "Reception",
     "Route",
     "Selection",
     "Services",
@@ -40,4 +42,5 @@ __all__ = [
     "Source",
     "Storage",
     "TargetGroup",
+    "Then",
 ]

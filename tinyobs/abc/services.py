@@ -12,6 +12,7 @@ from ..model.families import MetricFamily
 from ..model.registry import SeriesRegistry
 from .log import CursorStart, Logged, LogLoss
 from .reading import Querier
+from .receiving import Reception, Then
 from .running import Component, Exporter
 from .storing import Storage
 
@@ -34,6 +35,8 @@ class Route:
     """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`.
 
     It is cancelled when its client goes away; with `whole_body`, for handlers that read the body first, it is not.
+    The one method `WEBSOCKET` is for WebSockets: the handler takes a `tinyobs.web.websocket.WebSocket`, and what it
+    returns is ignored.
     """
 
     path: str
@@ -100,10 +103,11 @@ class Services(Protocol):
     def web_options(self) -> Any:
         """Limits and policies of the HTTP application: `tinyobs.web.options.WebOptions`."""
 
-    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False, then: Then | None = None) -> AppendResult:
         """Pass a batch through the processors into storage; returns when it is durable.
 
         may_wait: nobody waits for the samples, so that the commit may begin a moment later and serve others as well.
+        then: called in the writer's thread when the batch is durable, before this returns; what it raises is raised here.
         Raises `Unavailable` when the queue is full or the disk is, `StorageError` when storage failed.
         """
 
@@ -112,6 +116,9 @@ class Services(Protocol):
 
         samples: about how many the batch has, for the limits of the queue.
         """
+
+    def reception(self, protocol: str) -> Reception:
+        """Return the way into storage for samples that are pushed by a protocol, which becomes a label of its metrics."""
 
     async def follow(self, name: str, start: CursorStart) -> LogFollower:
         """Return a follower of the log at the durable cursor of that name; raises `StorageError` where there is none.

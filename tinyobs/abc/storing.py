@@ -27,6 +27,13 @@ class Storage(abc.ABC):
     changes: Changes | None = None
     """What changed since when, where the storage tells; every change is noted when readers can see it."""
 
+    def check(self, batch: Batch) -> None:
+        """Raise `LimitExceeded` for a batch that can never be stored at once: it is asked so that such a one fails alone.
+
+        Called by the writer thread, before `append`.
+        """
+        return
+
     @abc.abstractmethod
     def append(self, batches: Sequence[Batch]) -> list[AppendResult]:
         """Store batches, in order, durably: on return every sample counted as stored survives power loss.
@@ -110,9 +117,17 @@ class Processor(abc.ABC):
     """A step between sources and storage.
 
     Synchronous and vectorised: decide per series once, remember, and apply by indexing with `batch.refs`.  An agent calls
-    it in the writer's thread, with one batch at a time.
+    it in the writer's thread, with one batch at a time.  One that numbers series does so with `gated=False`: what it returns
+    must be stored, and stand-ins (`tinyobs.model.gate`) are taken out before it.
     """
+
+    name: str = "processor"
+    """The middle of the names of its metrics."""
 
     @abc.abstractmethod
     def process(self, batch: Batch) -> Batch:
         """Return the batch that goes on; may be the same object.  Must not modify arrays in place."""
+
+    def statistics(self) -> Any:
+        """Return a frozen attrs object of statistics, or None."""
+        return None

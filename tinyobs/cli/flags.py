@@ -13,11 +13,9 @@ from ..config import feature_flags
 from ..errors import UsageError
 
 LATER: Final = {
-    "--web.enable-otlp-receiver": "the OTLP receiver",
     "--web.user-assets": "user assets",
     "--web.console.templates": "console templates",
     "--web.console.libraries": "console templates",
-    "--web.remote-write-receiver.accepted-protobuf-messages": "choosing remote-write messages",
     "--storage.tsdb.delay-compact-file.path": "delayed compaction",
     "--rules.alert.for-outage-tolerance": "rules",
     "--rules.alert.for-grace-period": "rules",
@@ -80,4 +78,6 @@ def enabled_features(values: Sequence[str]) -> frozenset[str]:
     for name in sorted(names):
         if reason := feature_flags.refusal(name):
             raise UsageError(f"--enable-feature: {reason}")
+    if reason := feature_flags.conflict(names):
+        raise UsageError(f"--enable-feature: {reason}")
     return frozenset(names)

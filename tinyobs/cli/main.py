@@ -53,6 +53,7 @@ tinyobs.commands = LazyCommands(
         "run": "tinyobs.cli.run:run_daemon",
         "check": "tinyobs.cli.check:check",
         "query": "tinyobs.cli.query:query",
+        "limits": "tinyobs.cli.limits:limits",
         "plugins": "tinyobs.cli.plugins:plugins",
         "relabel": "tinyobs.cli.relabel.group:relabel",
         "target": "tinyobs.cli.target.group:target",

@@ -20,7 +20,7 @@ from ..model.durations import parse_duration
 from ..model.sizes import parse_size
 from ..runtime.agent import Agent
 from ..runtime.config_source import warn
-from ..runtime.settings import AgentSettings
+from ..runtime.settings import REMOTE_WRITE_MESSAGES, AgentSettings
 from ..web.listener import parse_address
 from . import logs
 from .flags import enabled_features, refusal, refuse_other_mode
@@ -195,6 +195,21 @@ option = partial(click.option, show_default=True)
     default=False,
     help="Accept remote write at /api/v1/write.",
 )
+@option(
+    "--web.enable-otlp-receiver/--no-web.enable-otlp-receiver",
+    "otlp_receiver",
+    default=False,
+    help="Accept OTLP metrics at /api/v1/otlp/v1/metrics.",
+)
+@option(
+    "--web.remote-write-receiver.accepted-protobuf-messages",
+    "receiver_messages",
+    multiple=True,
+    type=click.Choice(REMOTE_WRITE_MESSAGES),
+    default=REMOTE_WRITE_MESSAGES,
+    show_default=False,
+    help="Message of remote write that is accepted; repeatable.  [default: both]",
+)
 @option("--enable-feature", "features", multiple=True, help="Feature flags, comma separated; repeatable.")
 @option(
     "--scrape.cluster.member-number",
@@ -276,6 +291,8 @@ def settings_of(given: dict[str, Any], flags: dict[str, str]) -> AgentSettings:
         lifecycle=given["lifecycle"],
         admin_api=given["admin_api"],
         remote_write_receiver=given["receiver"],
+        remote_write_messages=tuple(dict.fromkeys(given["receiver_messages"])),
+        otlp_receiver=given["otlp_receiver"],
         features=enabled_features(given["features"]),
         scrape_member=given["scrape_member"],
         lookback_ms=given["lookback"],

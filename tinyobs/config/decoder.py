@@ -135,8 +135,10 @@ class Decoder:
     # -- by kind of node -----------------------------------------------------------------------------------------
 
     def _object(self, node: Node, schema: type, path: str) -> Any:
-        before = len(self.problems)
+        before, outer = len(self.problems), self.context
+        self.context = {**outer, **getattr(schema, "CONTEXT", {})}
         values = self.fields(node, schema, path)
+        self.context = outer
         return self.construct(schema, values, path) if len(self.problems) == before else BROKEN
 
     def _known_fields(self, node: MappingNode, schema: type, path: str) -> dict[str, Any]:

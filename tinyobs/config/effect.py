@@ -13,7 +13,6 @@ from ..errors import Problem
 from .alerting import AlertingConfig
 from .schema import Config
 from .scraping import RuntimeConfig
-from .server_sections import OtlpConfig
 
 LATER: Final = "is parsed and validated, but has no effect in this version"
 
@@ -42,7 +41,6 @@ def _paths(config: Config, positions: Mapping[str, tuple[int, int]]) -> Iterator
         ".alerting": config.alerting != AlertingConfig(),
         ".rule_files": bool(config.rule_files),
         ".remote_read": bool(config.remote_read),
-        ".otlp": config.otlp != OtlpConfig(),
         ".tracing": config.tracing is not None,
         ".global.rule_query_offset": bool(config.global_config.rule_query_offset_ms),
     }

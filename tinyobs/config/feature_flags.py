@@ -14,6 +14,9 @@ OPENING: Final = frozenset(
     {
         "created-timestamp-zero-ingestion",
         "extra-scrape-metrics",
+        "otlp-deltatocumulative",
+        "otlp-native-delta-ingestion",
+        "otlp-write-receiver",
         "promql-binop-fill-modifiers",
         "promql-delayed-name-removal",
         "promql-experimental-functions",
@@ -56,9 +59,6 @@ MISSING: Final = {
     "agent": "agent mode",
     "concurrent-rule-eval": "rules",
     "old-ui": "the old user interface",
-    "otlp-deltatocumulative": "the OTLP receiver",
-    "otlp-native-delta-ingestion": "the OTLP receiver",
-    "otlp-write-receiver": "the OTLP receiver",
     "st-synthesis": "start timestamps for sources that have none",
 }
 """Features of Prometheus that this version does not have -> what is missing."""
@@ -70,6 +70,13 @@ def refusal(name: str) -> str:
         return ""
     reason = f": {MISSING[name]} is missing" if name in MISSING else ""
     return f"feature {name} is not supported by this version{reason}; it has {', '.join(sorted(OPENING))}"
+
+
+def conflict(names: Iterable[str]) -> str:
+    """Return why features cannot be on together; empty when they can."""
+    if {"otlp-deltatocumulative", "otlp-native-delta-ingestion"} <= set(names):
+        return "cannot enable otlp-deltatocumulative and otlp-native-delta-ingestion features at the same time"
+    return ""
 
 
 def notes(names: Iterable[str]) -> Iterator[tuple[str, str]]:

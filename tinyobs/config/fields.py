@@ -5,16 +5,18 @@ plain `attrs.field(metadata={...})` with the same entries does as well.  Types t
 `float`, `bool`, `DurationMs`, `SizeBytes`, `Secret`, `Url`, `UrlText`, `ProxyUrl`, `FilePath`, `JsonText` (anything), an Enum (by
 value), another schema, `X | None`, `tuple[X, ...]` (a list) and `tuple[tuple[str, X], ...]` (a mapping, sorted by key, so that it compares).
 
-A schema may have a method `faults()` that yields `Fault`s and a method `normalized()` that returns the final value.
+A schema may have a method `faults()` that yields `Fault`s and a method `normalized()` that returns the final value.  What
+stands in its class variable `CONTEXT` is the decoder's context for all inside it.  The schema of a plugin's section may have a
+method `including(read)` that returns the value with what is in files that it names; `read` is an `Included`.
 """
 
 from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, Final, NewType
+from typing import Any, Final, NewType, Protocol
 
 import attrs
 from attrs import frozen
@@ -37,6 +39,16 @@ class Fault(ValueError):
     def __init__(self, message: str, key: str = "") -> None:
         self.key = key
         super().__init__(message)
+
+
+class Included(Protocol):
+    """Reads a file that a section names."""
+
+    def __call__(self, file: str, type_: Any, check: Callable[[Any], Iterable[Fault]]) -> Any:
+        """Return the value in a YAML file, None when there are problems in it, which have been noted.
+
+        check: yields what is wrong with the whole; keys are paths from the root, e.g. `[0].interval`.
+        """
 
 
 @frozen

@@ -21,7 +21,8 @@ from .decoder import BROKEN, Decoder, in_order
 from .discovery import discovery_group
 from .effect import without_effect
 from .environment import expand_label
-from .fields import known_keys
+from .feature_flags import conflict
+from .fields import Fault, known_keys
 from .rule_file import CheckExpression, RuleFile, parse_rules, unreadable
 from .schema import Config
 from .scraping import GlobalConfig, ScrapeConfig, ScrapeConfigFile, ValidationScheme
@@ -78,6 +79,8 @@ def load(
         raise ConfigError([unreadable(filename, e)]) from None
     reading = _Reading(filename, sections, discoverers, os.environ if environment is None else environment, features)
     config = reading.main(text)
+    if config is not None:
+        config = attrs.evolve(config, tinyobs=reading.with_files(config.tinyobs))
     included = reading.included_scrape_configs()
     opened = features if config is None else config.features
     rules = reading.rule_files(None if check_expression is None else lambda text: check_expression(text, opened))
@@ -136,15 +139,17 @@ class _Reading:
             values["scrape_configs"], root, decoder, self._globals, self._jobs, "main config file"
         )
         finish_sections(values, decoder, self._globals)
+        settings: Any = values["tinyobs"]
+        features = self.features | frozenset(settings.features if settings is not BROKEN else ())
+        if reason := conflict(features):
+            decoder.report(reason, ".tinyobs.features")
         self.problems += decoder.problems
         if self.problems:
             return None
-        settings: Settings = values["tinyobs"]
         given = dict(settings.sections)
         complete = tuple((name, given[name] if name in given else schema()) for name, schema in self.sections.items())
         values["tinyobs"] = attrs.evolve(settings, sections=complete)
         own = ".tinyobs" in decoder.positions
-        features = self.features | frozenset(settings.features)
         config = Config(
             **values, file=self.filename, features=features, warnings=tuple(self.warnings), shows_own_section=own
         )
@@ -184,6 +189,33 @@ class _Reading:
             if found is not BROKEN:
                 out.extend(found)
         return tuple(out)
+
+    def with_files(self, settings: Settings) -> Settings:
+        """Return the settings with what sections of plugins keep in files of their own."""
+        sections = tuple(
+            (name, value.including(self._included) if hasattr(value, "including") else value)
+            for name, value in settings.sections
+        )
+        return attrs.evolve(settings, sections=sections)
+
+    def _included(self, file: str, type_: Any, check: Callable[[Any], Iterable[Fault]]) -> Any:
+        """Return the value in a file; see `fields.Included`."""
+        try:
+            text = read_file(file)
+        except OSError as e:
+            self.problems.append(unreadable(file, e))
+            return None
+        root, problems = parse_tree(text, file)
+        self.problems += problems
+        if root is None:
+            return None
+        decoder = self._decoder(file, os.path.dirname(file))
+        value = decoder.decode(root, type_, "")
+        if not decoder.problems:
+            for fault in check(value):
+                decoder.report(str(fault), fault.key)
+        self.problems += decoder.problems
+        return None if problems or decoder.problems else value
 
     def rule_files(self, check_expression: CheckExpression | None) -> tuple[RuleFile, ...]:
         """Return all rule files."""

@@ -18,6 +18,8 @@ from ..model.sizes import SizeBytes
 from ..promql.parser import parse_selector
 from . import feature_flags
 from .fields import Fault, group, setting
+from .limit_settings import LimitSettings
+from .limit_settings import RateSettings as RateSettings
 from .scrape_cluster import ScrapeSettings
 
 _SECOND: Final = 1000
@@ -159,8 +161,14 @@ class WebSettings:
     """Longest request body as sent; default 32MiB."""
     body_timeout_ms: DurationMs = _duration(30 * _SECOND, name="body_timeout", low=1, high=24 * _HOUR)
     """How long a client may take to send a body; default 30s."""
+    bodies_size_max_bytes: SizeBytes = _size(256 * _MIB, name="bodies_size_max", low=_MIB)
+    """Bodies of all requests together, as sent and as unpacked; what does not fit is answered 503; default 256MiB."""
     compress_size_min_bytes: SizeBytes = _size(_KIB, name="compress_size_min")
     """Answers smaller than this are not compressed; default 1KiB."""
+    websockets_max: int = setting(default=128, low=0, high=100_000)
+    """WebSockets open at one time; more are answered 503; default 128."""
+    websocket_message_size_max_bytes: SizeBytes = _size(_MIB, name="websocket_message_size_max", high=1024 * _MIB)
+    """Longest message that a client may send over a WebSocket; default 1MiB."""
 
 
 @frozen(kw_only=True)
@@ -172,17 +180,23 @@ class RelabelSettings:
 
 
 @frozen(kw_only=True)
-class LimitSettings:
-    """Limits on what may be stored, whichever way it comes in.  0 means no limit."""
+class ReceiverSettings:
+    """What holds for everything that accepts pushes; each protocol has a section of its own beside this one."""
 
-    labels_per_series_max: int = setting(default=64, low=0, high=100_000)
-    """Labels of one series, with the metric name."""
-    label_name_bytes_max: int = setting(default=1024, low=0, high=_MIB)
-    """Longest label name, in bytes."""
-    label_value_bytes_max: int = setting(default=4096, low=0, high=_MIB)
-    """Longest label value, in bytes."""
-    series_max: int = setting(default=0, low=0, high=1 << 31)
-    """Series with recent samples."""
+    enabled: bool = setting(default=True)
+    """Whether pushes over HTTP are accepted, beside remote write and OTLP, which have flags; default true."""
+    cross_site: bool = setting(default=False)
+    """Whether browsers may push from pages of other sites; default false."""
+    decoded_size_max_bytes: SizeBytes = _size(32 * _MIB, name="decoded_size_max", low=_KIB, high=4096 * _MIB)
+    """Longest request body after decompression; default 32MiB."""
+    line_size_max_bytes: SizeBytes = _size(64 * _KIB, name="line_size_max", low=_KIB, high=64 * _MIB)
+    """Longest line of a protocol of lines; default 64KiB."""
+    connections_max: int = setting(default=512, low=1, high=100_000)
+    """Open connections of one protocol of lines; more are closed at once; default 512."""
+    idle_timeout_ms: DurationMs = _duration(300 * _SECOND, name="idle_timeout", low=_SECOND, high=24 * _HOUR)
+    """How long such a connection may be silent; default 5m."""
+    receive_buffer_size_bytes: SizeBytes = _size(16 * _MIB, name="receive_buffer_size", low=_KIB, high=1024 * _MIB)
+    """What is asked of the kernel as buffer for datagrams; default 16MiB."""
 
 
 @frozen(kw_only=True)
@@ -213,6 +227,7 @@ class Settings:
     web: WebSettings = setting(factory=WebSettings)
     relabel: RelabelSettings = setting(factory=RelabelSettings)
     scrape: ScrapeSettings = setting(factory=ScrapeSettings)
+    receivers: ReceiverSettings = setting(factory=ReceiverSettings)
     limits: LimitSettings = setting(factory=LimitSettings)
     self_metrics: SelfMetricsSettings = setting(factory=SelfMetricsSettings)
     sections: tuple[tuple[str, Any], ...] = group("sections")
@@ -224,4 +239,7 @@ class Settings:
 
     def section(self, name: str) -> Any:
         """Return a plugin's section; `KeyError` when no plugin registered it."""
-        return dict(self.sections)[name]
+        for known, section in self.sections:  # asked for with every push: a dictionary of them all would cost more
+            if known == name:
+                return section
+        raise KeyError(name)

@@ -30,9 +30,11 @@ from ..abc import (
     LogFollower,
     Processor,
     Querier,
+    Reception,
     Route,
     Sink,
     Storage,
+    Then,
 )
 from ..config.schema import Config
 from ..config.web_config import WebConfig, load_web_config
@@ -55,6 +57,7 @@ from .gather import gather
 from .ingest import Ingest
 from .listeners import Listeners, web_options
 from .query_engine import ConfiguredEngine
+from .reception import Receptions
 from .settings import AgentSettings
 from .supervisor import Supervisor
 
@@ -96,6 +99,7 @@ class Agent:
         )
         self.ingest.on_trouble = self._note
         self.followers = Followers(self.open_storage)
+        self.receptions = Receptions(self)
         self.supervisor = Supervisor(self.clock, self._status, lambda: self._config)
         self._web_config = self._read_web_config()
         self.web_options = web_options(self.settings, self._web_config, self._config.tinyobs)
@@ -118,9 +122,9 @@ class Agent:
         """The running configuration."""
         return self._config
 
-    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False, then: Then | None = None) -> AppendResult:
         """Store a batch; see `abc.Services.append`."""
-        return await self.ingest.append(batch, may_wait=may_wait)
+        return await self.ingest.append(batch, may_wait=may_wait, then=then)
 
     async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
         """Store the batch that `make` returns; see `abc.Services.append_from`."""
@@ -129,6 +133,10 @@ class Agent:
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
         """Do work on the thread that alone changes the storage; see `abc.Services.run_on_writer`."""
         return await self.ingest.run_on_writer(work)
+
+    def reception(self, protocol: str) -> Reception:
+        """Return the way into storage for pushed samples; see `abc.Services.reception`."""
+        return self.receptions.of(protocol)
 
     async def follow(self, name: str, start: CursorStart) -> LogFollower:
         """Return a follower of the log; see `abc.Services.follow`."""

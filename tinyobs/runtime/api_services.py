@@ -51,6 +51,7 @@ def api_services(agent: Agent) -> ApiServices:
         build=BuildInfo(version=PROMETHEUS_VERSION, revision=f"tinyobs-{__version__}", go_version=_python()),
         runtime=lambda: _runtime(agent),
         cardinality=lambda query: agent.open_storage().cardinality(query),
+        limits=lambda: agent.registry.gate.report() if agent.registry.gate is not None else {},
         gather=agent.gather,
         expose=_expose,
         readiness=agent.readiness,

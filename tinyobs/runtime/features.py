@@ -30,7 +30,10 @@ def features_of(agent: Agent) -> Mapping[str, Mapping[str, bool]]:
     experimental = FEATURE_FUNCTIONS in flags
     found = {
         "api": _api(agent),
-        "otlp_receiver": {"delta_conversion": False, "native_delta_ingestion": False},
+        "otlp_receiver": {
+            "delta_conversion": "otlp-deltatocumulative" in flags,
+            "native_delta_ingestion": "otlp-native-delta-ingestion" in flags,
+        },
         "prometheus": {
             "agent_mode": settings.agent,
             "auto_reload_config": bool(settings.auto_reload_seconds),
@@ -69,8 +72,9 @@ def _api(agent: Agent) -> dict[str, bool]:
     return {
         **dict.fromkeys(("label_values_match", "query_stats", "query_warnings"), True),
         **dict.fromkeys(("openapi_3.1", "openapi_3.2", "time_range_labels", "time_range_series"), True),
-        **dict.fromkeys(("exclude_alerts", "otlp_write_receiver"), False),
+        **dict.fromkeys(("exclude_alerts",), False),
         "admin": settings.admin_api,
+        "otlp_write_receiver": settings.otlp_receiver or "otlp-write-receiver" in agent.config.features,
         "lifecycle": settings.lifecycle,
         "remote_write_receiver": settings.remote_write_receiver,
     }

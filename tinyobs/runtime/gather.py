@@ -24,7 +24,7 @@ from .component import Status
 from .statistics import families
 
 if TYPE_CHECKING:
-    from ..abc import Component
+    from ..abc import Component, Processor
     from .agent import Agent
 
 STORAGE_NAMES: Final = {
@@ -62,10 +62,13 @@ def gather(agent: Agent) -> Iterator[MetricFamily]:
     yield from _of_agent(agent)
     yield from families("config", agent.config_source.statistics())
     yield from families("ingest", agent.ingest.statistics())
+    yield from families("receivers", agent.receptions.statistics())
     if agent.storage is not None:
         yield from _contained(agent, "storage", partial(_of_storage, agent))
     yield from families("query", agent.query_engine.statistics(agent.query_desk.queue_figures()))
     yield from families("query", agent.query_desk.statistics())
+    for part in agent.ingest.processors:
+        yield from _contained(agent, part.name, partial(_of_component, part))
     for component in list(agent.supervisor.components.values()):
         yield from _contained(agent, component.name, partial(_of_component, component))
     if agent.listeners is not None:
@@ -97,7 +100,7 @@ def _failures(agent: Agent) -> MetricFamily:
     )
 
 
-def _of_component(component: Component) -> list[MetricFamily]:
+def _of_component(component: Component | Processor) -> list[MetricFamily]:
     statistics = component.statistics()
     return [] if statistics is None else families(component.name, statistics)
 

@@ -1,28 +1,28 @@
 """The one way into storage: a bounded queue in front of the single writer.
 
 A batch is made (a body decoded, say) and passes the processors in the writer's thread: it then meets no other thread that
-wants the interpreter, and the event loop stays free.  Batches that arrive while the writer is at the disk are made and logged meanwhile by a second thread, which takes
-turns with the first, and share the next fsync (group commit).
-`append` returns when its batch is durable.  A full queue or disk raises `Unavailable`: the caller says so to whoever
-pushed, or skips its tick.  Between batches the writer lets the storage do slices of background work.
+wants the interpreter, and the event loop stays free.  Batches that arrive while the writer is at the disk are made and logged
+meanwhile by a second thread, which takes turns with the first, and share the next fsync (group commit).  `append` returns when
+its batch is durable.  A full queue or disk raises `Unavailable`.  Between batches the writer lets the storage do background work.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, TypeVar
 
 import structlog
 import trio
 from attrs import define, field, frozen
 
-from ..abc import Clock, Notice, Processor, Storage
+from ..abc import Clock, Notice, Processor, Storage, Then
 from ..errors import DiskFullError, ReadOnlyError, StorageError, TinyObsError, Unavailable
 from ..model.batch import AppendResult, Batch
+from .processing import processed
+from .turns import TakesTurns, Turn
 from .writer_threads import WriterThreads
 
 SAMPLES_QUEUED_MAX: Final = 2_000_000
@@ -61,38 +61,6 @@ class IngestStatistics:
     """Samples that were refused."""
 
 
-@runtime_checkable
-class TakesTurns(Protocol):
-    """A storage that can prepare batches while those before them are on their way to the disk.
-
-    A second thread may begin its own call once `next_may_begin` was called.  Else as `Storage.append`.
-    """
-
-    def append_in_turn(
-        self, make: Callable[[], Sequence[Batch]], next_may_begin: Callable[[], None]
-    ) -> Sequence[AppendResult]:
-        """Store the batches that `make` returns, durably."""
-
-
-class _Turn:
-    """Comes when the commit before is in the log; every commit waits for that of its predecessor."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lock.acquire()
-        self._came = False
-
-    def wait(self) -> None:
-        """Return when it has come; called once."""
-        self._lock.acquire()
-
-    def come(self) -> None:
-        """Let the next begin; idempotent."""
-        if not self._came:
-            self._came = True
-            self._lock.release()
-
-
 @define
 class _Errand:
     work: Callable[[Storage], Any]
@@ -109,6 +77,8 @@ class _Waiting:
     done: trio.Event
     result: AppendResult | None = None
     error: Exception | None = None
+    given: Batch | None = None  # before the processors
+    then: Then | None = None
 
 
 _Stored = Sequence[tuple[_Waiting, Batch, AppendResult]]
@@ -138,9 +108,10 @@ class Ingest:
         self._samples = 0
         self._under_way = 0
         self._threads: WriterThreads[_Stored] | None = None
+        self._in_turn: Callable[..., Sequence[AppendResult]] | None = None
         self._paused = False
         self._crash: BaseException | None = None
-        self._turn = _Turn()
+        self._turn = Turn()
         self._turn.come()
         self._refused: dict[str, int] = {}
         self._arrived = trio.Event()
@@ -150,21 +121,30 @@ class Ingest:
         self._due_at = inf
         self._queue_full = self._commits = self._batches = self._disk_full = self._failures = 0
 
-    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
-        """Pass a batch through the processors into storage; return what became of it when it is durable."""
-        return await self._append(lambda: batch, len(batch), may_wait)
+    async def append(self, batch: Batch, *, may_wait: bool = False, then: Then | None = None) -> AppendResult:
+        """Pass a batch through the processors into storage; return what became of it when it is durable.
+
+        then: see `abc.Services.append`.
+        """
+        return await self._append(lambda: batch, len(batch), may_wait, then)
 
     async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
         """Store the batch that `make` returns in the writer's thread; see `abc.Services.append_from`."""
         return await self._append(make, samples, may_wait=False)
 
-    async def _append(self, make: Callable[[], Batch], samples: int, may_wait: bool) -> AppendResult:
+    async def _append(
+        self,
+        make: Callable[[], Batch],
+        samples: int,
+        may_wait: bool,
+        then: Then | None = None,
+    ) -> AppendResult:
         if self._storage is None or self._closing:
             raise Unavailable("the storage is not open yet" if not self._closing else "the daemon is stopping")
         if self._samples + samples > self._samples_queued_max and self._queue:
             self._queue_full += 1
             raise Unavailable(f"too many samples wait for the disk (ingest queue of {self._samples_queued_max})")
-        waiting = _Waiting(make, samples, trio.Event())
+        waiting = _Waiting(make, samples, trio.Event(), then=then)
         self._queue.append(waiting)
         self._samples += samples
         if not may_wait:
@@ -174,10 +154,13 @@ class Ingest:
             self._arrived.set()
         self._begin_commits()
         await waiting.done.wait()
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.result is not None
-        return waiting.result
+        try:
+            if waiting.error is not None:
+                raise waiting.error
+            assert waiting.result is not None, "neither stored nor failed"
+            return waiting.result
+        finally:
+            del waiting, make, then  # else an error and what it was made of would hold each other
 
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
         """Return what `work` makes of the storage, called in the writer's thread between two commits; raises likewise."""
@@ -202,6 +185,7 @@ class Ingest:
     async def run(self, storage: Storage, *, task_status: trio.TaskStatus[None]) -> None:
         """Store what arrives until cancelled, then store what is left."""
         self._storage, self._threads = storage, WriterThreads(COMMITS_MAX)
+        self._in_turn = storage.append_in_turn if isinstance(storage, TakesTurns) else None
         task_status.started()
         try:
             maintain_at = trio.current_time()
@@ -240,7 +224,7 @@ class Ingest:
         )
 
     async def _wait(self) -> None:
-        """Wait until there is something new to do: an errand came, or the last commit under way ended."""
+        """Wait until there is something new to do: an errand came, or, while there are to be none, the last commit ended."""
         await self._arrived.wait()
         self._arrived = trio.Event()
         crash, self._crash = self._crash, None
@@ -253,7 +237,7 @@ class Ingest:
             assert self._threads is not None
             group = [] if self._under_way else self._take_waiting()
             self._under_way += 1
-            before, self._turn = self._turn, _Turn()
+            before, self._turn = self._turn, Turn()
             self._threads.start(partial(self._store, group, before, self._turn), partial(self._ended, group))
         if not self._queue and not self._closing:
             self._is_due, self._due_at = False, inf
@@ -291,7 +275,7 @@ class Ingest:
             waiting.done.set()
         self._under_way -= 1
         self._begin_commits()
-        if not self._under_way or self._crash is not None:
+        if (self._paused and not self._under_way) or self._crash is not None:
             self._arrived.set()
 
     async def _run_errand(self, storage: Storage) -> None:
@@ -309,7 +293,7 @@ class Ingest:
         if self._errands:
             self._arrived.set()
 
-    def _store(self, group: list[_Waiting], before: _Turn, turn: _Turn) -> _Stored:
+    def _store(self, group: list[_Waiting], before: Turn, turn: Turn) -> _Stored:
         """Make, process and store a group, or what waits when its turn comes, with one fsync, in a writer's thread."""
         before.wait()
         storage = self._storage
@@ -322,22 +306,35 @@ class Ingest:
                 made.extend(self._make(group))
                 return [batch for _, batch in made]
 
-            if isinstance(storage, TakesTurns):
-                results = storage.append_in_turn(make, turn.come)
+            if self._in_turn is not None:
+                results = self._in_turn(make, turn.come)
             else:
                 results = storage.append(batches) if (batches := make()) else []
         finally:
             turn.come()
-        return [(*m, result) for m, result in zip(made, results, strict=True)]
+        return [self._go_on_with(*m, result) for m, result in zip(made, results, strict=True)]
+
+    def _go_on_with(
+        self, waiting: _Waiting, batch: Batch, result: AppendResult
+    ) -> tuple[_Waiting, Batch, AppendResult]:
+        """Return what became of a batch as its sender is told, having called what comes next, which may fail alone."""
+        result = result.after(batch, batch if waiting.given is None else waiting.given)
+        if waiting.then is not None:
+            try:
+                waiting.then(result)
+            except Exception as e:  # noqa: BLE001 - raised to whoever waits for it
+                waiting.error = e
+        return waiting, batch, result
 
     def _make(self, group: Sequence[_Waiting]) -> list[tuple[_Waiting, Batch]]:
-        """Make and process batches; one that cannot be made fails alone."""
+        """Make and process batches; one that cannot be made, or is too large to be stored, fails alone."""
         made = []
+        assert self._storage is not None
         for waiting in group:
             try:
-                batch = waiting.make()
-                for processor in self.processors:
-                    batch = processor.process(batch)
+                waiting.given = waiting.make()
+                batch = processed(self.processors, waiting.given)
+                self._storage.check(batch)
             except Exception as e:  # noqa: BLE001 - raised to whoever waits for it
                 waiting.error = e
             else:
@@ -351,7 +348,7 @@ class Ingest:
         self._commits += bool(stored)
         self._batches += len(stored)
         for waiting, batch, result in stored:
-            result = waiting.result = result.with_refused(batch.refused)
+            waiting.result = result
             for reason, count in result.refused.items():
                 self._refused[reason] = self._refused.get(reason, 0) + count
             self._on_committed(batch, result)

@@ -62,6 +62,8 @@ class Listeners:
     def families(self) -> list[MetricFamily]:
         """Return the metrics of the server and of its requests."""
         found = self.application.statistics.families()
+        found += families("http", self.application.bodies.statistics())
+        found += families("websockets", self.application.sockets.statistics())
         if self.server is not None:
             found += families("http", self.server.statistics())
         return found
@@ -87,9 +89,12 @@ def web_options(settings: AgentSettings, web: WebConfig | None, configured: Sett
         cors_origin=origin,
         lifecycle=settings.lifecycle,
         body_bytes_max=bounds.body_size_max_bytes,
+        bodies_bytes_max=bounds.bodies_size_max_bytes,
         body_seconds=bounds.body_timeout_ms / 1000,
         requests_max=bounds.requests_max,
         compress_bytes_min=bounds.compress_size_min_bytes,
+        websockets_max=bounds.websockets_max,
+        websocket_message_bytes_max=bounds.websocket_message_size_max_bytes,
         queries_max=settings.queries_max,
         query_seconds=settings.query_seconds,
         search_limit_max=settings.search_limit_max,

@@ -25,6 +25,8 @@ DEFAULT_HOST: Final = """\
 """Added to the default where the plugin `host` is there."""
 
 DAY_MS: Final = 86_400_000
+REMOTE_WRITE_MESSAGES: Final = ("prometheus.WriteRequest", "io.prometheus.write.v2.Request")
+"""The protobuf messages of remote write 1.0 and 2.0, by their full names."""
 
 
 @frozen(kw_only=True)
@@ -73,6 +75,10 @@ class AgentSettings:
     """Allow deletes and snapshots over HTTP (`--web.enable-admin-api`)."""
     remote_write_receiver: bool = False
     """Accept remote write (`--web.enable-remote-write-receiver`)."""
+    remote_write_messages: tuple[str, ...] = REMOTE_WRITE_MESSAGES
+    """The messages that it accepts (`--web.remote-write-receiver.accepted-protobuf-messages`)."""
+    otlp_receiver: bool = False
+    """Accept OTLP metrics (`--web.enable-otlp-receiver`)."""
     features: frozenset[str] = frozenset()
     """Feature flags (`--enable-feature`)."""
     scrape_member: str = ""

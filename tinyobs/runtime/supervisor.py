@@ -6,6 +6,7 @@ again.  `except*` stands here so that no component needs it.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -65,7 +66,16 @@ class Supervisor:
                 if trio.current_time() - began > HEALTHY_AFTER_SECONDS:
                     backoff = BACKOFF_FIRST_SECONDS
                 self._move(state, Status.BACKING_OFF, f"{type(crash).__name__}: {crash}")
-                log.error("component crashed", component=component.name, retry_in_s=backoff, exc_info=crash)
+                # Not `exc_info`: some renderers walk through the variables of a program that goes on (they may raise, which
+                # would end the agent), and show what is secret.
+                told = "".join(traceback.format_exception(crash))
+                log.error(
+                    "component crashed",
+                    component=component.name,
+                    retry_in_s=backoff,
+                    error=state.reason,
+                    traceback=told,
+                )
                 await trio.sleep(backoff)
                 backoff = min(backoff * 2, BACKOFF_MAX_SECONDS)
                 self._move(state, Status.STARTING)

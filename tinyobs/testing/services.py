@@ -13,15 +13,17 @@ import numpy as np
 import trio
 from numpy.typing import NDArray
 
-from ..abc import Component, CursorStart, DiscovererKind, Exporter, LogFollower, Querier, Storage
+from ..abc import Component, CursorStart, DiscovererKind, Exporter, LogFollower, Querier, Reception, Storage, Then
 from ..config import loader
 from ..config.schema import Config
 from ..errors import Unavailable
 from ..model.batch import AppendResult, Batch
 from ..model.families import MetricFamily
+from ..model.histograms import is_handle
 from ..model.labels import Labels, from_mapping, to_text
 from ..model.registry import SeriesRegistry
 from ..runtime.following import Followers
+from ..runtime.reception import Receptions
 from ..runtime.settings import AgentSettings
 from .memory_log import MemoryLog
 
@@ -66,6 +68,7 @@ class FakeServices:
         self.log = MemoryLog()
         """What `follow` reads; `commit` adds to it."""
         self.followers = Followers(lambda: self.log)
+        self.receptions = Receptions(self)
 
     def commit(self, batch: Batch) -> None:
         """Add a batch to the log, for sinks."""
@@ -81,18 +84,26 @@ class FakeServices:
         """Return a follower of `log`."""
         return await self.followers.follow(name, start)
 
-    async def append(self, batch: Batch, *, may_wait: bool = False) -> AppendResult:
+    async def append(self, batch: Batch, *, may_wait: bool = False, then: Then | None = None) -> AppendResult:
         """Keep the batch."""
         await trio.lowlevel.checkpoint()
         if self.fail_with is not None:
             raise self.fail_with
         self.batches.append(batch)
         self.on_append(batch)
-        return AppendResult(len(batch))
+        histograms = 0 if batch.histograms is None else int(is_handle(batch.values).sum())
+        result = AppendResult(len(batch), exemplars_stored=len(batch.exemplars), histograms_stored=histograms)
+        if then is not None:
+            then(result)
+        return result
 
     async def append_from(self, make: Callable[[], Batch], samples: int) -> AppendResult:
         """Keep the batch that `make` returns."""
         return await self.append(make())
+
+    def reception(self, protocol: str) -> Reception:
+        """Return a way into `batches`, with the limits and counters of an agent."""
+        return self.receptions.of(protocol)
 
     async def run_on_writer(self, work: Callable[[Storage], T]) -> T:
         """Raise `Unavailable`: there is no storage."""
