@@ -9,7 +9,7 @@ Not here: remote write 2.0, sending (`remote_write_encoder.py`), HTTP.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import cramjam
@@ -22,11 +22,13 @@ from ..errors import LimitExceeded, WireError
 from ..model.batch import Batch
 from ..model.block_hash import PADDING_BYTES, Blocks, blocks_of
 from ..model.hash_table import MISSING
-from ..model.histograms import without_handles
+from ..model.histograms import Histograms, without_handles
 from ..model.label_block import labels_of_block, read_varint
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .remote_write_gather import Columns, Gathered
 from .remote_write_general import GeneralWay
+from .remote_write_pieces import request_pieces
 from .remote_write_samples import read_tails
 from .remote_write_schema import TYPE_OF_NUMBER, SplitRequest
 from .remote_write_split import split
@@ -47,7 +49,8 @@ class Decoded:
 
     refused_series, refused_samples: with labels that cannot be (no `__name__`, a name twice, not UTF-8); samples are
     histograms as well.  refused_histograms: those that contradict themselves.  `reasons` describes the first few of
-    both.  refused_exemplars: with labels that cannot be, of refused series included.
+    both.  refused_exemplars: with labels that cannot be, of refused series included.  stored: to be called when the batch is
+    durable, so that what it says once is not said again.
     """
 
     batch: Batch
@@ -56,6 +59,7 @@ class Decoded:
     refused_histograms: int = 0
     refused_exemplars: int = 0
     reasons: tuple[str, ...] = ()
+    stored: Callable[[], None] = lambda: None
 
 
 def decode(body: bytes | bytearray, registry: SeriesRegistry, *, limits: WriteLimits | None = None) -> Decoded:
@@ -63,8 +67,22 @@ def decode(body: bytes | bytearray, registry: SeriesRegistry, *, limits: WriteLi
 
     Raises `WireError` where the body is malformed (nothing of it is used) and `LimitExceeded` where it is too long.
     """
-    data, size = _unpacked(body, limits or WriteLimits())
+    data, size = unpacked(body, limits or WriteLimits())
     return _decode_padded(data, size, registry)
+
+
+def decode_pieces(
+    body: bytes | bytearray, registry: SeriesRegistry, bytes_max: int, *, limits: WriteLimits | None = None
+) -> Iterator[Decoded]:
+    """Yield what is in a request of about so many bytes at a time; what was yielded before an error may have been used.
+
+    Else as `decode`.
+    """
+    for data, size, offset in request_pieces(*unpacked(body, limits or WriteLimits()), bytes_max):
+        try:
+            yield _decode_padded(data, size, registry)
+        except WireError as e:
+            raise WireError(e.reason, -1 if offset < 0 or e.offset < 0 else offset + e.offset) from None
 
 
 def decoded_bytes(body: bytes | bytearray) -> int:
@@ -77,7 +95,7 @@ def decoded_bytes(body: bytes | bytearray) -> int:
 
 def decompress(body: bytes | bytearray, limits: WriteLimits) -> bytes:
     """Return the content of a snappy block, whose length is checked first."""
-    buffer, size = _unpacked(body, limits)
+    buffer, size = unpacked(body, limits)
     return buffer[:size].tobytes()
 
 
@@ -86,7 +104,7 @@ def decode_message(data: bytes, registry: SeriesRegistry) -> Decoded:
     return _decode_padded(np.frombuffer(data + bytes(PADDING_BYTES), np.uint8), len(data), registry)
 
 
-def _unpacked(body: bytes | bytearray, limits: WriteLimits) -> tuple[NDArray[np.uint8], int]:
+def unpacked(body: bytes | bytearray, limits: WriteLimits) -> tuple[NDArray[np.uint8], int]:
     """Return (buffer, bytes used of it) with the content of a snappy block."""
     try:
         size = int(cramjam.snappy.decompress_raw_len(body))
@@ -119,15 +137,34 @@ def _decode_padded(buffer: NDArray[np.uint8], size: int, registry: SeriesRegistr
     refs[tails.sample_bytes == 0] = MISSING
     way = GeneralWay(registry)
     slow = _new_series(way, blocks, refs, tails.sample_bytes)
-    quick, histograms = (refs, tails.timestamps_ms, without_handles(tails.values)), None
+    quick, histograms = Columns(refs, tails.timestamps_ms, without_handles(tails.values)), None
     for i in slow:
         try:
             way.take(i, series.one(i))
         except DecodeError:
             raise WireError("malformed series", _offset_of_series(buffer[:size].tobytes(), i)) from None
     if slow:
-        quick, histograms = way.merged(quick, slow)
-    batch = Batch(*quick, "remote_write", metadata, histograms=histograms, exemplars=way.sorted_exemplars())
+        stays = np.ones(len(refs), np.bool_)
+        stays[slow] = False
+        quick = Columns(quick.refs[stays], quick.times_ms[stays], quick.values[stays])
+        quick, histograms = way.merged(quick, np.flatnonzero(stays))
+    return decoded(quick, histograms, way, metadata)
+
+
+def decoded(
+    columns: Columns, histograms: Histograms | None, way: Gathered, metadata: Mapping[str, MetricMetadata]
+) -> Decoded:
+    """Return a decoded request: its samples, and what the general way found besides."""
+    batch = Batch(
+        columns.refs,
+        columns.times_ms,
+        columns.values,
+        "remote_write",
+        metadata,
+        histograms=histograms,
+        starts_ms=columns.starts_ms,
+        exemplars=way.sorted_exemplars(),
+    )
     return Decoded(
         batch,
         way.refused_series,

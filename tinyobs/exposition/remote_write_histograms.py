@@ -1,4 +1,4 @@
-"""Native histograms and exemplars of remote write 1.0: protobuf messages -> values of the model.
+"""Native histograms and exemplars of remote write: protobuf messages -> values of the model.
 
 Source: prompb/types.proto (`Histogram`, `BucketSpan`, `Exemplar`).  Integer histograms carry their buckets as differences
 to the bucket before, here they are absolute counts.  Which series they belong to, and what becomes of refused ones, is
@@ -7,6 +7,7 @@ the business of `remote_write.py`; the way back is in `remote_write_encoder.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -48,10 +49,10 @@ def histogram_of(message: Any) -> tuple[Histogram, str]:
     return h, fault_of(h)
 
 
-def exemplar_labels(message: Any) -> Labels | None:
+def exemplar_labels(raw: Sequence[tuple[bytes, bytes]]) -> Labels | None:
     """Return the labels of an exemplar in order, None where they cannot be: a name twice, too long, not UTF-8."""
     try:
-        pairs = [(p.name.decode(), p.value.decode()) for p in message.labels]
+        pairs = [(name.decode(), value.decode()) for name, value in raw]
     except UnicodeDecodeError:
         return None
     if len({name for name, _ in pairs}) < len(pairs) or not all(name for name, _ in pairs):

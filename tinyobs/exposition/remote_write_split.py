@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import WireError
 from ..model.block_hash import Blocks
 from ..model.label_block import read_varint
+from .field_heads import read_heads
 
 _SERIES_TAG: Final = 0x0A
 _TIME_TAG: Final = 0x10
@@ -39,7 +40,7 @@ def split(data: NDArray[np.uint8], size: int) -> Blocks | None:
     if not size or data[0] != _SERIES_TAG:
         return None
     begins = _guess(data, size)
-    content, ends = _read_heads(data, begins)
+    content, ends = read_heads(data, begins)
     follows = np.append(begins[1:], size) == ends
     if follows.all():
         return Blocks(data, content, ends - content)
@@ -59,26 +60,6 @@ def _guess(data: NDArray[np.uint8], size: int) -> I64:
     likely = data[np.maximum(begins - _TIME_BYTES + 1, 0)] >= 0x80
     likely[0] = True
     return begins if likely.all() else begins[likely]
-
-
-def _read_heads(data: NDArray[np.uint8], begins: I64) -> tuple[I64, I64]:
-    """Return (where the content begins, where it ends) of fields whose length has up to three bytes.
-
-    Where the length is longer, both are -1.
-    """
-    head = np.ndarray((len(data) - 3,), "<u4", data, 0, (1,))[begins].astype(np.int64)
-    one, two, three = head >> 8 & 0xFF, head >> 16 & 0xFF, head >> 24
-    length, content = one, begins + 2
-    if (long := one >= 0x80).any():
-        length = np.where(long, one & 0x7F | (two & 0x7F) << 7, length)
-        content = content + long
-        if (longer := long & (two >= 0x80)).any():
-            length = np.where(longer, length | three << 14, length)
-            content = content + longer
-            too_long = longer & (three >= 0x80)
-            content[too_long] = -1
-            return content, np.where(too_long, -1, content + length)
-    return content, content + length
 
 
 def _walk(data: NDArray[np.uint8], size: int, begins: I64, content: I64, ends: I64, breaks: I64) -> Blocks | None:

@@ -30,3 +30,4 @@ _MESSAGES = message_classes(
 )
 
 Request2: Final = _MESSAGES["Request"]
+TimeSeries2: Final = _MESSAGES["TimeSeries"]
