@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.parse
-from pathlib import Path
 
 import numpy as np
 import peers
@@ -51,7 +49,7 @@ async def test_victoriametrics_gives_back_what_it_was_sent(tmp_path):
     port = peers.free_port()
     base = f"http://127.0.0.1:{port}"
     command = [
-        victoriametrics(),
+        peers.victoria_metrics("/opentelemetry/v1/metrics"),
         f"-httpListenAddr=127.0.0.1:{port}",
         f"-storageDataPath={tmp_path}/vm",
     ]
@@ -81,14 +79,6 @@ async def test_victoriametrics_gives_back_what_it_was_sent(tmp_path):
         assert (count["values"], total["values"]) == ([9], [12.5])
         buckets = {s["metric"]["vmrange"]: s["values"][0] for s in exported(base, "native_bucket")}
         assert sorted(buckets.values()) == [1, 1, 2, 2, 3]
-
-
-def victoriametrics():
-    """Return the path of a VictoriaMetrics that takes OTLP, or skip the test."""
-    path = os.environ.get("TINYOBS_VICTORIAMETRICS") or peers.program("victoria-metrics")
-    if b"/opentelemetry/v1/metrics" not in Path(path).read_bytes():
-        pytest.skip("the installed victoria-metrics is too old; TINYOBS_VICTORIAMETRICS may name another")
-    return path
 
 
 def exported(base, metric):

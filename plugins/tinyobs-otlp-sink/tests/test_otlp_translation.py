@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+from tinyobs.exposition.otlp.decoder import Decoder
+from tinyobs.exposition.otlp.rules import Rules
 from tinyobs.model.batch import Batch
 from tinyobs.model.histograms import Histogram, ResetHint, handles, histograms_of, stale_histogram
-from tinyobs.model.labels import from_mapping
+from tinyobs.model.labels import from_mapping, to_text
 from tinyobs.model.metadata import MetricMetadata, MetricType
 from tinyobs.model.registry import SeriesRegistry
 from tinyobs.model.staleness import STALE_NAN
@@ -376,3 +378,37 @@ def test_requests_are_bounded(points_max):
         for p in m.gauge.data_points
     ]
     assert sorted(values) == list(range(20))
+
+
+def test_tinyobs_reads_it_by_its_bytes():
+    """What one agent sends the receiver of another recognises as a whole, and has the same series again."""
+    scene, decoder, found = Scene(), Decoder(SeriesRegistry(), Rules()), {}
+    metadata = {"requests": MetricType.COUNTER, "size_seconds": MetricType.HISTOGRAM}
+    for step in range(1, 5):
+        samples = [({"__name__": "target_info", "os": "linux"}, 1.0)]
+        samples += [({"__name__": "level", "room": str(i)}, float(step + i)) for i in range(3)]
+        samples += [({"__name__": "requests_total", "code": "200"}, 7.0 * step)]
+        samples += [
+            ({"__name__": "size_seconds_bucket", "le": le}, float(step * n)) for n, le in ((1, "0.5"), (3, "+Inf"))
+        ]
+        samples += [({"__name__": "size_seconds_count"}, 3.0 * step), ({"__name__": "size_seconds_sum"}, 1.5 * step)]
+        scene.add(samples, at_ms=1_700_000_000_000 + step * 1000, metadata=metadata)
+        ((body, _),) = scene.translation.requests(100)
+        decoded = decoder.quick(body) if step == 4 else decoder.decode(body)
+        assert decoded is not None
+        decoded.settle()
+        batch = decoded.pushed.batch
+        found = {
+            to_text(decoder.registry.labels(r)): v
+            for r, v in zip(batch.refs.tolist(), batch.values.tolist(), strict=True)
+        }
+    own = 'instance="i", job="j"'
+    assert found.pop(f'target_info{{{own}, os="linux"}}') == 1.0
+    assert found == {
+        **{f'level{{{own}, room="{i}"}}': 4.0 + i for i in range(3)},
+        f'requests_seconds_total{{code="200", {own}}}': 28.0,
+        f'size_seconds_bucket{{{own}, le="0.5"}}': 4.0,
+        f'size_seconds_bucket{{{own}, le="+Inf"}}': 12.0,
+        f"size_seconds_count{{{own}}}": 12.0,
+        f"size_seconds_sum{{{own}}}": 6.0,
+    }

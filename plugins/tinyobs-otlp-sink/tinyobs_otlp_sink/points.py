@@ -1,6 +1,7 @@
 """Data points of OTLP: numbers, histograms with bounds, exponential histograms, summaries.
 
-Each begins with the attributes of its series, as bytes.  Times are in ms and become nanoseconds.  A point that says that
+Each has the attributes of its series as bytes, behind the numbers, as protobuf libraries write it: receivers may go by that.
+Times are in ms and become nanoseconds.  A point that says that
 a series has ended has a flag instead of a value.
 """
 
@@ -24,8 +25,8 @@ _NS: Final = 1_000_000
 def number_point(attributes: bytes, start_ms: int, at_ms: int, value: float | None) -> bytes:
     """Return a NumberDataPoint; start_ms 0 for a gauge, value None for the end of the series."""
     start = fixed64(2, start_ms * _NS) if start_ms else b""
-    told = unsigned(8, _NO_VALUE) if value is None else double(4, value)
-    return attributes + start + fixed64(3, at_ms * _NS) + told
+    begin = start + fixed64(3, at_ms * _NS)
+    return begin + attributes + unsigned(8, _NO_VALUE) if value is None else begin + double(4, value) + attributes
 
 
 def ended_point(attributes: bytes, at_ms: int, flags_field: int) -> bytes:
@@ -92,7 +93,7 @@ def summary_point(
     """Return a SummaryDataPoint."""
     values = b"".join(message(6, double(1, q) + double(2, quantiles[q])) for q in sorted(quantiles))
     start, at = fixed64(2, start_ms * _NS), fixed64(3, at_ms * _NS)
-    return attributes + start + at + fixed64(4, whole(count)) + double(5, total) + values
+    return start + at + fixed64(4, whole(count)) + double(5, total) + values + attributes
 
 
 def whole(count: float) -> int:
@@ -111,7 +112,7 @@ def _bounded(
 ) -> bytes:
     start, at = fixed64(2, start_ms * _NS), fixed64(3, at_ms * _NS)
     told = double(5, total) if total is not None else b""
-    return attributes + start + at + fixed64(4, count) + told + packed_fixed64(6, counts) + packed_doubles(7, bounds)
+    return start + at + fixed64(4, count) + told + packed_fixed64(6, counts) + packed_doubles(7, bounds) + attributes
 
 
 def _indexed(spans: Sequence[tuple[int, int]], buckets: Sequence[float]) -> list[tuple[int, float]]:
