@@ -55,6 +55,13 @@ def test_buckets_that_reach_into_the_zero_bucket_begin_at_its_end() -> None:
     assert buckets == [[1, "-1", "-0.75", "1"], [3, "-0.75", "0.75", "1"], [0, "0.75", "1", "1"]]
 
 
+def test_a_zero_bucket_without_width_lies_between_minus_zero_and_zero() -> None:
+    """Whatever other histograms are in the answer: texts of equal bounds are shared."""
+    narrow = Histogram(0, 0.0, 3.0, 3.0, 1.0)
+    texts = histogram_json.objects(histograms_of([narrow, EXPONENTIAL, narrow]))
+    assert texts[0] == texts[2] == '{"count":"3","sum":"1","buckets":[[3,"-0","0","3"]]}'
+
+
 def test_bounds_are_those_of_upstream_to_the_last_digit() -> None:
     """Bounds between powers of two come from a table that is not everywhere the nearest float."""
     fine = Histogram(2, 0.0, 0.0, 4.0, 0.0, ((-3, 4),), (1.0, 1.0, 1.0, 1.0))

@@ -115,7 +115,7 @@ def test_a_line_of_victoriametrics_is_read():
         ('{"metric":{"__name__":"a"},"values":[1,],"timestamps":[1]}', "2:40: not JSON"),
         ("[]", "a line is a JSON object"),
         ('{"metric":{"a":"b"},"values":[1],"timestamps":[1]}', "no metric name"),
-        ('{"metric":{"__name__":1},"values":[1],"timestamps":[1]}', '"metric" is an object of texts'),
+        ('{"metric":{"__name__":1},"values":[1],"timestamps":[1]}', '"metric" is an object whose values are texts'),
         ('{"metric":{"__name__":"a"},"values":[1,2],"timestamps":[1]}', "2 values but 1 timestamps"),
         ('{"metric":{"__name__":"a"},"values":[[1]],"timestamps":[1]}', "not a number"),
         ('{"metric":{"__name__":"a"},"values":["x"],"timestamps":[1]}', "not a number"),

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ..model.staleness import NORMAL_NAN
 
-_GO_FLOAT = re.compile(
-    rb"(?:[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?inf(?:inity)?|nan)\Z", re.IGNORECASE
+_GO_FLOAT = re.compile(  # possessive: a long run of digits that ends badly must not be tried in all ways of parting it
+    rb"(?:[+-]?(?:[0-9]++\.?+[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|[+-]?inf(?:inity)?|nan)\Z", re.IGNORECASE
 )
 _FLOAT_BYTES: Final = b"0123456789+-.eEnNaAiIfFtTyY"
 _FREQUENT: Final[dict[bytes, float]] = {str(i).encode(): float(i) for i in range(1000)}
@@ -79,8 +79,8 @@ def format_openmetrics_float(value: float) -> str:
 
 def printable(token: bytes) -> str:
     """Return the start of some bytes of a body in double quotes, fit for an error message."""
-    text = token[:64].decode("utf-8", "backslashreplace").replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + text.replace("\n", "\\n").replace("\t", "\\t") + '"'
+    text = token[:64].replace(b"\\", b"\\\\").replace(b'"', b'\\"').decode("utf-8", "backslashreplace")
+    return '"' + "".join([c if c.isprintable() else repr(c)[1:-1] for c in text]) + '"'
 
 
 def _positional(digits: str, exponent: int) -> str:

@@ -99,8 +99,9 @@ class _Buckets:
 def objects(table: Histograms) -> list[str]:
     """Return the JSON objects of histograms."""
     buckets = _buckets(table)
-    bounds, places = np.unique(np.concatenate((buckets.lower, buckets.upper)), return_inverse=True)
-    texts = format_floats(bounds)
+    # By their bits: -0 and 0, between which a zero bucket without a width lies, are two bounds.
+    bits, places = np.unique(np.concatenate((buckets.lower, buckets.upper)).view(np.int64), return_inverse=True)
+    texts = format_floats(bits.view(np.float64))
     n = len(buckets.lower)
     numbers = format_floats(np.concatenate((buckets.counts, table.counts(), table.sums())))
     pieces = [

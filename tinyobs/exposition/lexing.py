@@ -295,7 +295,10 @@ def _skip(dialect: Dialect, data: bytes, at: int) -> int:
 
 
 def _got(data: bytes, at: int) -> str:
-    return printable(data[at : at + 1]) if at < len(data) else "the end"
+    if at >= len(data):
+        return "the end"
+    character = data[at : at + 4].decode("utf-8", "ignore")[:1].encode()
+    return printable(character if data.startswith(character, at) and character else data[at : at + 1])
 
 
 def _last(match: re.Match[bytes]) -> str:

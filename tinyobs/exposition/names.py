@@ -6,9 +6,14 @@ is replaced.  Only `values` can be undone.  Label *values* are never escaped thi
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Final
 
 from ..model.labels import Labels, is_legacy_label_name, is_legacy_metric_name, quote
+
+_NOT_IN_METRICS: Final = re.compile(r"[^a-zA-Z0-9_:]")
+_NOT_IN_LABELS: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 class Escaping(StrEnum):
@@ -40,6 +45,24 @@ def label_name(name: str, escaping: Escaping) -> str:
 def quoted_metric_name(name: str) -> str:
     """Return a metric name for a HELP or TYPE line, in quotes where it needs them."""
     return name if is_legacy_metric_name(name) else quote(name)
+
+
+def plain_metric_name(text: str) -> str:
+    """Return a name of another system as one that needs no quotes: `_` for every character that it cannot have.
+
+    A digit at the beginning stays, behind a `_`.  Source: graphite_exporter, statsd_exporter (`EscapeMetricName`).
+    """
+    return _plain(text, _NOT_IN_METRICS)
+
+
+def plain_label_name(text: str) -> str:
+    """Return the name of a label likewise."""
+    return _plain(text, _NOT_IN_LABELS)
+
+
+def _plain(text: str, other: re.Pattern[str]) -> str:
+    found = other.sub("_", text)
+    return "_" + found if found[:1].isdigit() else found
 
 
 class SeriesText:

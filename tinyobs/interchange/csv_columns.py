@@ -25,6 +25,7 @@ from attrs import frozen
 from ..errors import UsageError
 from ..exposition.floats import parse_float
 from ..model.labels import NAME
+from .go_layouts import GoLayout
 
 TIME_NAMES: Final = ("timestamp_ms", "timestamp", "time", "ts", "date", "datetime")
 VALUE_NAME: Final = "value"
@@ -61,14 +62,17 @@ class ColumnChoice:
 class ColumnMap:
     """What each column of a table is, by position.
 
-    values: (position, metric name or "" where a label has it).  labels: (position, label name).
+    width: fields of a row.  is_open: rows may have more, which are passed over.  values: (position, metric name or "" where a
+    label has it).  labels: (position, label name).  time: -1 where no column has it; then all rows are of `now_ms`.
     """
 
     width: int
     time: int
-    time_form: TimeForm
+    time_form: TimeForm | GoLayout
     values: tuple[tuple[int, str], ...]
     labels: tuple[tuple[int, str], ...]
+    now_ms: int = 0
+    is_open: bool = False
 
 
 def column_of_label(name: str) -> str:

@@ -2,13 +2,14 @@
 
 Format: RFC 4180 with a header, comma by comma; line ends of either kind.  What columns mean says `csv_columns.py`.
 Rows without a quote are split in bulk.  A row with quotes may run over line ends; where its quotes do not add up, its
-first line alone is refused.  An empty value is no sample, an empty label is none.
+first line alone is refused.  An empty value is no sample, an empty label is none.  A fault of a value or a time has the
+number of its column, any other 1.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import BinaryIO, Final
 
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..model.batch import Batch
-from ..model.labels import NAME
+from ..model.labels import NAME, Labels
 from ..model.registry import SeriesRegistry
 from .chunks import START, Chunk, Position, Refusals, floats_batch
 from .csv_columns import ColumnChoice, ColumnMap, map_columns
+from .csv_format import CsvFormat
 from .csv_times import read_times
 from .label_sets import labels_of
-from .numbers import read_values
+from .numbers import Faults, read_values
 from .streams import LineBlocks, read_some, skip_on
 
 LINE_BYTES_MAX: Final = 1 << 20
@@ -44,9 +46,11 @@ Row = tuple[bytes, ...]
 
 @frozen
 class CsvReader:
-    """Reads CSV."""
+    """Reads CSV.  format: what the columns of a table without a header are, in place of `choice`; now_ms: see there."""
 
     choice: ColumnChoice = field(factory=ColumnChoice)
+    format: CsvFormat | None = None
+    now_ms: int = 0
 
     def read(
         self, stream: BinaryIO, registry: SeriesRegistry, refusals: Refusals, start: Position = START
@@ -76,6 +80,8 @@ class CsvReader:
     def _map(self, head: bytes) -> tuple[ColumnMap, Position]:
         """Return what the columns are, and where the rows begin."""
         mark = len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0
+        if self.format is not None:
+            return self.format.columns(self.now_ms), Position(mark, 0)
         first = _RECORD.match(head, mark)
         if first is None:
             raise UsageError("the first line is no CSV header")
@@ -134,15 +140,23 @@ class _Rows:
         lines_ = (data.replace(b"\r\n", b"\n") if b"\r" in data else data).split(b"\n")
         if not lines_[-1]:
             lines_.pop()
-        if self.is_leading:
+        width, is_open = self.columns.width, self.columns.is_open
+        if self.is_leading and not is_open:
             return self._of_prefixes(lines_, number), used
-        width = self.columns.width
         commas = list(map(bytes.count, lines_, repeat(b",")))
+        found = commas[0] + 1 if commas else width
         numbers: Sequence[int] = range(number, number + len(lines_))
-        if commas.count(width - 1) != len(lines_) or width == 1:
+        if commas.count(found - 1) != len(lines_) or not self._fits(found) or found == 1:
             lines_, numbers = self._of_width(lines_, number)
+            found = width
+        elif self.is_leading and found == width:
+            return self._of_prefixes(lines_, number), used
         flat = b",".join(lines_).split(b",") if lines_ else []
-        return self._samples([tuple(flat[i::width]) for i in range(width)] if flat else [], numbers), used
+        return self._samples([tuple(flat[i::found]) for i in range(width)] if flat else [], numbers), used
+
+    def _fits(self, found: int) -> bool:
+        """Tell whether a row may have so many fields."""
+        return found == self.columns.width or (self.columns.is_open and found > self.columns.width)
 
     def _of_prefixes(self, lines: Sequence[bytes], number: int) -> Batch:
         """Return the samples of lines without quotes whose labels come first."""
@@ -162,18 +176,25 @@ class _Rows:
         return self._samples([*fields, *last], numbers, prefixes)
 
     def _of_width(self, lines: Sequence[bytes], number: int) -> tuple[list[bytes], list[int]]:
-        """Return the lines with as many fields as the header has, and their numbers; refuse the others."""
+        """Return the lines with as many fields as they may have, cut to the width, and their numbers; refuse the others."""
         kept, numbers = [], []
+        width = self.columns.width
         for i, line in enumerate(lines):
-            if line.count(b",") == self.columns.width - 1 and line:
-                kept.append(line)
+            found = line.count(b",") + 1
+            if line and self._fits(found):
+                kept.append(line if found == width else b",".join(line.split(b",", width)[:width]))
                 numbers.append(number + i)
             elif line:
-                self._refuse_width(number + i, line.count(b",") + 1)
+                self._refuse_width(number + i, found)
         return kept, numbers
 
     def _refuse_width(self, line: int, width: int) -> None:
-        self.refusals.refuse(line, 1, f"{width} fields, but the header has {self.columns.width}")
+        self.refusals.refuse(line, 1, self._wrong_width(width))
+
+    def _wrong_width(self, found: int) -> str:
+        if self.columns.is_open:
+            return f"{found} fields, but the format speaks of column {self.columns.width}"
+        return f"{found} fields, but the header has {self.columns.width}"
 
     def _quoted(self, data: bytes, number: int, last: bool) -> tuple[list[Row], list[int], int]:
         """Return rows of data some of which have quotes, their line numbers, and how many bytes they took."""
@@ -196,8 +217,8 @@ class _Rows:
                     continue
                 stop, step = match.end(), max(match[0].count(b"\n"), 1)
                 row = split_row(match[0])
-            if len(row) == width:
-                rows.append(row)
+            if row != (b"",) and self._fits(len(row)):
+                rows.append(row[:width])
                 numbers.append(number)
             elif row != (b"",):
                 self._refuse_width(number, len(row))
@@ -212,7 +233,11 @@ class _Rows:
         if not fields:
             return floats_batch(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0))
         columns = self.columns
-        times, faults = read_times(fields[columns.time], columns.time_form)
+        faults: Faults = {}
+        if columns.time < 0:
+            times = np.full(len(lines), columns.now_ms, np.int64)
+        else:
+            times, faults = read_times(fields[columns.time], columns.time_form)
         if not keys:
             labels = [fields[i] for i, _ in columns.labels]
             keys = labels[0] if len(labels) == 1 else list(zip(*labels, strict=True)) or [()] * len(lines)
@@ -224,7 +249,8 @@ class _Rows:
             refs, unknown = self._refs(v, keys)
             bad = {**unknown, **bad, **faults}
             for j in sorted(bad.keys() - empty):
-                self.refusals.refuse(lines[j], 1, bad[j])
+                column = columns.time if j in faults else i if j not in unknown else 0
+                self.refusals.refuse(lines[j], column + 1, bad[j])
             dropped = np.fromiter(bad.keys() | empty, np.int64)
             good = np.setdiff1d(np.arange(len(refs)), dropped) if len(dropped) else slice(None)
             parts.append((refs[good], times[good], values[good]))
@@ -238,28 +264,32 @@ class _Rows:
             known.clear()
         found = list(map(known.get, keys))
         if None in found:
-            for key in {k for k, ref in zip(keys, found, strict=True) if ref is None}:
-                self._intern(v, key)
+            self._intern(v, dict.fromkeys(k for k, ref in zip(keys, found, strict=True) if ref is None))
             found = list(map(known.get, keys))
         refs = np.array(found, np.int64)
         return refs, {i: self.reasons[keys[i]] for i in np.flatnonzero(refs < 0).tolist()}
 
-    def _intern(self, v: int, key: Row | bytes) -> None:
-        """Remember the ref of the fields of labels, or why there is none."""
+    def _intern(self, v: int, keys: Iterable[Row | bytes]) -> None:
+        """Remember the refs of the fields of labels, or why there are none."""
+        series = {}
+        for key in keys:
+            try:
+                series[key] = self._labels(v, key)
+            except UnicodeDecodeError:
+                self.known[v][key], self.reasons[key] = -1, "a label is not valid UTF-8"
+            except ValueError as e:
+                self.known[v][key], self.reasons[key] = -1, str(e)
+        refs = self.registry.intern_many(series.values()).tolist()
+        self.known[v].update(zip(series, refs, strict=True))
+
+    def _labels(self, v: int, key: Row | bytes) -> Labels:
+        """Return the labels of a series by their fields; raises `ValueError`."""
         texts = key if isinstance(key, tuple) else tuple(key.split(b",")) if self.is_leading else (key,)
         if len(texts) != len(self.columns.labels):
-            found = len(texts) + self.columns.width - len(self.columns.labels)
-            self.known[v][key], self.reasons[key] = -1, f"{found} fields, but the header has {self.columns.width}"
-            return
+            raise ValueError(self._wrong_width(self.columns.width - len(self.columns.labels) + len(texts)))
         metric = self.columns.values[v][1]
-        try:
-            labels = {name: t.decode() for (_, name), t in zip(self.columns.labels, texts, strict=True)}
-            ref = self.registry.intern(labels_of(labels | {NAME: metric} if metric else labels))
-        except UnicodeDecodeError:
-            ref, self.reasons[key] = -1, "a label is not valid UTF-8"
-        except ValueError as e:
-            ref, self.reasons[key] = -1, str(e)
-        self.known[v][key] = ref
+        labels = {name: t.decode() for (_, name), t in zip(self.columns.labels, texts, strict=True)}
+        return labels_of(labels | {NAME: metric} if metric else labels)
 
 
 def _read_head(stream: BinaryIO) -> bytes:

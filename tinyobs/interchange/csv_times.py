@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 
 from ..exposition.floats import printable
 from .csv_columns import TimeForm
+from .go_layouts import GoLayout
 from .numbers import Faults, read_integers, read_seconds, read_values, time_faults
 
 Times = NDArray[np.int64]
 
 _PER_MS: Final = {TimeForm.MS: 1, TimeForm.US: 1000, TimeForm.NS: 1_000_000}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UTC_ODD: Final = b"-:.tT Z"
 _RFC3339_BYTES: Final = (19, 35)
 
 
-def read_times(texts: Sequence[bytes], form: TimeForm) -> tuple[Times, Faults]:
+def read_times(texts: Sequence[bytes], form: TimeForm | GoLayout) -> tuple[Times, Faults]:
     """Return int64[n] in ms, rounded down (decimal seconds and milliseconds to the nearest), and the faults."""
-    if form is TimeForm.RFC3339:
+    if isinstance(form, GoLayout):
+        times, faults = form.read_all(texts)
+    elif form is TimeForm.RFC3339:
         times, faults = _read_rfc3339(texts)
     elif form is TimeForm.S:
         times, faults = _read_whole_seconds(texts) or read_seconds(texts)
@@ -77,7 +81,7 @@ def _read_utc(texts: Sequence[bytes]) -> Times | None:
     columns = np.frombuffer(joined, np.uint8).reshape(-1, size)
     if (columns[:, -1] != ord("Z")).any() or (columns[:, (4, 7)] != ord("-")).any() or set(map(len, texts)) != {size}:
         return None
-    if (columns[:, (13, 16)] != ord(":")).any():
+    if (columns[:, (13, 16)] != ord(":")).any() or not joined.translate(None, _UTC_ODD).isdigit():
         return None
     plain = np.ascontiguousarray(columns[:, :-1]).view(f"S{size - 1}").ravel()
     try:

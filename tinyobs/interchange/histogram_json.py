@@ -40,7 +40,7 @@ def read_float(value: Any) -> float:
             raise ValueError(f"not a number: {dump(value[:64])}")
         return word
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"not a number: {dump(str(value)[:64])}")
+        raise ValueError(f"not a number: {dump(value)[:64]}")
     try:
         number = float(value)
     except OverflowError:

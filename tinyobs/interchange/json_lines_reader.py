@@ -11,26 +11,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 
 import numpy as np
 from attrs import define, field, frozen
 from numpy.typing import NDArray
 
+from ..exposition.json_cost import json_bytes
 from ..model.batch import Batch
 from ..model.histograms import Histogram, handles, histograms_of, is_handle, shifted
 from ..model.labels import Labels
 from ..model.registry import SeriesRegistry
 from ..model.staleness import NORMAL_NAN_BITS
-from .chunks import START, Chunk, Position, Refusals
+from .chunks import START, TIME_MS_MAX, Chunk, Position, Refusals
 from .histogram_json import read_float, read_histogram
 from .label_sets import labels_of
 from .numbers import time_faults
-from .streams import Block, LineBlocks, skip_to
+from .streams import BLOCK_BYTES, Block, LineBlocks, skip_to
 
 LINE_BYTES_MAX: Final = 64 << 20
 """Longest line: about 3 million samples."""
+_COPIES: Final = 3
+"""Times that a long line is in memory, as bytes and as text, besides the objects that it becomes."""
 _NEGATIVE_ZERO: Final = re.compile(rb"-0[,\]\s]")
 
 
@@ -44,7 +47,12 @@ class Fault(ValueError):
 
 @frozen
 class JsonLinesReader:
-    """Reads JSON lines."""
+    """Reads JSON lines.
+
+    need: told how much memory will be needed for a line that is longer than a block of lines; may raise.
+    """
+
+    need: Callable[[int], None] | None = None
 
     def read(
         self, stream: BinaryIO, registry: SeriesRegistry, refusals: Refusals, start: Position = START
@@ -52,6 +60,8 @@ class JsonLinesReader:
         """Yield the samples of the lines."""
         skip_to(stream, start.offset)
         for block in LineBlocks(stream, refusals, LINE_BYTES_MAX, start):
+            if self.need is not None and len(block.data) > 2 * BLOCK_BYTES:
+                self.need(_COPIES * len(block.data) + json_bytes(block.data))
             yield Chunk(_read_block(block, registry, refusals), block.end())
 
 
@@ -96,7 +106,8 @@ def read_line(line: bytes) -> tuple[Labels, NDArray[np.int64], NDArray[np.float6
         # An integer -0 would lose its sign; nothing else reads integers one by one, for it is slow.
         plain = json.loads(line, parse_int=_signed_int) if _NEGATIVE_ZERO.search(line) else json.loads(line)
     except json.JSONDecodeError as e:
-        raise Fault(f"not JSON: {e.msg}", e.pos + 1) from None
+        cut = ", and the line ends here: an object may not go on in the next one" if e.pos >= len(line.rstrip()) else ""
+        raise Fault(f"not JSON: {e.msg}{cut}", e.pos + 1) from None
     except (ValueError, RecursionError) as e:
         raise Fault(f"not JSON: {e}") from None
     if not isinstance(plain, dict):
@@ -117,7 +128,7 @@ def read_line(line: bytes) -> tuple[Labels, NDArray[np.int64], NDArray[np.float6
 
 def _labels(metric: Any) -> Labels:
     if not isinstance(metric, dict) or not all(isinstance(v, str) for v in metric.values()):
-        raise Fault('"metric" is an object of texts')
+        raise Fault('"metric" is an object whose values are texts, such as {"__name__": "up", "job": "a"}')
     try:
         return labels_of(metric)
     except ValueError as e:
@@ -138,7 +149,7 @@ def _times(plain: Any) -> NDArray[np.int64]:
         if times.ndim != 1 or len(time_faults(times)):
             raise ValueError
     except (ValueError, OverflowError):
-        raise Fault('"timestamps" is a list of whole milliseconds that can be') from None
+        raise Fault(f'"timestamps" is a list of whole milliseconds, none beyond {TIME_MS_MAX}') from None
     return times
 
 

@@ -101,6 +101,7 @@ def _batch(
     row: int,
 ) -> Batch:
     """Return the samples of a table whose first row is number `row`, from 0."""
+    assert isinstance(columns.time_form, TimeForm)  # layouts are for texts that say so (`csv_format.py`)
     times, known = _times(pa, table.column(columns.time), columns.time_form)
     codes, keys = _series(pa, table, columns)
     bad = np.ones(len(times), np.bool_)
