@@ -25,6 +25,8 @@ CUSTOM_BUCKETS: Final = "nhcb_in_rw1_not_supported"
 SWITCHED_OFF: Final = "switched_off"
 WITHOUT_SAMPLE: Final = "without_sample"
 NO_ROOM: Final = "no_room"
+AGGREGATED: Final = "aggregated"
+"""Taken by a rule of stream aggregation."""
 
 _PREFIX: Final = "prometheus_remote_storage_"
 _SENT: Final = "Total number of {} sent to remote storage."

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
 import structlog
 import trio
 from attrs import define, field, frozen
+from numpy.typing import NDArray
 
 from ...abc import CursorStart, LogFollower, Logged, LogPosition, Services
+from ...aggregation.aggregator import Aggregator
+from ...aggregation.engine import AggregationPlan
 from ...config.remote import RemoteWriteConfig
 from ...errors import TinyObsError
 from ...exposition.remote_write_rows import SendRows
 from ...model.batch import Batch
 from ...model.histograms import is_handle
 from ...model.metadata import MetricMetadata
-from .counters import NO_ROOM, RELABELLED, SWITCHED_OFF, Counters, Gauges
+from .aggregation import Aggregation
+from .counters import AGGREGATED, NO_ROOM, RELABELLED, SWITCHED_OFF, Counters, Gauges
 from .metadata import send_metadata
 from .poster import Poster
 from .protocol import Protocol
@@ -39,6 +44,10 @@ BUSY_SECONDS: Final = 0.01
 AGAIN_SECONDS: Final = 30.0
 """Pause after a destination could not be opened."""
 
+_NO_SAMPLES: Final = Batch(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0))
+NOTHING_TO_SETTLE: Final = Settlement(Logged(_NO_SAMPLES, LogPosition(0, 0)), lambda logged: None, 1)
+"""Of samples that come from no record; its count of parts never comes to nothing."""
+
 log = structlog.get_logger("remote_write")
 
 
@@ -54,6 +63,7 @@ class Plan:
     placing: Placing
     start: CursorStart = field(eq=False)
     """Where it begins when it has no place yet; of no meaning to one that runs."""
+    aggregation: AggregationPlan = field(factory=AggregationPlan)
 
 
 @define(eq=False)
@@ -79,6 +89,17 @@ class Destination:
         self._table = SeriesTable(
             services.registry.labels, plan.external, plan.config.write_relabel_configs, plan.placing, self._protocol.add
         )
+        self.aggregation: Aggregation | None = None
+        if plan.aggregation.rules or plan.aggregation.drop_input:
+            self.aggregation = Aggregation(
+                plan.name,
+                plan.aggregation,
+                plan.external,
+                services.registry,
+                services.clock,
+                self._table.sent_labels,
+                self._protocol.add,
+            )
         self._shards = Shards(
             self._deliver, queue.max_samples_per_send, queue.batch_send_deadline_ms / 1000, self._is_ending
         )
@@ -166,9 +187,13 @@ class Destination:
             nursery.start_soon(self._scale)
             nursery.start_soon(self._sweep)
             nursery.start_soon(send_metadata, metadata, self._sender, self._protocol, self._metadata)
+            if self.aggregation is not None:
+                nursery.start_soon(self._aggregate, self.aggregation)
             try:
                 with self._reading:
                     await self._read(follower)
+                if self.aggregation is not None and not self._stopping:
+                    await self._put_out(self.aggregation, self.aggregation.engine.aggregators, Aggregator.finish)
                 if self._stopping:
                     await self._shards.finish()
                 else:
@@ -194,7 +219,25 @@ class Destination:
                 if trio.current_time() - self._routed_at > BUSY_SECONDS:
                     await trio.lowlevel.checkpoint()
                     self._routed_at = trio.current_time()
-                self._route(logged, follower)
+                if self.aggregation is None:
+                    self._route(logged, follower)
+                else:
+                    async with self.aggregation.lock:
+                        self._route(logged, follower)
+
+    async def _aggregate(self, aggregation: Aggregation) -> None:
+        """Send aggregates by the clock."""
+        while True:
+            await self._put_out(aggregation, await aggregation.wait_due(), Aggregator.tick)
+
+    async def _put_out(
+        self,
+        aggregation: Aggregation,
+        aggregators: Sequence[Aggregator],
+        result: Callable[[Aggregator, int], Batch | None],
+    ) -> None:
+        for rows in await aggregation.results(aggregators, result):
+            self._put(rows, partial(aggregation.shards, rows.refs), NOTHING_TO_SETTLE, in_doubt=False)
 
     def _is_ending(self) -> bool:
         return self._stopping or (self._follower is not None and self._follower.is_draining)
@@ -247,15 +290,26 @@ class Destination:
         if not self.plan.config.send_native_histograms:
             counters.drop("histograms", SWITCHED_OFF, int((kept & native).sum()))
             kept &= ~native
+        if self.aggregation is not None and kept.any():
+            goes_on = self.aggregation.take(batch.take(kept))
+            if goes_on is not None:
+                counters.drop("samples", AGGREGATED, int(len(goes_on) - goes_on.sum()))
+                kept[kept] = goes_on
         rows = SendRows(batch.refs, batch.timestamps_ms, batch.values, batch.starts_ms, batch.histograms)
         if not kept.all():
             rows = without_histograms(rows, ~kept)
         if not len(rows):
             return
+        self._put(rows, partial(self._table.shards, rows.refs), settlement, in_doubt=in_doubt)
+
+    def _put(
+        self, rows: SendRows, shards_of: Callable[[int], NDArray[np.int64]], settlement: Settlement, *, in_doubt: bool
+    ) -> None:
+        """Queue samples on their shards; shards_of: gives the shard of each out of so many."""
         self._scaling.kept.add(len(rows))
-        counters.highest_ms = max(counters.highest_ms, int(rows.timestamps_ms.max()))
+        self._counters.highest_ms = max(self._counters.highest_ms, int(rows.timestamps_ms.max()))
         count = len(self._shards)
-        shards = self._table.shards(rows.refs, count) if count > 1 else np.zeros(1, np.int64)
+        shards = shards_of(count) if count > 1 else np.zeros(1, np.int64)
         for number in np.unique(shards).tolist():
             part = rows if count == 1 else rows.take(np.flatnonzero(shards == number))
             settlement.parts += 1
@@ -270,9 +324,11 @@ class Destination:
         refs = np.array([e.ref for e in exemplars], np.uint32)
         states = self._table.states(refs)
         counters.drop("exemplars", RELABELLED, int((states == DROPPED).sum()))
-        shards = self._table.shards(refs, len(self._shards))
+        shards, kept = self._table.shards(refs, len(self._shards)), states == KEPT
+        if self.aggregation is not None:
+            kept &= ~self.aggregation.engine.drops(refs)
         for number in np.unique(shards).tolist():
-            part = [exemplars[i] for i in np.flatnonzero((states == KEPT) & (shards == number)).tolist()]
+            part = [exemplars[i] for i in np.flatnonzero(kept & (shards == number)).tolist()]
             lost = self._shards.queue(number).put_exemplars(part, trio.current_time())
             counters.drop("exemplars", NO_ROOM, lost)
 
@@ -305,7 +361,8 @@ class Destination:
         return 0 if self._follower is None else self._follower.bytes_behind()
 
     def _sent_labels(self, ref: int) -> tuple[tuple[str, str], ...] | None:
-        return self._table.sent_labels(ref)
+        own = None if self.aggregation is None else self.aggregation.sent_labels(ref)
+        return own or self._table.sent_labels(ref)
 
     def _metadata(self) -> Mapping[str, MetricMetadata]:
         if not self.plan.config.metadata_config.send:

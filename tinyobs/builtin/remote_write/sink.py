@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 import trio
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ...abc import Component, Services, Sink
+from ...aggregation.engine import AggregationPlan
+from ...config.stream_aggregation import SECTION as AGGREGATION
+from ...config.stream_aggregation import PlaceSettings
 from ...model.families import MetricFamily, counter, gauge, merge
 from .counters import Counters, families_of
 from .destination import Destination, Memory, Plan
@@ -26,6 +30,10 @@ class RemoteWriteStatistics:
     """Destinations of remote write."""
     families: tuple[MetricFamily, ...]
     """Under the names of Prometheus."""
+    aggregated_samples_total: Mapping[str, int] = field(factory=dict, metadata={"label": "remote_name"})
+    """Samples that rules of stream aggregation took, since the destination began."""
+    aggregates_total: Mapping[str, int] = field(factory=dict, metadata={"label": "remote_name"})
+    """Samples that these rules put out."""
 
 
 class RemoteWrite(Sink):
@@ -59,6 +67,8 @@ class RemoteWrite(Sink):
                 await self._apply(self._nursery, config)
 
     async def _apply(self, nursery: trio.Nursery, config: Any) -> None:
+        for name in sorted(unknown_destinations(config)):
+            log.warning("stream aggregation for a destination that there is not", destination=name)
         wanted = {plan.name: plan for plan in plans_of(config)}
         ending = [d for name, d in self._running.items() if wanted.get(name) != d.plan]
         async with trio.open_nursery() as ends:
@@ -83,7 +93,13 @@ class RemoteWrite(Sink):
         for name, destination in self._running.items():
             found += families_of(name, destination.plan.url, self._memories[name].counters, destination.gauges)
         found += self._of_all()
-        return RemoteWriteStatistics(len(self._running), tuple(merge(found)))
+        rules = {n: d.aggregation.engine.aggregators for n, d in self._running.items() if d.aggregation is not None}
+        return RemoteWriteStatistics(
+            len(self._running),
+            tuple(merge(found)),
+            {name: sum(a.counts.matched for a in of) for name, of in rules.items()},
+            {name: sum(a.counts.output for a in of) for name, of in rules.items()},
+        )
 
     def _of_all(self) -> list[MetricFamily]:
         """Return what has come to any destination."""
@@ -111,10 +127,25 @@ def plans_of(config: Any) -> list[Plan]:
     settings: RemoteWriteSettings = config.tinyobs.section(SECTION)
     names = names_of(config.remote_write)
     external = tuple(config.global_config.external_labels)
+    places = _aggregations(config)
     plans = []
     for name, one in zip(names, config.remote_write, strict=True):
         placing = Placing((name,), name, RemoteWriteSettings())
         if settings.distribution is Distribution.SHARD:
             placing = Placing(tuple(names), name, evolve(settings, start="now", destinations=()))
-        plans.append(Plan(name, shown_url(one.url), one, external, placing, settings.start_of(name)))
+        aggregation = places.get(name) or places.get(one.url)
+        rules = AggregationPlan() if aggregation is None else aggregation.plan()
+        plans.append(Plan(name, shown_url(one.url), one, external, placing, settings.start_of(name), rules))
     return plans
+
+
+def unknown_destinations(config: Any) -> set[str]:
+    """Return the destinations of stream aggregation that there are not."""
+    known = {*names_of(config.remote_write), *(one.url for one in config.remote_write)}
+    return set(_aggregations(config)) - known
+
+
+def _aggregations(config: Any) -> dict[str, PlaceSettings]:
+    """Return the rules for single destinations; none where that plugin is off."""
+    settings = dict(config.tinyobs.sections).get(AGGREGATION)
+    return {} if settings is None else dict(settings.destinations)
