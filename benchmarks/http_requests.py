@@ -15,13 +15,15 @@ import time
 from pathlib import Path
 
 import trio
+from starlette.requests import Request
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "web"))
 from web_fakes import FakeEngine, make_application, make_services, scalar
 
+from tinyobs.builtin.remote_write_receiver.negotiation import Message
+from tinyobs.builtin.remote_write_receiver.routes import Written
 from tinyobs.web.options import ServerOptions, WebOptions
 from tinyobs.web.server import Server
-from tinyobs.web.services import WriteOutcome
 
 CONNECTIONS = 8
 
@@ -56,8 +58,9 @@ async def main(seconds: float) -> None:
     engine = FakeEngine()
     engine.answers["1"] = scalar(1.0)
 
-    async def store(body: bytes) -> WriteOutcome:
-        return WriteOutcome(1)
+    async def store(request: Request, message: Message) -> Written:
+        await request.body()
+        return Written(1)
 
     application = make_application(make_services(promql=engine), WebOptions(), store)
     server = Server(application, ["127.0.0.1:0"], ServerOptions())

@@ -14,13 +14,10 @@ import argparse
 import http.client
 import json
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -28,7 +25,7 @@ from pathlib import Path
 
 import cramjam
 import numpy as np
-import psutil
+from servers import cpu_seconds, free_port, peak_mib, serving
 
 from tinyobs.exposition.remote_write_encoder import encode_blocks
 from tinyobs.model.registry import encode_block
@@ -111,59 +108,34 @@ def send(port: int, bodies: list[bytes], connections: int) -> float:
     return time.perf_counter() - began
 
 
-def cpu_seconds(process: psutil.Process) -> float:
-    """Return the CPU time of a process tree."""
-    total = 0.0
-    for one in (process, *process.children(recursive=True)):
-        times = one.cpu_times()
-        total += times.user + times.system
-    return total
-
-
 def measure(
     name: str, command: list[str], ready: str, bodies: list[bytes], args: argparse.Namespace
 ) -> dict[str, float]:
     """Start a server, load it, ask it, stop it; return its figures."""
     with tempfile.TemporaryDirectory(prefix="tinyobs-bench-") as folder:
-        with socket.create_server(("127.0.0.1", 0)) as s:
-            port = s.getsockname()[1]
+        port = free_port()
         filled = [part.format(data=Path(folder) / "data", port=port) for part in command]
-        process = subprocess.Popen(filled, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_ready(f"http://127.0.0.1:{port}{ready}")
-            watched = psutil.Process(process.pid)
-            before = cpu_seconds(watched)
+        with serving(filled, f"http://127.0.0.1:{port}{ready}", Path(folder)) as process:
+            before = cpu_seconds(process)
             wall = send(port, bodies, args.connections)
-            spent = cpu_seconds(watched) - before
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
-            if count(port) != args.series:
+            spent = cpu_seconds(process) - before
+            peak = peak_mib(process)
+            if not all_there(port, args.series):
                 raise SystemExit(f"{name}: not all series are there")
             samples = args.series * args.intervals
             return {"per CPU s": samples / spent, "per s": samples / wall, "peak MB": peak}
-        finally:
-            process.terminate()
-            process.wait()
 
 
-def wait_ready(url: str) -> None:
-    """Wait until a URL answers 200."""
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(url, timeout=1):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.1)
-    raise SystemExit(f"{url} does not answer")
-
-
-def count(port: int) -> int:
-    """Return how many series a server has; VictoriaMetrics shows new ones after a second or two."""
-    time.sleep(2)
+def all_there(port: int, series: int) -> bool:
+    """Tell whether a server has so many series; VictoriaMetrics shows new ones after a second or two."""
     query = urllib.parse.urlencode({"query": 'count({__name__=~"bench_.+"})'})
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=120) as answer:
-        result = json.loads(answer.read())["data"]["result"]
-    return int(float(result[0]["value"][1])) if result else 0
+    for _ in range(30):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=120) as answer:
+            result = json.loads(answer.read())["data"]["result"]
+        if result and int(float(result[0]["value"][1])) == series:
+            return True
+        time.sleep(1)
+    return False
 
 
 def main() -> None:

@@ -1,77 +1,174 @@
-"""How fast remote write requests are decoded: known series, and series seen for the first time.
+"""What it takes to receive remote write 1.0 and 2.0: decoding alone, and through a daemon beside Prometheus.
 
-    python benchmarks/remote_write_decode.py [--series N] [--batch N] [--rounds N]
+    python benchmarks/remote_write_decode.py [--series N] [--batch N] [--rounds N] [--daemon] [--prometheus PATH]
 
-Prints one JSON object; rates are samples (series) a second of one core, the best of the rounds.  The requests have ten
-labels a series and one sample each; `zeros` is the same with every second value zero, as protobuf libraries write it.
+Prints one JSON object.  Decoding is in ns of CPU a sample, the least of the rounds, 1.0 and 2.0 in turn; `daemon` and
+`prometheus` are microseconds of CPU of the whole server a sample, over HTTP, the series known.  Requests have ten labels a
+series, 2000 series with one sample, or 500 series with 40; 2.0 has metadata, and numbers its symbols as senders do: in the
+order of their first use in the request.
 """
 
+from __future__ import annotations
+
 import argparse
+import gc
 import json
+import os
+import resource
+import sys
+import tempfile
 import time
+import urllib.request
+from pathlib import Path
 
 import cramjam
+from servers import cpu_seconds, free_port, serving
 
 from tinyobs.exposition.remote_write import decode
-from tinyobs.exposition.remote_write_encoder import encode_blocks
 from tinyobs.exposition.remote_write_schema import WriteRequest
+from tinyobs.exposition.remote_write_v2_decode import Decoder2
+from tinyobs.exposition.remote_write_v2_recent import RecentRequests
+from tinyobs.exposition.remote_write_v2_schema import Request2
 from tinyobs.model.labels import from_mapping
-from tinyobs.model.registry import SeriesRegistry, encode_block
+from tinyobs.model.registry import SeriesRegistry
 
-START_MS = 1_790_000_000_000
+STEP_MS = 15_000
+HEADERS = {
+    1: {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"},
+    2: {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request", "Content-Encoding": "snappy"},
+}
 
 
-def label_blocks(count):
+def label_sets(count):
+    """Return label sets in the order of an exposition: metric by metric."""
     out = []
     for i in range(count):
-        labels = {
-            "__name__": f"node_metric_{i % 50}_seconds_total",
-            "job": "node",
-            "env": "prod",
-            "region": "eu-west-1",
-        }
-        labels |= {"instance": f"host-{i // 500:05d}.example.com:9100", "rack": f"r{i % 40:02d}", "cpu": str(i % 16)}
-        labels |= {"mode": "idle", "device": f"eth{i % 7}", "code": str(i)}
-        out.append(encode_block(from_mapping(labels)))
+        labels = {"__name__": f"node_metric_{i * 50 // count}_seconds_total", "job": "node", "env": "prod"}
+        labels |= {"region": "eu-west-1", "instance": f"host-{i % 20:05d}.example.com:9100", "rack": f"r{i % 40:02d}"}
+        labels |= {"cpu": str(i % 16), "mode": "idle", "device": f"eth{i % 7}", "code": str(i)}
+        out.append(from_mapping(labels))
     return out
 
 
-def requests(blocks, batch, step, zeros=False):
-    for at in range(0, len(blocks), batch):
-        part = blocks[at : at + batch]
-        values = [0.0 if zeros and i % 2 else i + step + 0.5 for i in range(len(part))]
-        body = encode_blocks(part, [START_MS + 15000 * step] * len(part), values)
-        if zeros:  # through the library, which leaves zeros out
-            message = WriteRequest.FromString(bytes(cramjam.snappy.decompress_raw(body)))
-            body = bytes(cramjam.snappy.compress_raw(message.SerializeToString()))
-        yield body
+def body_1(series, at_ms, samples, value):
+    """Return a request of version 1.0."""
+    message = WriteRequest()
+    for i, labels in enumerate(series):
+        ts = message.timeseries.add()
+        for name, text in labels:
+            ts.labels.add(name=name.encode(), value=text.encode())
+        for k in range(samples):
+            ts.samples.add(timestamp=at_ms + k * STEP_MS, value=i + value)
+    return bytes(cramjam.snappy.compress_raw(message.SerializeToString()))
 
 
-def seconds(bodies, registry):
+def body_2(series, at_ms, samples, value, start_ms=0):
+    """Return a request of version 2.0."""
+    message, numbers = Request2(), {"": 0}
+    for i, labels in enumerate(series):
+        ts = message.timeseries.add()
+        ts.labels_refs.extend(numbers.setdefault(text, len(numbers)) for pair in labels for text in pair)
+        for k in range(samples):
+            ts.samples.add(timestamp=at_ms + k * STEP_MS, value=i + value, start_timestamp=start_ms)
+        ts.metadata.type = 1
+        ts.metadata.help_ref = numbers.setdefault(f"Seconds of {dict(labels)['__name__']}.", len(numbers))
+    message.symbols.extend(numbers)
+    return bytes(cramjam.snappy.compress_raw(message.SerializeToString()))
+
+
+def cut(series, batch):
+    """Return the series of each request."""
+    return [series[at : at + batch] for at in range(0, len(series), batch)]
+
+
+def seconds(bodies, read):
+    """Return the CPU time of decoding."""
     start = time.process_time()
     for body in bodies:
-        decode(body, registry)
+        read(body).stored()
     return time.process_time() - start
 
 
+def decoding(series, batch, rounds):
+    """Return ns a sample by kind of request."""
+    at = 1_790_000_000_000
+    parts, few = cut(series, batch), cut(series[: len(series) // 4], batch // 4)
+    kinds = {
+        "1.0 known": [body_1(p, at, 1, 0.5) for p in parts],
+        "2.0 known": [body_2(p, at, 1, 0.5) for p in parts],
+        "2.0 known, other requests": [body_2(p, at, 1, 0.5) for p in parts],
+        "2.0 known, starts": [body_2(p, at, 1, 0.5, at - 1) for p in parts],
+        "1.0 known, 40 samples": [body_1(p, at, 40, 0.5) for p in few],
+        "2.0 known, 40 samples": [body_2(p, at, 40, 0.5) for p in few],
+    }
+    samples = {kind: len(series) // 4 * 40 if "40" in kind else len(series) for kind in kinds}
+    found = {kind: [] for kind in [*kinds, "1.0 new", "2.0 new"]}
+    registry = SeriesRegistry()
+    decoder, forgetful = Decoder2(registry), Decoder2(registry)
+    forgetful._recent = RecentRequests(0)  # each request is new to it, as those of a sender of many series are
+    gc.freeze()
+    for i in range(rounds):
+        for kind, bodies in kinds.items():
+            read = decoder.decode if kind[0] == "2" else lambda body: decode(body, registry)
+            read = forgetful.decode if "other" in kind else read
+            found[kind].append(seconds(bodies, read) / samples[kind])
+        if i < 3:
+            fresh = SeriesRegistry()
+            found["1.0 new"].append(seconds(kinds["1.0 known"], lambda body: decode(body, fresh)) / len(series))  # noqa: B023
+            found["2.0 new"].append(seconds(kinds["2.0 known"], Decoder2(SeriesRegistry()).decode) / len(series))
+    assert len(registry) == len(series)
+    return {kind: round(min(times) * 1e9) for kind, times in found.items()}
+
+
+def through(command, port, series, batch, intervals):
+    """Return microseconds of CPU a sample by version; a fresh server for each."""
+    found = {}
+    for version, make in ((1, body_1), (2, body_2)):
+        with tempfile.TemporaryDirectory() as folder:
+            words = [word.format(port=port, data=os.path.join(folder, "data")) for word in command]
+            with serving(words, f"http://127.0.0.1:{port}/-/ready", Path(folder)) as process:
+                begin = int(time.time() * 1000) - intervals * STEP_MS
+                url, before = f"http://127.0.0.1:{port}/api/v1/write", 0.0
+                for i in range(intervals):
+                    if i == 2:  # the series are known
+                        before = cpu_seconds(process)
+                    for part in cut(series, batch):
+                        body = make(part, begin + i * STEP_MS, 1, i + 0.5)
+                        urllib.request.urlopen(urllib.request.Request(url, body, HEADERS[version]), timeout=60).close()
+                used = cpu_seconds(process) - before
+        found[f"{version}.0"] = round(used / (intervals - 2) / len(series) * 1e6, 2)
+    return found
+
+
 def main():
+    """Measure and print."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--series", type=int, default=20000)
     p.add_argument("--batch", type=int, default=2000)
-    p.add_argument("--rounds", type=int, default=9)
+    p.add_argument("--rounds", type=int, default=15)
+    p.add_argument("--intervals", type=int, default=20)
+    p.add_argument("--daemon", action="store_true")
+    p.add_argument("--prometheus", default="")
     a = p.parse_args()
-    blocks = label_blocks(a.series)
-    first = list(requests(blocks, a.batch, 0))
-    cold = min(seconds(first, SeriesRegistry()) for _ in range(3))
-    registry = SeriesRegistry()
-    seconds(first, registry)
-    known = list(requests(blocks, a.batch, 1))
-    zeros = list(requests(blocks, a.batch, 2, zeros=True))
-    warm = min(seconds(known, registry) for _ in range(a.rounds))
-    mixed = min(seconds(zeros, registry) for _ in range(a.rounds))
-    assert len(registry) == a.series
-    result = {"series": a.series, "known_samples_per_s": a.series / warm, "zeros_samples_per_s": a.series / mixed}
-    print(json.dumps({k: round(v) for k, v in (result | {"new_series_per_s": a.series / cold}).items()}))
+    series = label_sets(a.series)
+    result = {"series": a.series, "decode_ns": decoding(series, a.batch, a.rounds)}
+    port = free_port()
+    where = [
+        "--web.listen-address=127.0.0.1:{port}",
+        "--storage.tsdb.path={data}",
+        "--web.enable-remote-write-receiver",
+    ]
+    if a.daemon:
+        command = [sys.executable, "-m", "tinyobs", "run", *where, "--no-plugin=host"]
+        result["daemon_us"] = through(command, port, series, a.batch, a.intervals)
+    if a.prometheus:
+        with tempfile.NamedTemporaryFile("w", suffix=".yml") as config:
+            config.write("global: {}\n")
+            config.flush()
+            command = [a.prometheus, f"--config.file={config.name}", *where]
+            result["prometheus_us"] = through(command, port, series, a.batch, a.intervals)
+    result["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ import os
 import random
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,8 +35,8 @@ from typing import Any
 import numpy as np
 import psutil
 import zstandard
-from ingest_beside_peers import cpu_seconds, wait_ready
 from scrape_parse import as_protobuf
+from servers import cpu_seconds, free_port, serving, tinyobs
 
 BODIES = 60
 """Different bodies of a target before the first one comes again, as a process that restarts."""
@@ -154,19 +152,12 @@ async def serve(ports: list[int], series: int, interval: float, real: bool, prot
     await ended.wait()
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 @contextmanager
 def targets(args: argparse.Namespace, folder: Path) -> Iterator[list[int]]:
     """Run the process of the targets; yields their ports."""
-    ports = free_ports(args.targets)
+    ports: list[int] = []
+    while len(ports) < args.targets:
+        ports = sorted({*ports, free_port()})
     own = {
         "ports": ports,
         "series": args.series,
@@ -174,13 +165,9 @@ def targets(args: argparse.Namespace, folder: Path) -> Iterator[list[int]]:
         "real": args.real,
         "protobuf": args.protobuf,
     }
-    process = subprocess.Popen([sys.executable, __file__, "--serve", json.dumps(own)], cwd=folder)
-    try:
-        wait_ready(f"http://127.0.0.1:{ports[-1]}/arrivals")
+    command = [sys.executable, __file__, "--serve", json.dumps(own)]
+    with serving(command, f"http://127.0.0.1:{ports[-1]}/arrivals", folder, folder / "targets.log"):
         yield ports
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
@@ -194,25 +181,20 @@ def server(name: str, args: argparse.Namespace, ports: list[int], folder: Path) 
         f"scrape_configs:\n- job_name: bench\n  metrics_path: /{name}\n  static_configs:\n"
         f"  - targets: [{', '.join(f'127.0.0.1:{p}' for p in ports)}]\n"
     )
-    (port,) = free_ports(1)
+    port = free_port()
     listen, path = f"--web.listen-address=127.0.0.1:{port}", f"--storage.tsdb.path={own / 'data'}"
     commands = {
-        "tinyobs": [sys.executable, "-m", "tinyobs", "run", f"--config.file={config}", listen, path, "--no-plugin=host"],
+        "tinyobs": tinyobs(port, own / "data", f"--config.file={config}", "--no-plugin=host"),
         "prometheus": [args.prometheus, f"--config.file={config}", listen, path],
         "victoria-metrics": [
             args.victoria_metrics, f"-promscrape.config={config}", f"-storageDataPath={own / 'data'}",
             f"-httpListenAddr=127.0.0.1:{port}", "-search.latencyOffset=0s", "-promscrape.config.strictParse=false",
         ],
     }  # fmt: skip
-    with (own / "log").open("wb") as log:
-        process = subprocess.Popen(commands[name], cwd=own, stdout=log, stderr=log)
-        try:
-            base = f"http://127.0.0.1:{port}"
-            wait_ready(base + ("/health" if name == "victoria-metrics" else "/-/ready"))
-            yield base, psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            process.wait()
+    base = f"http://127.0.0.1:{port}"
+    ready = base + ("/health" if name == "victoria-metrics" else "/-/ready")
+    with serving(commands[name], ready, own, own / "log") as process:
+        yield base, process
 
 
 def value(base: str, expression: str, at: float) -> float:
@@ -310,7 +292,7 @@ def show(found: dict[str, dict[str, float]]) -> None:
     print(f"{'':18}{'CPU s':>8}{'us/sample':>11}{'CPU ratio':>11}{'RSS MB':>8}{'peak MB':>9}{'scrapes':>9}{'missed':>8}{'lost':>6}"
           f"{'jitter p50 ms':>15}{'p99':>8}{'max':>8}")  # fmt: skip
     for name, f in found.items():
-        ratio = f"{ours['cpu'] / f['cpu']:.2f}x" if ours else "-"
+        ratio = f"{ours['cpu'] / f['cpu']:.2f}x" if ours and f["cpu"] else "-"
         print(
             f"{name:18}{f['cpu']:8.1f}{f['cpu'] / max(f['samples'], 1) * 1e6:11.2f}{ratio:>11}{f['rss']:8.0f}{f['peak']:9.0f}"
             f"{f['requests']:9.0f}{f['missed']:8.0f}{f['lost']:6.0f}{f['p50']:15.1f}{f['p99']:8.1f}{f['max']:8.1f}"
