@@ -35,10 +35,10 @@ log = structlog.get_logger("hosts_file_sd")
 class HostsFileConfig:
     """One entry of `hosts_file_sd_configs`."""
 
-    file: FilePath = setting(default=FilePath("/etc/hosts"))  # noqa: RUF009 - the schema says more than a default
+    file: FilePath = setting(default=FilePath("/etc/hosts"))
     """A relative path starts at the folder of the configuration file."""
     port: int = setting(default=9100, low=1, high=65535)
-    refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(30_000), low=100)  # noqa: RUF009
+    refresh_interval_ms: DurationMs = setting("refresh_interval", default=DurationMs(30_000), low=100)
     """How often the file is read; default 30s."""
 
 

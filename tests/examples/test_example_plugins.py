@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -16,9 +17,11 @@ import structlog
 import structlog.testing
 
 from tinyobs.cli.main import run
+from tinyobs.http_client import Client
 from tinyobs.model.batch import Batch
 from tinyobs.runtime.settings import AgentSettings
 from tinyobs.testing.agents import running_agent, until
+from tinyobs.testing.check_receiver import ReceiverCase, check_receiver
 from tinyobs.testing.targets import FakeTarget, fake_target
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -211,3 +214,26 @@ async def test_down_watch_tells_what_went_down(settings):
         async with running_agent(settings("down_watch")) as running:
             await running.store("up", 0.0, job="a", instance="host-3")
     assert [line["instance"] for line in logs if line["event"] == "target went down"] == ["host-1", "host-3"]
+
+
+async def test_lines_receiver_keeps_what_receivers_promise(settings, mock_clock):
+    """The check of the package passes, and a daemon with the plugin stores what is pushed and names what is not."""
+    spec = importlib.util.spec_from_file_location("lines_receiver", EXAMPLES / "lines_receiver" / "lines_receiver.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    await check_receiver(
+        module.tinyobs_routes, ReceiverCase("/lines", b"a 1\nb 2\n", 2, bad=b"?", mixed=b"a 1\n?\nb 2", mixed_samples=2)
+    )
+
+
+async def test_lines_receiver_in_a_daemon(settings):
+    """What the README pushes can be queried."""
+    async with running_agent(settings("lines_receiver")) as running:
+        body = b"press_strokes 1200\npress_oil_temperature 61.5\n"
+        client = Client()
+        try:
+            async with client.stream("POST", running.url + "/lines", content=body) as answer:
+                assert answer.status == 204
+        finally:
+            await client.aclose()
+        assert await running.query("press_oil_temperature") == {"press_oil_temperature": 61.5}
