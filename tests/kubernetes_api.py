@@ -341,6 +341,13 @@ async def send_watch(api: FakeKubernetes, watch: Watch, stream: trio.abc.Stream,
     await stream.send_all(connection.send(h11.EndOfMessage()) or b"")
 
 
+class _Api(Starlette):
+    """An application as the server has them."""
+
+    def stop(self) -> None:
+        """Nothing waits here for its turn."""
+
+
 @asynccontextmanager
 async def serving_http2(api: FakeKubernetes, certificate: str, key: str) -> AsyncIterator[FakeKubernetes]:
     """Serve over TLS with HTTP/2, as API servers do."""
@@ -353,7 +360,7 @@ async def serving_http2(api: FakeKubernetes, certificate: str, key: str) -> Asyn
             return Response(body, status, dict(more), "application/json")
         return StreamingResponse(api.lines(watch), media_type="application/json")
 
-    app: Any = Starlette(routes=[Route("/{path:path}", handle)])
+    app: Any = _Api(routes=[Route("/{path:path}", handle)])
     server = Server(app, ["127.0.0.1:0"], ServerOptions(http2=True), tls=TlsOptions(certificate, key))
     async with trio.open_nursery() as nursery:
 

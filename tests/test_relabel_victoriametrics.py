@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import random
 import re
 import urllib.error
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from peers import free_port, get, program, running
+from peers import free_port, get, running, victoria_metrics
 
 from tinyobs import relabel
 from tinyobs.config.loader import parse
@@ -38,19 +37,6 @@ ACTIONS = [
     "replace", "replace_all", "labelmap_all", "keep_if_equal", "drop_if_equal", "keep_if_contains", "drop_if_contains",
     "keep_metrics", "drop_metrics", "graphite", "keep", "drop", "labeldrop", "labelkeep",
 ]  # fmt: skip
-
-
-def _program() -> str:
-    """Return the path of VictoriaMetrics; the variable names one where the installed one is too old."""
-    return os.environ.get("TINYOBS_VICTORIAMETRICS") or program("victoria-metrics")
-
-
-def _skip_unless_it_has_the_debugger(base: str) -> None:
-    try:
-        get(f"{base}/metric-relabel-debug?metric=a&format=json")
-    except urllib.error.HTTPError as e:
-        e.close()
-        pytest.skip("the installed victoria-metrics is too old; TINYOBS_VICTORIAMETRICS may name another")
 
 
 def _random_rule(rng: random.Random) -> dict[str, Any]:
@@ -110,13 +96,12 @@ def test_random_rules_do_what_victoriametrics_does(tmp_path: Path) -> None:
     rng = random.Random(11)
     wrong = []
     command = [
-        _program(),
+        victoria_metrics("metric-relabel-debug"),
         f"-storageDataPath={tmp_path / 'data'}",
         f"-httpListenAddr={base.removeprefix('http://')}",
     ]
     compared = 0
     with running(command, f"{base}/health", tmp_path):
-        _skip_unless_it_has_the_debugger(base)
         while compared < CASES:
             labels = from_mapping({NAME: rng.choice(["foo", "a.b.c", "f"]), **{n: rng.choice(VALUES) for n in NAMES[:4]}})  # fmt: skip
             rules = [_random_rule(rng) for _ in range(rng.randint(1, 2))]

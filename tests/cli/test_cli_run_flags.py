@@ -66,6 +66,7 @@ def test_without_flags_the_settings_are_the_defaults(settings_of):
         ("--web.enable-admin-api", "admin_api", True),
         ("--no-web.enable-lifecycle", "lifecycle", False),
         ("--web.enable-remote-write-receiver", "remote_write_receiver", True),
+        ("--web.enable-otlp-receiver", "otlp_receiver", True),
         ("--query.lookback-delta=1m", "lookback_ms", 60_000),
         ("--query.timeout=90s", "query_seconds", 90.0),
         ("--query.max-concurrency=3", "queries_max", 3),

@@ -21,7 +21,7 @@ from fake_docker import FakeDocker, container
 from fake_http_api import Handle, Reply, Request, serving
 from fake_nomad import FakeNomad
 from fake_nomad import instance as nomad_instance
-from peers import free_port, get, program, prometheus_3
+from peers import free_port, get, prometheus_3, victoria_metrics
 from peers import running as running_peer
 from published import running
 from test_dockerswarm_sd import NODES, WEB, service, task
@@ -170,12 +170,12 @@ async def test_labels_are_those_of_victoriametrics(tmp_path: Path, case: str) ->
     """For every target, each label and value that Prometheus has as well; empty tags of Nomad are none there."""
     if case == "nomad":
         await trio.Path(tmp_path / "try.yml").write_text("scrape_configs: [{job_name: j, nomad_sd_configs: [{}]}]")
-        tried = [program("victoria-metrics"), "-dryRun", f"-promscrape.config={tmp_path / 'try.yml'}"]
+        tried = [victoria_metrics(), "-dryRun", f"-promscrape.config={tmp_path / 'try.yml'}"]
         if (await trio.run_process(tried, check=False, capture_stdout=True, capture_stderr=True)).returncode:
             pytest.skip("the installed victoria-metrics is older than its discovery in Nomad")
     base = f"http://127.0.0.1:{free_port()}"
     command = [
-        program("victoria-metrics"), "-promscrape.config=peer.yml", f"-httpListenAddr={base.removeprefix('http://')}",
+        victoria_metrics(), "-promscrape.config=peer.yml", f"-httpListenAddr={base.removeprefix('http://')}",
         f"-storageDataPath={tmp_path / 'data'}",
     ]  # fmt: skip
     ours, found = await both(case, tmp_path, command, f"{base}/health", base)

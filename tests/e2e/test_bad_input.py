@@ -82,14 +82,14 @@ def error(base, path, **parameters):
     return status, data["errorType"], data["error"]
 
 
-def raw(base, data, end=False):
-    """Send bytes over a fresh connection and return all that comes back until it is closed, or a second passes."""
+def raw(base, data, end=False, silence=3.0):
+    """Send bytes over a fresh connection and return all that comes back until it is closed, or nothing comes for long."""
     with socket.create_connection(address(base), timeout=20) as s:
         s.sendall(data)
         if end:
             s.shutdown(socket.SHUT_WR)
         out = b""
-        s.settimeout(3)
+        s.settimeout(silence)
         try:
             while piece := s.recv(65536):
                 out += piece
@@ -137,7 +137,7 @@ def test_the_wrong_kind_of_body(base):
     """Content types and encodings that are not those of remote write get a 415 that names the right one."""
     for headers in (
         {**PROTOBUF, "Content-Type": "application/json"},
-        {**PROTOBUF, "Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"},
+        {**PROTOBUF, "Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"},
         {**PROTOBUF, "Content-Encoding": "gzip"},
     ):
         status, text = post(base, "/api/v1/write", GOOD, headers)
@@ -154,11 +154,9 @@ def test_a_body_beyond_the_limit(base):
 
 
 def test_a_body_that_does_not_come(base):
-    """A client that sends its body too slowly gets a 408, after the configured `body_timeout`."""
+    """A client that sends its body too slowly gets a 408, after the configured `body_timeout`; the default is longer than it waits here."""
     head = b"POST /api/v1/write HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc"
-    begun = time.monotonic()
-    assert raw(base, head).startswith(b"HTTP/1.1 408 ")
-    assert time.monotonic() - begun < 3
+    assert raw(base, head, silence=25.0).startswith(b"HTTP/1.1 408 ")
 
 
 def test_samples_beyond_limits_are_refused_and_counted(base):
@@ -167,7 +165,7 @@ def test_samples_beyond_limits_are_refused_and_counted(base):
     now = int(time.time() * 1000)
     long = request([encode_block((("__name__", "x"), ("a", "v" * 60)))], now, 1.0)
     status, text = post(base, "/api/v1/write", long, PROTOBUF)
-    assert (status, "tinyobs.limits" in text) == (400, True), text
+    assert (status, "label_value_bytes_max 50 of label a" in text) == (400, True), text
     future = request([encode_block((("__name__", "x"),))], now + 86_400_000, 1.0)
     status, text = post(base, "/api/v1/write", future, PROTOBUF)
     assert (status, "out of bounds" in text) == (400, True), text

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from peers import daemon, free_port, get, pause, program, running
+from peers import daemon, free_port, get, pause, program, running, victoria_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -115,7 +115,7 @@ def test_what_victoriametrics_exports_is_imported(tmp_path):
     """The same series, times and values; and what we export goes into VictoriaMetrics."""
     port = free_port()
     command = [
-        program("victoria-metrics"), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'vm'}",
+        victoria_metrics(), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'vm'}",
         "-retentionPeriod=100y", "-search.latencyOffset=0s",
     ]  # fmt: skip
     peer = f"http://127.0.0.1:{port}"

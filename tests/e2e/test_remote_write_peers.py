@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from peers import daemon, free_port, get, pause, program, prometheus_3, query, running
+from peers import daemon, free_port, get, pause, program, prometheus_3, query, running, victoria_metrics
 
 CONFIG = """\
 global: {{scrape_interval: 1s, external_labels: {{site: cellar}}}}
@@ -90,7 +90,7 @@ def test_victoria_metrics_receives(tmp_path, message):
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     command = [
-        program("victoria-metrics"), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'vm'}",
+        victoria_metrics(), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={tmp_path / 'vm'}",
         "-search.latencyOffset=0s",
     ]  # fmt: skip
     with running(command, f"{base}/health", tmp_path):
@@ -98,7 +98,7 @@ def test_victoria_metrics_receives(tmp_path, message):
 
 
 def test_tinyobs_receives(tmp_path):
-    """With metadata; what was sent in 2.0 arrives whether the receiver knows it or not."""
+    """In 2.0, with metadata, and without any fallback."""
     far = tmp_path / "far"
     far.mkdir()
     with daemon(far, "--web.enable-remote-write-receiver", "--no-plugin=host") as (base, _):
@@ -109,3 +109,4 @@ def test_tinyobs_receives(tmp_path):
             pause(0.3)
             known = json.loads(get(f"{base}/api/v1/metadata"))["data"]
         assert "tinyobs_registry_series" in known
+        assert not metric(base, 'prometheus_http_requests_total{code="415"')

@@ -62,12 +62,11 @@ class Server:
 
 async def ready(client, url):
     """Ask until there is an answer."""
-    with trio.fail_after(peers.START_SECONDS):
-        while True:
-            try:
-                return await get(client, f"{url}/metrics")
-            except HttpError:
-                await trio.sleep(0.05)
+    while True:
+        try:
+            return await get(client, f"{url}/metrics")
+        except HttpError:
+            await trio.sleep(0.05)
 
 
 def stop(process):

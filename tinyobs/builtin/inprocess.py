@@ -98,7 +98,9 @@ class ExporterLoop:
         self._ref_of: dict[tuple[str, Labels], int] = {}
         self._metadata: dict[str, MetricMetadata] = {}
         self._current = _NONE
-        self._reports = services.registry.intern_many(lb.from_mapping({**target, lb.NAME: name}) for name in REPORTS)
+        reports = (lb.from_mapping({**target, lb.NAME: name}) for name in REPORTS)
+        self._reports = services.registry.intern_many(reports, gated=False)  # they are kept for good
+        self._generation = services.registry.generation
 
     def inherit(self, earlier: ExporterLoop) -> None:
         """Go on where another loop of the same exporter stopped."""
@@ -154,6 +156,9 @@ class ExporterLoop:
         """Return (refs, values, new metadata) of the families' points."""
         refs, values = [], []
         news = {}
+        if self._generation != self._services.registry.generation:
+            self._generation = self._services.registry.generation
+            self._ref_of.clear()
         for family in families:
             metadata = MetricMetadata(family.type, family.help, family.unit)
             if self._metadata.get(family.name) != metadata:

@@ -12,6 +12,7 @@ from ..config.settings import TIERS
 from ..hookspecs import hookimpl
 from ..promql.parser import parse_selector
 from ..storage.engine import open_directory
+from ..storage.memory import keep_large_blocks_apart, share_one_arena
 from ..storage.options import EngineOptions, SelectorRetention, SyncMode
 
 SCHEME: Final = "file:"
@@ -24,6 +25,8 @@ def tinyobs_storage(url: str, services: Services) -> Storage | None:
     """Open the data directory of a `file:` URL; readiness tells how far the replay of the log is."""
     if not url.startswith(SCHEME):
         return None
+    keep_large_blocks_apart()
+    share_one_arena()
     path = url.removeprefix(SCHEME)
     return open_directory(
         path,

@@ -58,5 +58,5 @@ class TargetSeries:
         if ref is None:
             # The target's own labels win, as the scrape configuration's do over a target's metrics.
             merged = from_mapping({**dict(labels), **self._labels, NAME: name})
-            ref = self._refs[(name, labels)] = self._registry.intern(merged)
+            ref = self._refs[(name, labels)] = self._registry.intern(merged, gated=False)
         return ref

@@ -27,7 +27,7 @@ from kubernetes_objects import (
     subset,
     thing,
 )
-from peers import free_port, get, program, prometheus_3
+from peers import free_port, get, prometheus_3, victoria_metrics
 from peers import running as running_peer
 
 from tinyobs.config.kubernetes_sd import KubernetesSdConfig, Role
@@ -164,7 +164,7 @@ async def test_labels_are_those_of_victoriametrics(tmp_path: Path) -> None:
     await trio.Path(tmp_path / "try.yml").write_text(
         f"scrape_configs: [{{job_name: j, kubernetes_sd_configs: [{newest}]}}]"
     )
-    tried = [program("victoria-metrics"), "-dryRun", f"-promscrape.config={tmp_path / 'try.yml'}"]
+    tried = [victoria_metrics(), "-dryRun", f"-promscrape.config={tmp_path / 'try.yml'}"]
     if (await trio.run_process(tried, check=False, capture_stdout=True, capture_stderr=True)).returncode:
         pytest.skip("the installed victoria-metrics is older than its labels of namespaces")
     cases = {role.value: f"{{role: {role}, attach_metadata: {{namespace: true}}}}" for role in Role}
@@ -181,7 +181,7 @@ async def test_labels_are_those_of_victoriametrics(tmp_path: Path) -> None:
         tmp_path,
         "/health",
         f"__meta_kubernetes_({'|'.join(other)})",
-        program("victoria-metrics"),
+        victoria_metrics(),
         "-promscrape.config=peer.yml",
         "-httpListenAddr=BASE",
         "-storageDataPath=data",

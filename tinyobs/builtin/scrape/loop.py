@@ -17,7 +17,7 @@ import trio
 from attrs import define, field
 
 from ...abc import Services
-from ...errors import ExpositionError, LimitExceeded, StorageError, Unavailable, WireError
+from ...errors import ExpositionError, LimitExceeded, PluginError, StorageError, Unavailable, WireError
 from ...exposition.formats import Format
 from ...exposition.negotiate import format_of
 from ...exposition.parsers import BodyParser, parser_of
@@ -105,6 +105,7 @@ class ScrapeLoop:
         """How long reading a body is thought to take: the last time, or half of what was thought before."""
         self._series = TargetSeries(services.registry, target.labels, rules.series)
         names = REPORTS + (EXTRA_REPORTS if rules.extra_metrics else ())
+        self._told_limits: set[str] = set()
         self._report_refs = report_refs(services.registry, target.labels, names)
         timeout = f"{target.timeout_ms / 1000:g}"
         accept = rules.accept_native if target.histograms.native else rules.accept
@@ -190,7 +191,7 @@ class ScrapeLoop:
             wanted = format_of(fetched.content_type, self._rules.fallback)
         except WireError as e:
             raise ScrapeError(str(e)) from None
-        if self._parser is None or self._parser.format is not wanted:
+        if self._parser is None or self._parser.format is not wanted or self._series.is_outdated:
             self._parser, self._known_bytes = self._new_parser(wanted), 0
             self._series.forget()
         if self._takes_long(len(fetched.body)):
@@ -250,7 +251,7 @@ class ScrapeLoop:
         """Store a batch; refusable: of samples that may well be too old."""
         try:
             result = await self._services.append(batch, may_wait=True)
-        except (Unavailable, StorageError) as e:
+        except (Unavailable, StorageError, PluginError) as e:
             self._counters.skipped += 1
             log.warning("scraped samples were not stored", target=self.target.url, samples=len(batch), error=str(e))
         else:
@@ -258,6 +259,10 @@ class ScrapeLoop:
                 self._count_refused(result)
 
     def _count_refused(self, result: AppendResult) -> None:
+        limits = {h.text for h in result.limits}
+        if limits - self._told_limits:
+            log.warning("series of a target are refused", target=self.target.url, limits=sorted(limits))
+        self._told_limits = limits
         self._counters.late_exemplars += result.exemplars_refused.get(ExemplarRefused.OUT_OF_ORDER, 0)
         for reason, count in result.refused.items():
             if reason is Refused.DUPLICATE:

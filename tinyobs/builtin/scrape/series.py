@@ -65,6 +65,7 @@ class TargetSeries:
 
     def __init__(self, registry: SeriesRegistry, target: Labels, rules: SeriesRules) -> None:
         self._registry = registry
+        self._generation = registry.generation
         self._target = dict(target)
         self._rules = rules
         self._types = TypeLabels() if rules.type_and_unit else None
@@ -118,8 +119,14 @@ class TargetSeries:
     def forget(self) -> None:
         """Decide all series anew: the parser has started to number afresh."""
         self._undecided.clear()
+        self._generation = self._registry.generation
         if self._types is not None:
             self._types = TypeLabels()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether refs may have been given that are good no more, so that the parser must number afresh."""
+        return self._generation != self._registry.generation
 
     def ref_of(self, number: int) -> int:
         """Return the ref of a series number that `refs` has been asked for; `DROPPED` where relabelling drops it."""
@@ -222,4 +229,5 @@ def merge(scraped: Labels, target: dict[str, str], honor_labels: bool) -> Labels
 
 def report_refs(registry: SeriesRegistry, target: Labels, names: Sequence[str]) -> NDArray[np.uint32]:
     """Return the refs of a target's synthetic series (`up` and the like)."""
-    return registry.intern_many(lb.from_pairs((*target, (lb.NAME, name))) for name in names)
+    series = (lb.from_pairs((*target, (lb.NAME, name))) for name in names)
+    return registry.intern_many(series, gated=False)  # they are kept for as long as the target is

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ...model.labels import Labels, from_pairs, metric_name
-from ...model.metadata import MetricMetadata, MetricType
-
-TYPE: Final = "__type__"
-UNIT: Final = "__unit__"
+from ...model.labels import Labels, metric_name
+from ...model.metadata import MetricMetadata, MetricType, with_type_and_unit
 
 _SUFFIXES: Final[Mapping[str, MetricType | None]] = {
     "_total": MetricType.COUNTER,
@@ -46,19 +43,10 @@ class TypeLabels:
         self._scraped.update(new)
         out = {}
         for number, labels in (self._scraped if changed else new).items():
-            made = self._with_labels(labels)
+            made = with_type_and_unit(labels, self._metadata(metric_name(labels)))
             if number in new or self._typed.get(number) != made:
                 out[number] = self._typed[number] = made
         return out
-
-    def _with_labels(self, scraped: Labels) -> Labels:
-        found = self._metadata(metric_name(scraped))
-        pairs = [p for p in scraped if p[0] not in (TYPE, UNIT)]
-        if found.type is not MetricType.UNKNOWN:
-            pairs.append((TYPE, found.type.value))
-        if found.unit:
-            pairs.append((UNIT, found.unit))
-        return from_pairs(pairs)
 
     def _metadata(self, name: str) -> MetricMetadata:
         """Return the metadata of the family of a series."""
