@@ -4,83 +4,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from tinyobs.exposition.otlp.decoder import Decoder
 from tinyobs.exposition.otlp.rules import Rules
-from tinyobs.model.batch import Batch
-from tinyobs.model.histograms import Histogram, ResetHint, handles, histograms_of, stale_histogram
-from tinyobs.model.labels import from_mapping, to_text
-from tinyobs.model.metadata import MetricMetadata, MetricType
+from tinyobs.model.histograms import stale_histogram
+from tinyobs.model.labels import to_text
+from tinyobs.model.metadata import MetricType
 from tinyobs.model.registry import SeriesRegistry
 from tinyobs.model.staleness import STALE_NAN
-
-from tinyobs_otlp_sink.points import BUCKETS_MAX
-from tinyobs_otlp_sink.translation import Translation
-
-NS = 1_000_000
-CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
-
-
-class Scene:
-    """A translation and the registry behind it."""
-
-    def __init__(self, **resource_attributes):
-        self.registry = SeriesRegistry()
-        self.translation = Translation(self.registry, resource_attributes)
-
-    def add(self, samples, at_ms=1000, metadata=None, starts_ms=None):
-        """Add samples: [(labels, value), ...], a value may be a native histogram."""
-        refs = self.registry.intern_many(
-            [from_mapping({"job": "j", "instance": "i", **labels}) for labels, _ in samples]
-        )
-        natives = [v for _, v in samples if isinstance(v, Histogram)]
-        table = histograms_of(natives) if natives else None
-        places = iter(handles(0, len(natives)).tolist())
-        values = np.array([next(places) if isinstance(v, Histogram) else v for _, v in samples], np.float64)
-        if natives:
-            bits = handles(0, len(natives)).view(np.uint64)
-            at = [k for k, (_, v) in enumerate(samples) if isinstance(v, Histogram)]
-            values.view(np.uint64)[at] = bits
-        times = np.full(len(samples), at_ms, np.int64)
-        said = {k: MetricMetadata(v, f"Help of {k}.", "s") for k, v in (metadata or {}).items()}
-        starts = None if starts_ms is None else np.full(len(samples), starts_ms, np.int64)
-        self.translation.add(Batch(refs, times, values, metadata=said, histograms=table, starts_ms=starts))
-
-    def metrics(self):
-        """Return the metrics that were added since the last time, by name."""
-        return {
-            m.name: m
-            for r in self.requests()
-            for rm in r.resource_metrics
-            for sm in rm.scope_metrics
-            for m in sm.metrics
-        }
-
-    def requests(self, points_max=10_000):
-        found = []
-        for body, points in self.translation.requests(points_max):
-            request = ExportMetricsServiceRequest.FromString(body)
-            assert count(request) == points
-            found.append(request)
-        return found
-
-
-def count(request):
-    """Return the number of points."""
-    return sum(
-        len(getattr(m, m.WhichOneof("data")).data_points)
-        for rm in request.resource_metrics
-        for sm in rm.scope_metrics
-        for m in sm.metrics
-    )
-
-
-def texts(attributes):
-    """Return attributes as a mapping."""
-    return {a.key: a.value.string_value for a in attributes}
+from translation_scene import CUMULATIVE, NATIVE, NS, Scene, count, texts
 
 
 def test_a_gauge_has_neither_start_nor_temporality():
@@ -211,92 +143,6 @@ def test_a_summary_becomes_one_point():
     (point,) = s.metrics()["x"].summary.data_points
     assert (point.count, point.sum) == (10, 40)
     assert [(q.quantile, q.value) for q in point.quantile_values] == [(0.5, 3.0), (0.9, 7.0)]
-
-
-NATIVE = Histogram(
-    schema=3,
-    zero_threshold=0.001,
-    zero_count=2,
-    count=9,
-    sum=12.5,
-    positive_spans=((-2, 2), (3, 1)),
-    positive_buckets=(1, 2, 3),
-    negative_spans=((4, 1),),
-    negative_buckets=(1,),
-    is_integer=True,
-)
-
-
-def test_a_native_histogram_becomes_exponential():
-    """The scale is its schema; a bucket with upper bound base^i is number i-1; empty ones between are written."""
-    s = Scene()
-    s.add([({"__name__": "x", "a": "b"}, NATIVE)], metadata={"x": MetricType.HISTOGRAM})
-    metric = s.metrics()["x"]
-    assert metric.exponential_histogram.aggregation_temporality == CUMULATIVE
-    (point,) = metric.exponential_histogram.data_points
-    assert (point.scale, point.count, point.sum, point.zero_count, point.zero_threshold) == (3, 9, 12.5, 2, 0.001)
-    assert (point.positive.offset, list(point.positive.bucket_counts)) == (-3, [1, 2, 0, 0, 0, 3])
-    assert (point.negative.offset, list(point.negative.bucket_counts)) == (3, [1])
-    assert texts(point.attributes) == {"a": "b"}
-
-
-def test_a_wide_native_histogram_gets_a_coarser_scale():
-    """Every observation stays, in a bucket that holds the one it was in."""
-    wide = Histogram(
-        schema=8,
-        zero_threshold=0.0,
-        zero_count=0,
-        count=3,
-        sum=1.0,
-        positive_spans=((-5000, 1), (4999, 1), (99, 1)),
-        positive_buckets=(1, 1, 1),
-        is_integer=True,
-    )
-    s = Scene()
-    s.add([({"__name__": "x"}, wide)])
-    (point,) = s.metrics()["x"].exponential_histogram.data_points
-    counts = list(point.positive.bucket_counts)
-    assert len(counts) <= BUCKETS_MAX
-    assert sum(counts) == 3
-    base = 2 ** (2.0**-point.scale)
-    for i, bucket in enumerate(counts):
-        for upper in (-5000, 0, 100) if bucket else ():
-            middle = 2 ** ((upper - 0.5) * 2.0**-8)
-            low, high = base ** (point.positive.offset + i), base ** (point.positive.offset + i + 1)
-            if low < middle <= high:
-                break
-        else:
-            assert not bucket
-
-
-def test_custom_bounds_are_a_histogram_with_bounds():
-    """They need no exponent."""
-    custom = Histogram(
-        schema=-53,
-        zero_threshold=0.0,
-        zero_count=0,
-        count=6,
-        sum=7.0,
-        positive_spans=((0, 1), (1, 1)),
-        positive_buckets=(2, 4),
-        custom_values=(1.0, 5.0),
-        is_integer=True,
-    )
-    s = Scene()
-    s.add([({"__name__": "x"}, custom)])
-    (point,) = s.metrics()["x"].histogram.data_points
-    assert (list(point.explicit_bounds), list(point.bucket_counts), point.count) == ([1, 5], [2, 0, 4], 6)
-
-
-@pytest.mark.parametrize("change", [{"is_integer": False, "count": 9.5}, {"reset_hint": ResetHint.GAUGE}])
-def test_histograms_without_a_form_are_refused(change):
-    """Those of floats, and those that are gauges."""
-    import attrs
-
-    s = Scene()
-    s.add([({"__name__": "x"}, attrs.evolve(NATIVE, **change))])
-    assert s.requests() == []
-    assert s.translation.refused == 1
 
 
 def test_the_end_of_a_series_is_a_flag():
