@@ -15,11 +15,12 @@ import zstandard
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from tinyobs.abc import Route
+from tinyobs.abc import Dialect, Route
 from tinyobs.errors import Unavailable
 from tinyobs.web import compression
 from tinyobs.web.application import Application
 from tinyobs.web.options import WebOptions
+from tinyobs.web.problem import HttpError
 from tinyobs.web.services import Readiness
 
 
@@ -174,6 +175,28 @@ async def test_a_failing_handler_is_500_without_details() -> None:
     assert answer.status_code == 500
     assert answer.json()["errorType"] == "internal"
     assert "secret" not in answer.text
+
+
+async def test_a_dialect_puts_every_failure() -> None:
+    """What a handler raises, our bugs included, and what is refused before it; not what it returns."""
+
+    def refuse(request: Request, error: HttpError) -> Response:
+        return PlainTextResponse(f"{request.url.path} {error.message}", error.status, error.headers)
+
+    async def handler(request: Request) -> Response:
+        raise failures[request.query_params["n"]]
+
+    failures = {"a": HttpError(418, "tea", {"x": "y"}), "b": Unavailable("full"), "c": RuntimeError("secret")}
+    app = Application([Route("/x", handler, dialect=Dialect(refuse))], WebOptions())
+    async with client_of(app) as client:
+        answers = [await client.get("/x", params={"n": n}) for n in failures] + [await client.delete("/x")]
+    assert [(a.status_code, a.text) for a in answers] == [
+        (418, "/x tea"),
+        (503, "/x full"),
+        (500, "/x internal error; the log of the server has the details"),
+        (405, "/x Method Not Allowed"),
+    ]
+    assert answers[0].headers["x"] == "y"
 
 
 async def test_unavailable_is_503() -> None:

@@ -9,11 +9,11 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tinyobs.abc import Route
+from tinyobs.abc import Dialect, Route
 from tinyobs.web import form as form_module
 from tinyobs.web.form import FIELDS_MAX, FORM_BYTES_MAX, THREAD_BYTES_MIN, read_form
 from tinyobs.web.problem import ApiError, HttpError
-from tinyobs.web.router import Router
+from tinyobs.web.router import NoRoute, Router
 
 
 def request(query: bytes, method: str = "GET", body: bytes = b"", kind: str = "") -> Request:
@@ -133,6 +133,32 @@ async def test_a_prefix_with_methods_makes_paths_known():
     with pytest.raises(HttpError) as wrong:
         router.find("GET", "/push/a")
     assert (wrong.value.status, wrong.value.headers) == (405, {"allow": "DELETE, OPTIONS, PUT"})
+
+
+def test_a_dialect_counts_for_the_path() -> None:
+    """Whatever is wrong; below prefixes that of the longest."""
+    one, two = Dialect(lambda *_: Response()), Dialect(lambda *_: Response())
+    router = Router(
+        [
+            Route("/x", handler),
+            Route("/x", handler, ("POST",), dialect=one),
+            Route("/p/{name}", handler, dialect=one),
+            Route("/p/*", handler, ("OPTIONS",), dialect=one),
+            Route("/p/q/*", handler, ("OPTIONS",), dialect=two),
+            Route("/plain", handler),
+        ]
+    )
+    found = [
+        router.find(*asked).dialect for asked in (("GET", "/x"), ("OPTIONS", "/x"), ("GET", "/p/a"), ("GET", "/plain"))
+    ]
+    assert found == [one, one, one, None]
+    for method, path, dialect in (
+        ("PUT", "/x", one), ("PUT", "/p/a", one), ("GET", "/p/q/r", two), ("GET", "/p/r/s", one), ("PUT", "/plain", None),
+        ("GET", "/nope", None),
+    ):  # fmt: skip
+        with pytest.raises(NoRoute) as caught:
+            router.find(method, path)
+        assert caught.value.dialect is dialect
 
 
 def test_two_claims_on_a_path_stop_the_start() -> None:

@@ -12,7 +12,7 @@ from .log import CursorStart, LogCursor, Logged, LogLoss, LogPosition
 from .reading import Querier, Queryable, Selection
 from .receiving import Reception, Then
 from .running import Component, Exporter, Sink, Source
-from .services import Clock, ConfigSection, LogFollower, Route, Services
+from .services import Clock, ConfigSection, Dialect, LogFollower, Route, Services
 from .storing import Processor, Storage
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Component",
     "ConfigSection",
     "CursorStart",
+    "Dialect",
     "Discoverer",
     "DiscovererContext",
     "DiscovererKind",

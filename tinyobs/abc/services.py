@@ -31,18 +31,32 @@ class ConfigSection:
 
 
 @frozen
+class Dialect:
+    """How the clients of a protocol are refused, and how they say who they are.
+
+    refuse: makes the answer out of a `starlette.requests.Request` and a `tinyobs.web.problem.HttpError`, whether a handler raised
+    it or there was none to ask: credentials that are wrong, a method or a path that does not exist, a daemon that is not ready.
+    credentials: parameters of the URL that may have a user and a password, for requests without the header `Authorization`.
+    """
+
+    refuse: Callable[[Any, Any], Any]
+    credentials: tuple[str, str] | None = None
+
+
+@frozen
 class Route:
     """An HTTP route: `handler` takes a `starlette.requests.Request` and returns a `starlette.responses.Response`.
 
     It is cancelled when its client goes away; with `whole_body`, for handlers that read the body first, it is not.
     The one method `WEBSOCKET` is for WebSockets: the handler takes a `tinyobs.web.websocket.WebSocket`, and what it
-    returns is ignored.
+    returns is ignored.  A `dialect` counts for the path, whichever of its routes has it.
     """
 
     path: str
     handler: Callable[[Any], Awaitable[Any]]
     methods: tuple[str, ...] = ("GET",)
     whole_body: bool = False
+    dialect: Dialect | None = None
 
 
 class Clock(Protocol):

@@ -15,7 +15,7 @@ from attrs import define, evolve, field, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..abc import ConfigSection, Route, Services
+from ..abc import ConfigSection, Dialect, Route, Services
 from ..config.fields import setting
 from ..errors import LimitExceeded, TinyObsError, Unavailable
 from ..exposition.otlp.answers import JSON, PROTOBUF, failure, response
@@ -89,7 +89,7 @@ def tinyobs_config_sections() -> Sequence[ConfigSection]:
 def tinyobs_routes(services: Services) -> Sequence[Route]:
     """Return the routes; without the flag they answer that the receiver is not enabled."""
     receiver = OtlpReceiver(services)
-    routes = [Route(path, receiver.push, ("POST",), whole_body=True) for path in PATHS]
+    routes = [Route(path, receiver.push, ("POST",), True, Dialect(_failure)) for path in PATHS]
     return [*routes, Route(PATHS[0], allow, ("OPTIONS",))]
 
 
@@ -137,7 +137,8 @@ class OtlpReceiver:
     async def push(self, request: Request) -> Response:
         """Answer a request."""
         if not (self._services.settings.otlp_receiver or FLAG_FEATURE in self._services.config.features):
-            raise HttpError(404, "otlp write receiver needs to be enabled with --web.enable-otlp-receiver")
+            # For people, as Prometheus puts it.
+            return HttpError(404, "otlp write receiver needs to be enabled with --web.enable-otlp-receiver").response()
         content_type = _content_type(request)
         try:
             push = await take_push(request, self._services, self._reception, has_flag=True)
@@ -149,9 +150,7 @@ class OtlpReceiver:
                 )
             return await self._take(push, content_type)
         except TinyObsError as e:
-            return _failure(http_error(e), content_type)
-        except HttpError as e:
-            return _failure(e, content_type)
+            raise http_error(e) from None
 
     async def _take(self, push: Push, content_type: str) -> Response:
         """Decode and store a request, a large one in pieces, and answer when it is durable."""
@@ -260,9 +259,9 @@ def _content_type(request: Request) -> str | None:
     return {"": PROTOBUF, PROTOBUF: PROTOBUF, "application/protobuf": PROTOBUF, JSON: JSON}.get(kind)
 
 
-def _failure(error: HttpError, content_type: str | None) -> Response:
+def _failure(request: Request, error: HttpError) -> Response:
     """Return an error in the form of the request.  507 becomes 503: of the two, senders try again after that alone."""
-    kind = content_type or PROTOBUF
+    kind = _content_type(request) or PROTOBUF
     headers, status = dict(error.headers or {}), error.status
     if status == 507:
         status = 503

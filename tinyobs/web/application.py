@@ -16,10 +16,10 @@ import trio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from ..abc import Route
+from ..abc import Dialect, Route
 from ..errors import LimitExceeded, RateLimited, StorageError, TinyObsError, Unavailable
 from . import compression
-from .authentication import Authenticator
+from .authentication import Authenticator, url_credentials
 from .cors import cors_headers
 from .held_bytes import HELD, Held, HeldBytes
 from .inbox import ARRIVED, BodyReader, Inbox, Receive
@@ -27,7 +27,7 @@ from .options import WebOptions
 from .problem import ApiError, HttpError, forget_frames, retry_after
 from .reply import RawHeaders, Reply, Send
 from .request_statistics import RequestStatistics
-from .router import Match, Router
+from .router import Match, NoRoute, Router
 from .services import Readiness
 from .sockets import Sockets, wants_socket
 from .stopping import Stopping
@@ -40,6 +40,8 @@ UNMATCHED: Final = "/*"
 """The `handler` label of requests that no route answers."""
 CANCELED: Final = 499
 """The status that is counted when the client went away before there was an answer."""
+Found = Match | NoRoute | Response
+"""What there is for a request; a response where the URL leads elsewhere."""
 ALWAYS_SERVED: Final = ("/metrics", "/version", "/api/v1/status/walreplay")
 """Paths that are served before the agent is ready, and below the beginnings of paths that are."""
 ALWAYS_SERVED_BELOW: Final = ("/-/", "/api/v1/notifications")
@@ -112,21 +114,21 @@ class Application:
             status = reply.status or CANCELED
             self.statistics.observe(label, status, perf_counter() - begun, reply.body_bytes)
 
-    def _find(self, scope: Any, headers: dict[bytes, bytes]) -> Match | Response:
+    def _find(self, scope: Any, headers: dict[bytes, bytes]) -> Found:
         path = scope["raw_path"].decode("latin-1")
         if self._prefix:
             if path == "/":
                 return RedirectResponse(self._prefix + "/", 302)
             if not path.startswith(self._prefix + "/"):
-                return HttpError(404, "404 page not found").response()
+                return NoRoute(404, "404 page not found")
             path = path[len(self._prefix) :]
         try:
             return self._router.find(scope["method"], path, wants_socket(scope["method"], headers))
-        except HttpError as e:
-            return e.response()
+        except NoRoute as e:
+            return e
 
     async def _answer(
-        self, match: Match | Response, scope: Any, inbox: Inbox | BodyReader, reply: Reply, headers: dict[bytes, bytes]
+        self, match: Found, scope: Any, inbox: Inbox | BodyReader, reply: Reply, headers: dict[bytes, bytes]
     ) -> None:
         """Make the answer and send it; only `trio.Cancelled` escapes."""
         try:
@@ -139,29 +141,44 @@ class Application:
         except Exception as e:  # a streamed body is made while it is sent, and may fail as a handler does
             log.error("an answer failed", path=scope["path"], exc_info=e)
             if not reply.status:
-                await _internal()(scope, inbox.receive, reply.send)
+                await _internal().response()(scope, inbox.receive, reply.send)
             # Else it is too late for another status: without the end of the body the server cuts the connection, so
             # that the client sees that the answer is incomplete.
 
     async def _response(
-        self, match: Match | Response, scope: Any, inbox: Inbox | BodyReader, headers: dict[bytes, bytes]
+        self, found: Found, scope: Any, inbox: Inbox | BodyReader, headers: dict[bytes, bytes]
     ) -> Response:
-        """Return the handler's answer, or that of what went wrong."""
+        """Return the handler's answer, or that of what went wrong, in the dialect of the path."""
+        dialect = None if isinstance(found, Response) else found.dialect
         try:
             if self._authenticator is not None:
-                scope["user"] = await self._authenticator.check(headers.get(b"authorization", b"").decode("latin-1"))
-            return match if isinstance(match, Response) else await self._handle(match, scope, inbox)
+                scope["user"] = await self._user(self._authenticator, scope["query_string"], headers, dialect)
+            if isinstance(found, NoRoute):
+                raise found
+            return found if isinstance(found, Response) else await self._handle(found, scope, inbox)
         except HttpError as e:
             forget_frames(e)
-            return e.response()
+            error = e
         except TinyObsError as e:
             forget_frames(e)
-            return _of_error(e)
+            error = _of_error(e)
         except ClientDisconnect:
             raise
         except Exception as e:  # whatever a handler raises must not end the server
             log.error("a handler failed", path=scope["path"], exc_info=e)
-            return _internal()
+            error = _internal()
+        if dialect is None:
+            return error.response()
+        refusal: Response = dialect.refuse(Request(scope, inbox.receive), error)
+        return refusal
+
+    @staticmethod
+    async def _user(
+        authenticator: Authenticator, query: bytes, headers: dict[bytes, bytes], dialect: Dialect | None
+    ) -> str:
+        header = headers.get(b"authorization", b"").decode("latin-1")
+        names = dialect.credentials if dialect is not None and not header else None
+        return await authenticator.check(header, url_credentials(query, names) if names is not None else None)
 
     async def _handle(self, match: Match, scope: Any, inbox: Inbox | BodyReader) -> Response:
         if self._readiness is not None and not _is_always_served(match.label):
@@ -201,15 +218,15 @@ async def _refuse_socket(send: Send) -> None:
     await send({"type": "websocket.http.response.body", "body": b"WebSockets are served over HTTP/1.1\n"})
 
 
-def _internal() -> Response:
-    return ApiError("internal", "internal error; the log of the server has the details").response()
+def _internal() -> HttpError:
+    return ApiError("internal", "internal error; the log of the server has the details")
 
 
-def _of_error(error: TinyObsError) -> Response:
+def _of_error(error: TinyObsError) -> HttpError:
     """Return the answer for an error that a handler let pass."""
     if isinstance(error, RateLimited):
-        return HttpError(429, str(error), {"retry-after": retry_after(error)}).response()
+        return HttpError(429, str(error), {"retry-after": retry_after(error)})
     kind = "unavailable" if isinstance(error, Unavailable) else "internal"
     if isinstance(error, StorageError):
         log.error("the storage failed a request", error=str(error))
-    return ApiError(kind, str(error)).response()
+    return ApiError(kind, str(error))

@@ -1,4 +1,4 @@
-"""HTTP basic authentication, and tokens that are a user and a password, against the bcrypt hashes of the web config file.
+"""HTTP basic authentication, and tokens or parameters that are a user and a password, against the bcrypt hashes of the web config file.
 
 bcrypt is slow on purpose (about 50 ms and more), so it runs in a worker thread, one at a time, and its outcome is
 remembered for a short while, for wrong passwords as well.  What is remembered is a digest, never a password.
@@ -13,6 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import parse_qs
 
 import bcrypt
 import trio
@@ -42,9 +43,9 @@ class Authenticator:
         self._limiter = trio.CapacityLimiter(1)
         self._secret = os.urandom(16)
 
-    async def check(self, header: str) -> str:
-        """Return the user of an `Authorization` header; raises `HttpError` 401."""
-        user, password = _credentials(header)
+    async def check(self, header: str, in_url: tuple[str, str] | None = None) -> str:
+        """Return the user of an `Authorization` header, or of what stands in the URL for it; raises `HttpError` 401."""
+        user, password = _in_url(*in_url) if in_url is not None else _credentials(header)
         hashed = self._users.get(user, self._nobody)
         key = hashlib.blake2b(b"\0".join((user.encode(), hashed, password)), key=self._secret).digest()
         known = self._outcomes.get(key)
@@ -77,6 +78,20 @@ def _credentials(header: str) -> tuple[str, bytes]:
     if not colon or len(password) > PASSWORD_BYTES_MAX:
         raise _unauthorized()
     return name, password
+
+
+def url_credentials(query: bytes, names: tuple[str, str]) -> tuple[str, str] | None:
+    """Return user and password from the query of a URL, where both parameters are there and say something."""
+    given = parse_qs(query.decode("latin-1"))
+    user, password = (given.get(name, [""])[0] for name in names)
+    return (user, password) if user and password else None
+
+
+def _in_url(user: str, password: str) -> tuple[str, bytes]:
+    encoded = password.encode()
+    if len(encoded) > PASSWORD_BYTES_MAX:
+        raise _unauthorized()
+    return user, encoded
 
 
 def _matches(password: bytes, hashed: bytes) -> bool:

@@ -14,11 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import evolve, frozen
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..abc import Route
+from ..abc import Dialect, Route
 from .problem import HttpError
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -38,6 +38,17 @@ class Match:
     label: str
     parameters: Mapping[str, str]
     is_socket: bool = False
+    dialect: Dialect | None = None
+
+
+class NoRoute(HttpError):
+    """Nothing answers the request.  dialect: that of its path."""
+
+    def __init__(
+        self, status: int, message: str, headers: Mapping[str, str] | None = None, dialect: Dialect | None = None
+    ) -> None:
+        super().__init__(status, message, headers)
+        self.dialect = dialect
 
 
 class Router:
@@ -60,9 +71,11 @@ class Router:
                 first = next(iter(table.values()))
                 options = Route(first.route.path, _tells(_allowed({*table, "OPTIONS"})), ("OPTIONS",))
                 table["OPTIONS"] = Match(options, first.label, _NOTHING)
+            dialect = next((match.route.dialect for match in table.values() if match.route.dialect), None)
+            table.update({method: evolve(match, dialect=dialect) for method, match in table.items()})
 
     def find(self, method: str, path: str, wants_socket: bool = False) -> Match:
-        """Return the route for a request; raises `HttpError` 404, 405 or, where there are only WebSockets, 426.
+        """Return the route for a request; raises `NoRoute` 404, 405 or, where there are only WebSockets, 426.
 
         path: as sent, still percent-encoded, so that an encoded slash stays within its part.  wants_socket: the client
         asks for a WebSocket, and gets another answer where there is none.
@@ -78,9 +91,9 @@ class Router:
             match = table.get(method)
         if match is None:
             if method == "GET" and SOCKET in table:
-                raise HttpError(426, "this is for WebSockets", {"upgrade": "websocket"})
-            raise HttpError(405, "Method Not Allowed", {"allow": _allowed(table)})
-        return Match(match.route, match.label, parameters, match.is_socket) if parameters else match
+                raise NoRoute(426, "this is for WebSockets", {"upgrade": "websocket"}, _dialect(table))
+            raise _not_allowed(table)
+        return evolve(match, parameters=parameters) if parameters else match
 
     def _search(self, path: str) -> tuple[dict[str, Match] | None, Mapping[str, str]]:
         for pattern, table in self._patterns.values():
@@ -90,15 +103,16 @@ class Router:
         return None, _NOTHING
 
     def _below(self, method: str, path: str) -> Match:
-        """Return the route of a prefix; raises `HttpError` 404 or 405."""
-        tables = [table for prefix, table in self._prefixes.items() if path.startswith(prefix)]
+        """Return the route of a prefix; raises `NoRoute` 404 or 405."""
+        prefixes = sorted(filter(path.startswith, self._prefixes), key=len, reverse=True)
+        tables = [self._prefixes[prefix] for prefix in prefixes]
         for table in tables:
             if method in table:
                 return table[method]
         known = [table for table in tables if len(table) > 1]
         if not known:
-            raise HttpError(404, "404 page not found")
-        raise HttpError(405, "Method Not Allowed", {"allow": _allowed(known[0])})
+            raise NoRoute(404, "404 page not found", dialect=_dialect(tables[0]) if tables else None)
+        raise _not_allowed(known[0])
 
     def _table(self, path: str) -> dict[str, Match]:
         if path.endswith("/*"):
@@ -109,6 +123,15 @@ class Router:
             f"(?P<{part}>[^/]+)" if i % 2 else re.escape(part) for i, part in enumerate(_VARIABLE.split(path))
         )
         return self._patterns.setdefault(path, (re.compile(expression), {}))[1]
+
+
+def _dialect(table: Mapping[str, Match]) -> Dialect | None:
+    """Return the dialect of a path, which all of its routes have."""
+    return next(iter(table.values())).dialect
+
+
+def _not_allowed(table: Mapping[str, Match]) -> NoRoute:
+    return NoRoute(405, "Method Not Allowed", {"allow": _allowed(table)}, _dialect(table))
 
 
 def _allowed(methods: Iterable[str]) -> str:

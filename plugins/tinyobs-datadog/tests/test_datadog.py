@@ -280,3 +280,10 @@ def test_any_bytes_of_protobuf(noise, at):
             SeriesReader(SeriesRegistry()).v2_protobuf(data)
         except WireError:
             continue
+
+
+async def test_wrong_methods_are_told_as_errors_are(autojump_clock):
+    """Also by what no handler of this protocol has seen."""
+    case = ReceiverCase("/datadog/api/v2/series", b"", 0, method="GET", sections=SECTIONS)
+    answer = await push(tinyobs_datadog.tinyobs_routes, services_for(case), case, b"")
+    assert (answer.status, json.loads(answer.body)) == (405, {"errors": ["Method Not Allowed"]})

@@ -6,13 +6,13 @@ them again and again if it got no answer.  They are accepted, counted as refused
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from tinyobs.abc import Route, Services
+from tinyobs.abc import Dialect, Route, Services
 from tinyobs.errors import TinyObsError
 from tinyobs.exposition.pushed import Pushed
 from tinyobs.model.labels import Labels
@@ -50,13 +50,17 @@ def routes(services: Services) -> list[Route]:
     """Return the routes."""
     receiver = DatadogReceiver(services)
     found = [
-        Route("/datadog/api/v1/series", receiver.v1, ("POST",), whole_body=True),
-        Route("/datadog/api/v2/series", receiver.v2, ("POST",), whole_body=True),
-        Route("/datadog/api/v1/distribution_points", receiver.distribution_points, ("POST",), whole_body=True),
-        Route("/datadog/api/beta/sketches", receiver.sketches, ("POST",), whole_body=True),
-        Route("/datadog/api/v1/validate", receiver.validate, ("GET",)),
+        _pushes("/datadog/api/v1/series", receiver.v1),
+        _pushes("/datadog/api/v2/series", receiver.v2),
+        _pushes("/datadog/api/v1/distribution_points", receiver.distribution_points),
+        _pushes("/datadog/api/beta/sketches", receiver.sketches),
+        Route("/datadog/api/v1/validate", receiver.validate, ("GET",), dialect=DIALECT),
     ]
-    return found + [Route(path, receiver.drop, ("POST",), whole_body=True) for path in DROPPED]
+    return found + [_pushes(path, receiver.drop) for path in DROPPED]
+
+
+def _pushes(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+    return Route(path, handler, ("POST",), whole_body=True, dialect=DIALECT)
 
 
 class DatadogReceiver:
@@ -94,10 +98,8 @@ class DatadogReceiver:
         """Take what is not metrics, and keep nothing of it."""
         try:
             await take_push(request, self._services, self._reception)
-        except HttpError as e:
-            return _error(e)
         except TinyObsError as e:
-            return _error(http_error(e))
+            raise http_error(e) from None
         self._reception.refuse(NOT_STORED)
         return Response(b'{"status":"ok"}', 202, media_type="application/json")
 
@@ -113,12 +115,10 @@ class DatadogReceiver:
                 self._reception,
                 self._services.registry,
             )
-        except HttpError as e:
-            return _error(e)
         except TinyObsError as e:
-            return _error(http_error(e))
+            raise http_error(e) from None
         if outcome.refused:
-            return _error(HttpError(400, _text(outcome)))
+            raise HttpError(400, _text(outcome))
         return Response(orjson.dumps(good), 202, media_type="application/json")
 
     def _reader_for(self, extra: Labels) -> SeriesReader:
@@ -133,6 +133,9 @@ def _text(outcome: Outcome) -> str:
     return f"{outcome.refused} refused, the others are stored: " + "; ".join(outcome.problems[:PROBLEMS_SHOWN_MAX])
 
 
-def _error(error: HttpError) -> Response:
+def _refuse(request: Request, error: HttpError) -> Response:
     body = orjson.dumps({"errors": [error.message]})
     return Response(body, error.status, error.headers, media_type="application/json")
+
+
+DIALECT: Final = Dialect(_refuse)

@@ -270,3 +270,10 @@ def test_any_json(others):
     assert found[0][0] == 'sys_cpu{cpu="0", host="a"}'
     assert found[-1][0] == 'sys_cpu{host="b"}'
     assert len(found) + pushed.refused.get("malformed", 0) == len(others) + 2
+
+
+async def test_wrong_methods_are_told_as_errors_are(autojump_clock):
+    """Also by what no handler of this protocol has seen."""
+    case = ReceiverCase("/api/put", b"", 0, method="GET", sections=SECTIONS)
+    answer = await push(tinyobs_opentsdb.tinyobs_routes, services_for(case), case, b"")
+    assert (answer.status, json.loads(answer.body)) == (405, {"error": {"code": 405, "message": "Method Not Allowed"}})

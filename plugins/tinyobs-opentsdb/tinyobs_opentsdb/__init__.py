@@ -12,7 +12,7 @@ from tinyobs import hookimpl
 from tinyobs.abc import ConfigSection, Route, Services, Source
 from tinyobs.receiving.line_source import LineSource, Listening
 
-from .receiver import HttpReceiver, TelnetReceiver
+from .receiver import DIALECT, HttpReceiver, TelnetReceiver
 from .settings import SECTION, OpenTsdbSettings
 
 
@@ -26,7 +26,7 @@ def tinyobs_config_sections() -> Sequence[ConfigSection]:
 def tinyobs_routes(services: Services) -> Sequence[Route]:
     """Return `/api/put`, also below `/opentsdb`."""
     put = HttpReceiver(services).put
-    return [Route(path, put, ("POST",), whole_body=True) for path in ("/api/put", "/opentsdb/api/put")]
+    return [Route(path, put, ("POST",), whole_body=True, dialect=DIALECT) for path in ("/api/put", "/opentsdb/api/put")]
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import structlog
 from attrs import define
 from starlette.requests import Request
 from starlette.responses import Response
-from tinyobs.abc import Services
+from tinyobs.abc import Dialect, Services
 from tinyobs.errors import TinyObsError
 from tinyobs.exposition.pushed import PROBLEMS_MAX, Pushed
 from tinyobs.model.labels import Labels
@@ -99,10 +99,8 @@ class HttpReceiver:
             outcome = await store_decoded(decode, samples, push.source, self._reception, self._services.registry)
             problems = outcome.problems[min(len(failed), PROBLEMS_MAX) :]
             failed += [({}, problem) for problem in problems]
-        except HttpError as e:
-            return _error(e)
         except TinyObsError as e:
-            return _error(http_error(e))
+            raise http_error(e) from None
         return _answer(request, outcome, failed)
 
 
@@ -117,9 +115,12 @@ def _answer(request: Request, outcome: Outcome, failed: Failed) -> Response:
     if not outcome.refused:
         return Response(status_code=204)
     text = "; ".join(outcome.problems[:PROBLEMS_SHOWN_MAX])
-    return _error(HttpError(400, f"One or more data points had errors: {text}"))
+    raise HttpError(400, f"One or more data points had errors: {text}")
 
 
-def _error(error: HttpError) -> Response:
+def _refuse(request: Request, error: HttpError) -> Response:
     body = {"error": {"code": error.status, "message": error.message}}
     return Response(orjson.dumps(body), error.status, error.headers, media_type="application/json")
+
+
+DIALECT = Dialect(_refuse)

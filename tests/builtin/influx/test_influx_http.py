@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -173,7 +174,36 @@ async def test_databases(autojump_clock):
         assert json.loads(answer.body) == {"results": [{"statement_id": 0, "series": series}]}
     answer, _ = await send("/query?q=CREATE%20DATABASE%20%22x%22%3B%20SHOW%20DATABASES")
     assert [list(r) for r in json.loads(answer.body)["results"]] == [["statement_id"], ["statement_id", "series"]]
-    for q in ("SELECT%20*%20FROM%20cpu", "DROP%20DATABASE%20x", ""):
+    for q in (
+        "SELECT%20*%20FROM%20cpu",
+        "DROP%20DATABASE%20x",
+        "CREATE%20DATABASE",
+        "SHOW",
+        "",
+        ";".join(["SHOW%20USERS"] * 101),
+    ):
         answer, _ = await send(f"/query?q={q}")
         assert answer.status == 400
         assert "error" in json.loads(answer.body)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SHOW MEASUREMENTS", 'show measurements ON "telegraf" LIMIT 1', "SHOW SERIES LIMIT 1", "SHOW TAG KEYS", "SHOW FIELD KEYS FROM cpu",
+        "SHOW USERS", "SHOW CONTINUOUS QUERIES", 'CREATE RETENTION POLICY "a" ON "b" DURATION 30d REPLICATION 1 DEFAULT',
+        'ALTER RETENTION POLICY "a" ON "b" DURATION 1d', 'CREATE DATABASE "x" WITH DURATION 30d',
+    ],
+)  # fmt: skip
+async def test_what_is_not_there_is_no_error(autojump_clock, statement):
+    """Clients go on when a database is empty, and when what they make is there already."""
+    answer, _ = await send(f"/query?q={quote(statement)}")
+    assert (answer.status, json.loads(answer.body)) == (200, {"results": [{"statement_id": 0}]})
+
+
+async def test_retention_policies(autojump_clock):
+    """There is the one that InfluxDB makes by itself."""
+    answer, _ = await send("/query?q=SHOW%20RETENTION%20POLICIES%20ON%20%22telegraf%22")
+    columns = ["name", "duration", "shardGroupDuration", "replicaN", "default"]
+    series = [{"columns": columns, "values": [["autogen", "0s", "168h0m0s", 1, True]]}]
+    assert json.loads(answer.body) == {"results": [{"statement_id": 0, "series": series}]}

@@ -90,6 +90,17 @@ async def test_without_the_flag_it_says_how_to_switch_it_on():
     assert answer.body == b"otlp write receiver needs to be enabled with --web.enable-otlp-receiver\n"
 
 
+@pytest.mark.parametrize("headers", [PROTOBUF, JSON], ids=["protobuf", "json"])
+async def test_wrong_methods_are_told_in_the_form_of_the_request(headers):
+    """What no handler sees is a `Status` as well."""
+    answer = await push(
+        otlp_receiver.tinyobs_routes, services_for(CASE), attrs.evolve(CASE, method="PUT"), b"", headers
+    )
+    assert (answer.status, answer.headers["content-type"]) == (405, headers["content-type"])
+    assert b"Method Not Allowed" in answer.body
+    assert (answer.body[:1] == b"{") == (headers is JSON)
+
+
 async def test_the_feature_switches_it_on_as_well():
     """`otlp-write-receiver`, the old way of Prometheus."""
     case = attrs.evolve(CASE, config="tinyobs: {features: [otlp-write-receiver]}", prepare=lambda services: None)

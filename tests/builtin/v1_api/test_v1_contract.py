@@ -10,7 +10,7 @@ from tinyobs.abc import ConfigSection
 from tinyobs.builtin.v1_api import tinyobs_routes, tinyobs_sources
 from tinyobs.builtin.v1_api.settings import SECTION, V1Settings
 from tinyobs.config import loader
-from tinyobs.testing.check_receiver import ReceiverCase, check_receiver
+from tinyobs.testing.check_receiver import ReceiverCase, check_receiver, push, services_for
 from tinyobs.testing.check_source import check_source
 from tinyobs.testing.services import EPOCH_MS, FakeServices
 
@@ -50,6 +50,17 @@ async def test_the_contract_of_receivers(case, autojump_clock):
     """All keep every promise; a push is all or nothing."""
     assert abs(EPOCH_MS - 1_700_000_000_000) < 86_400_000
     await check_receiver(tinyobs_routes, case)
+
+
+async def test_wrong_methods_are_told_as_errors_are(autojump_clock):
+    """With the header that lets pages read it."""
+    case = ReceiverCase("/v1/ingest", b"", 0, method="PUT", sections=SECTIONS)
+    answer = await push(tinyobs_routes, services_for(case), case, b"", {"origin": "http://localhost:3000"})
+    assert (answer.status, json.loads(answer.body)) == (
+        405,
+        {"error": "Method Not Allowed", "message": "Method Not Allowed"},
+    )
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
 
 
 async def test_the_contract_of_components(autojump_clock):

@@ -1,25 +1,27 @@
 """Writes over HTTP answered as InfluxDB answers them, and what its clients ask besides before they write.
 
-Both versions take the same bodies; they differ in the names of precisions and in how they put errors.
+Both versions take the same bodies; they differ in how they put errors.  Handlers raise `HttpError`; the dialect of a path makes
+the answer, also of what is refused before there is a handler.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ...abc import Route, Services
+from ...abc import Dialect, Route, Services
 from ...errors import TinyObsError
 from ...exposition.influx_names import Origin
 from ...exposition.influx_times import PRECISIONS, Precision
 from ...receiving.answers import http_error
 from ...receiving.push import take_push
 from ...web.problem import HttpError
+from .statements import answer_statements
 from .writing import Writer, Written
 
 VERSION: Final = "1.8.10"
@@ -30,8 +32,10 @@ MESSAGE_CHARACTERS_MAX: Final = 2000
 _HEADERS: Final = {"x-influxdb-version": VERSION, "x-influxdb-build": "TinyObs"}
 _CODES: Final[Mapping[int, str]] = {
     400: "invalid",
+    401: "unauthorized",
     403: "forbidden",
     404: "not found",
+    405: "method not allowed",
     413: "request too large",
     415: "invalid",
     429: "too many requests",
@@ -39,8 +43,6 @@ _CODES: Final[Mapping[int, str]] = {
 }
 """Status -> `code` of version 2."""
 _NOT_IN_HEADERS: Final = re.compile(r"[^ -~]")
-_SHOW: Final = re.compile(r"\s*SHOW\s+DATABASES\s*", re.IGNORECASE)
-_CREATE: Final = re.compile(r"\s*CREATE\s+(?:DATABASE|RETENTION\s+POLICY)\s.+", re.IGNORECASE | re.DOTALL)
 
 
 class Handlers:
@@ -51,35 +53,39 @@ class Handlers:
 
     def routes(self) -> Sequence[Route]:
         """Return the routes; `GET /query` is a page, which sends those who ask for databases to `/influx/query`."""
-        found = [Route("/query", self._query, ("POST",)), Route("/influx/query", self._query, ("GET", "POST"))]
+        found = [
+            Route("/query", self._query, ("POST",), dialect=VERSION_1),
+            Route("/influx/query", self._query, ("GET", "POST"), dialect=VERSION_1),
+            Route("/influx/*", _allow, ("OPTIONS",), dialect=VERSION_1),
+        ]
         for prefix in ("", "/influx"):
             found += [
-                Route(prefix + "/write", self._write_1, ("POST",), whole_body=True),
-                Route(prefix + "/api/v2/write", self._write_2, ("POST",), whole_body=True),
-                Route(prefix + "/ping", self._ping, ("GET", "HEAD")),
-                Route(prefix + "/health", self._health, ("GET",)),
+                Route(prefix + "/write", self._write_1, ("POST",), True, VERSION_1),
+                Route(prefix + "/api/v2/write", self._write_2, ("POST",), True, VERSION_2),
+                Route(prefix + "/api/v2/*", _allow, ("OPTIONS",), dialect=VERSION_2),
+                Route(prefix + "/ping", self._ping, ("GET", "HEAD"), dialect=VERSION_1),
+                Route(prefix + "/health", self._health, ("GET",), dialect=VERSION_2),
             ]
         return found
 
     async def _write_1(self, request: Request) -> Response:
-        return await self._write(request, _error_1, request.query_params.get("db", ""))
+        return await self._write(request, request.query_params.get("db", ""))
 
     async def _write_2(self, request: Request) -> Response:
         bucket = request.query_params.get("bucket", "") if self._writer.settings.bucket_is_database else ""
-        return await self._write(request, _error_2, request.query_params.get("db", "") or bucket)
+        return await self._write(request, request.query_params.get("db", "") or bucket)
 
-    async def _write(self, request: Request, error: Callable[[int, str], Response], database: str) -> Response:
+    async def _write(self, request: Request, database: str) -> Response:
         try:
             precision = self._precision(request)
             push = await take_push(request, self._services, self._writer.reception)
             origin = Origin(database or self._writer.settings.database, push.extra_labels)
             written = await self._writer.write(push.body, push.source, precision, origin, push.held)
-        except HttpError as e:
-            return _with_headers(error(e.status, e.message), e.headers)
         except TinyObsError as e:
-            answer = http_error(e)
-            return _with_headers(error(answer.status, answer.message), answer.headers)
-        return error(400, _in_words(written)) if written.dropped else Response(status_code=204, headers=_HEADERS)
+            raise http_error(e) from None
+        if written.dropped:
+            raise HttpError(400, _in_words(written))
+        return Response(status_code=204, headers=_HEADERS)
 
     def _precision(self, request: Request) -> Precision:
         name = request.query_params.get("precision", "")
@@ -107,17 +113,9 @@ class Handlers:
         text = request.query_params.get("q", "")
         if not text and request.method == "POST":
             text = parse_qs((await request.body()).decode("utf-8", "replace")).get("q", [""])[0]
-        results: list[dict[str, Any]] = []
-        for statement in filter(str.strip, text.split(";")):
-            result: dict[str, Any] = {"statement_id": len(results)}
-            if _SHOW.fullmatch(statement):
-                names = [[name] for name in self._writer.settings.database_names]
-                result["series"] = [{"name": "databases", "columns": ["name"], "values": names}]
-            elif not _CREATE.fullmatch(statement):
-                return _error_1(400, "only SHOW DATABASES and CREATE DATABASE are answered; query with PromQL")
-            results.append(result)
+        results = answer_statements(text, self._writer.settings.database_names)
         if not results:
-            return _error_1(400, 'missing required parameter "q"')
+            raise HttpError(400, 'missing required parameter "q"')
         return JSONResponse({"results": results}, headers=_HEADERS)
 
     def _check_enabled(self) -> None:
@@ -133,15 +131,22 @@ def _in_words(written: Written) -> str:
     return f"partial write: {text} dropped={written.dropped}"
 
 
-def _error_1(status: int, message: str) -> Response:
-    headers = {**_HEADERS, "x-influxdb-error": _NOT_IN_HEADERS.sub("?", message)}
-    return JSONResponse({"error": message}, status, headers)
+async def _allow(request: Request) -> Response:
+    return Response(status_code=204, headers=_HEADERS)
 
 
-def _error_2(status: int, message: str) -> Response:
-    return JSONResponse({"code": _CODES.get(status, "unavailable"), "message": message}, status, _HEADERS)
+def _refuse_1(request: Request, error: HttpError) -> Response:
+    told = {"x-influxdb-error": _NOT_IN_HEADERS.sub("?", error.message)}
+    return JSONResponse({"error": error.message}, error.status, {**_HEADERS, **told, **(error.headers or {})})
 
 
-def _with_headers(response: Response, headers: Mapping[str, str] | None) -> Response:
-    response.headers.update(headers or {})
-    return response
+def _refuse_2(request: Request, error: HttpError) -> Response:
+    code = _CODES.get(error.status, "unavailable")
+    headers = {**_HEADERS, "x-platform-error-code": code, **(error.headers or {})}
+    return JSONResponse({"code": code, "message": error.message}, error.status, headers)
+
+
+CREDENTIALS: Final = ("u", "p")
+"""Parameters of the URL for user and password, in both versions."""
+VERSION_1: Final = Dialect(_refuse_1, CREDENTIALS)
+VERSION_2: Final = Dialect(_refuse_2, CREDENTIALS)

@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ...abc import Route, Services
+from ...abc import Dialect, Route, Services
 from ...errors import QueryError, TinyObsError
 from ...receiving.answers import http_error
 from ...web.problem import STATUS_OF_KIND, HttpError
@@ -44,24 +44,23 @@ class Answers:
         self._services = services
 
     def routes(self, path: str, handler: Handler, *methods: str, whole_body: bool = False) -> list[Route]:
-        """Return the routes of one path, which answer errors in the form of this API."""
+        """Return the routes of one path, which refuse in the form of this API."""
 
         async def guarded(request: Request) -> Response:
             try:
-                response = await handler(request)
-            except HttpError as e:
-                response = fault(e.status, e.message, e.headers)
+                return self._shared(request, await handler(request))
             except QueryError as e:
-                response = fault(STATUS_OF_KIND.get(e.kind, 500), str(e))
+                raise HttpError(STATUS_OF_KIND.get(e.kind, 500), str(e)) from None
             except TinyObsError as e:
-                known = http_error(e)
-                response = fault(known.status, known.message, known.headers)
-            return self._shared(request, response)
+                raise http_error(e) from None
 
         async def allow(request: Request) -> Response:
             return self._shared(request, Response(status_code=204))
 
-        return [Route(path, guarded, methods, whole_body), Route(path, allow, ("OPTIONS",))]
+        return [Route(path, guarded, methods, whole_body, Dialect(self._refuse)), Route(path, allow, ("OPTIONS",))]
+
+    def _refuse(self, request: Request, error: HttpError) -> Response:
+        return self._shared(request, fault(error.status, error.message, error.headers))
 
     def _shared(self, request: Request, response: Response) -> Response:
         """Let pages of this machine read the answer, where they may."""
