@@ -260,10 +260,12 @@ def test_memory_is_bounded(scene):
 
 
 def test_a_restart_and_a_change_of_rules_make_no_jump(folding):
-    """The sum begins anew at nothing, with a start time."""
+    """The sum begins anew at nothing, with a start time; where the rule stays it goes on."""
     f = folding
     f.send(("a", exponential(1)))
     f.send(("a", exponential(9)))
+    f.scene.configure(rules=[{"match": "z", "series_max": 1}, RULE])
+    assert counts_of(f.sum(("a", exponential(12)))) == {0: 11}
     f.scene.configure(rules=[{**RULE, "values_max": 2}, RULE])
     f.scene.process()
     f.scene.process({"__name__": "h", "p": "second"})

@@ -75,6 +75,13 @@ class Counts:
             self._source_names.append(source)
         return found
 
+    def reserve(self, rule: int, source: int, earlier: Counts | None) -> int:
+        """Count a series that has no number yet, and is not new; return the number of its source, given that which it had before."""
+        name = earlier._source_names[source] if earlier is not None else ""
+        source = self.source_id(name) if name else 0
+        self.count(np.array([rule]), np.array([source]), is_new=False)
+        return source
+
     def pairs(self, ids: I64) -> NDArray[np.int32]:
         """Return the numbers of series of metric names or jobs; ids that are not remembered yet have none."""
         known = self.of_pair

@@ -20,6 +20,7 @@ from ...model.labels import Labels
 from ...model.registry import SeriesRegistry
 from .answer import report_of
 from .bounded import rules_of
+from .carrying import rules_now, rules_of_targets
 from .counts import MINUTE_MS, NO_RULE, Counts, name_and_job
 from .folds import Folds, Target
 from .histogram_folds import HistogramFolds
@@ -68,12 +69,12 @@ class Decisions:
         """Take over settings; series that are there stay, whatever their number."""
         before, self.settings = self.settings, settings
         self._shapes = Shapes(self._registry, settings, self.refusals)
-        if before is None or before.rules != settings.rules:
-            self.folds, self.folded = Folds(Members()), Report()
-            self.histogram_folds = HistogramFolds(self.folds)
+        rules = Rules(settings.rules)
+        if before is not None and before.rules != settings.rules:
+            self._carry(rules)
         self.folds.members.members_max = settings.folded_members_max
         self.histogram_folds.bytes_max = settings.folded_histograms_size_max_bytes
-        self.rules = Rules(settings.rules)
+        self.rules = rules
         self._ensure()
         self.stand[:] = _NOT_COUNTED
         self._anew()
@@ -81,6 +82,9 @@ class Decisions:
         numbers = Numbers(settings, self.rules, counts, self.refusals, self.folds, self.folded)
         self.counts, self._numbers = (counts, numbers) if numbers.counts_all() else (None, None)
         if self.counts is not None:
+            for target in self.folds.targets:
+                if target.ref < 0:  # its first member has come, and its first sample is still on the way
+                    target.source = counts.reserve(target.rule, target.source, earlier)
             counts.hour.turn(self.now_ms)
             counts.day.turn(self.now_ms)
             if earlier is not None and before is not None:
@@ -202,6 +206,17 @@ class Decisions:
         self.closed, self._has_refused = MISSING, False
         self.stand[self.stand >= STAND_INS] = _NOT_COUNTED
         self._registry.generation += 1
+
+    def _carry(self, rules: Rules) -> None:
+        """Let only those sums go on that come about as before under these rules."""
+        targets = self.folds.targets
+        numbers = rules_of_targets(targets, self.rules, rules)
+        records = self.folded.keep(rules_now(self.rules, rules))
+        for target, number in zip(targets, numbers, strict=True):
+            target.rule, target.records = number, tuple(records[i] for i in target.records)
+        staying = self.folds.members.keep_of(np.array(numbers, np.int64) != NO_RULE)
+        if staying is not None:
+            self.histogram_folds.forget(self.folds.forget(staying))
 
     def _forget_members(self, before_ms: int) -> bool:
         staying = self.folds.members.forget(before_ms // MINUTE_MS)

@@ -110,8 +110,15 @@ class Members:
 
     def forget(self, before_minute: int) -> NDArray[np.int32] | None:
         """Forget members without samples since; return the targets of those that stay, None where all do."""
+        return self._keep(self._seen[: len(self)] >= before_minute)
+
+    def keep_of(self, kept: NDArray[np.bool_]) -> NDArray[np.int32] | None:
+        """Forget members of targets that are not kept; return as `forget` does."""
+        return self._keep(kept[self.targets[: len(self)]])
+
+    def _keep(self, which: NDArray[np.bool_]) -> NDArray[np.int32] | None:
         table, first = self._index
-        stays = np.flatnonzero(self._seen[: len(table)] >= before_minute)
+        stays = np.flatnonzero(which)
         if len(stays) == len(table):
             return None
         fresh = HashTable()

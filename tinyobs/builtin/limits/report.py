@@ -71,7 +71,7 @@ class Folded:
 
 
 class Report:
-    """All that was folded since the start or the last change of the rules."""
+    """All that was folded since the start, by the rules that there are."""
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, str, str], int] = {}
@@ -87,6 +87,21 @@ class Report:
             number = self._numbers[key] = len(self.records)
             self.records.append(Folded(*key, now_ms))
         return number
+
+    def keep(self, numbers: Sequence[int]) -> list[int]:
+        """Keep what was folded by rules that are still there; return the number that each record has now, -1 for those that go.
+
+        numbers: by rule, the number that it has now, -1 for those that are gone.
+        """
+        found: list[int] = []
+        kept: list[Folded] = []
+        for record in self.records:
+            record.rule = numbers[record.rule]
+            found.append(len(kept) if record.rule >= 0 else -1)
+            kept += [record] if record.rule >= 0 else []
+        self.records = kept
+        self._numbers = {(f.rule, f.label, f.family): i for i, f in enumerate(kept)}
+        return found
 
     def as_json(self, rules: Rules) -> list[dict[str, Any]]:
         """Return the entries of the report, the most samples first."""
