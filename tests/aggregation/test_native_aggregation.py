@@ -8,7 +8,6 @@ from aggregation.test_aggregator import MINUTE, SERIES, Feed, named, rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyobs.aggregation.natives import Natives
 from tinyobs.model.histogram_checks import fault_of
 from tinyobs.model.histograms import (
     CUSTOM_SCHEMA,
@@ -215,8 +214,7 @@ def test_numbers_of_series_that_are_gone_are_used_again():
 
 def test_memory_is_bounded():
     """Series whose histograms do not fit are left out and counted; those that are known go on."""
-    feed = NativeFeed(rule("sum_samples", without=("i",)))
-    feed.rule.natives = Natives(feed.rule.rule, bytes_max=20 * 8 * 7)
+    feed = NativeFeed(rule("sum_samples", without=("i",), histograms_bytes_max=20 * 8 * 7))
     feed.push([(named(n="x", i=str(i)), 0, observed(1)) for i in range(100)], 0)
     assert feed.tick(MINUTE)[named(n="x:1m_without_i_sum_samples")].count == 20
     assert feed.rule.counts.ignored == {"no_room": 80}

@@ -49,8 +49,6 @@ _TAKEN: Final = (
     "total",
     "total_prometheus",
 )
-BYTES_MAX: Final = 256 << 20
-"""Of histograms that one rule remembers; series whose histograms do not fit are left out."""
 _FLOATS, _EXPONENTIAL, _CUSTOM = 0, 1, 2
 
 
@@ -62,8 +60,8 @@ def takes_histograms(output: str) -> bool:
 class Natives:
     """The histograms of one rule."""
 
-    def __init__(self, rule: AggregationRule, bytes_max: int = BYTES_MAX) -> None:
-        self._bytes_max = bytes_max
+    def __init__(self, rule: AggregationRule) -> None:
+        self._bytes_max = rule.histograms_bytes_max
         self._outputs = _outputs(rule)
         self._last = KeptHistograms()
         self._times: I64 = np.zeros(0, np.int64)

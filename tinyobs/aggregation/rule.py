@@ -78,6 +78,8 @@ class AggregationRule:
     histogram: BucketFormat = BucketFormat.NATIVE
     buckets: tuple[float, ...] = ()
     series_max: int = 0
+    histograms_bytes_max: int = 256 << 20
+    """Of native histograms that are remembered; samples that do not fit are left out."""
 
     def grouped(self, labels: Labels) -> Labels:
         """Return the labels of the group that a series goes to."""

@@ -14,6 +14,7 @@ from attrs import frozen
 from ..aggregation.engine import AggregationPlan
 from ..aggregation.rule import PLAIN_OUTPUTS, AggregationRule, BucketFormat, parse_interval, quantiles_of, suffix_of
 from ..model.selectors import Selector
+from ..model.sizes import SizeBytes
 from ..relabel import Rule
 from .fields import Fault, FilePath, Included, setting
 
@@ -113,6 +114,10 @@ class PlaceSettings:
     """Upper bounds of classic buckets."""
     series_max: int = setting(default=SERIES_MAX, low=1, high=1 << 31)
     """Input series that one rule follows at a time; default 1000000."""
+    histograms_size_max_bytes: SizeBytes = setting(
+        "histograms_size_max", default=SizeBytes(256 << 20), low=0, high=1 << 36
+    )
+    """Native histograms that one rule remembers; samples that do not fit are left out; default 256MiB."""
     included: tuple[RuleSettings, ...] = attrs.field(default=(), metadata={"key": None})
     """What was in `file`."""
 
@@ -190,6 +195,7 @@ class PlaceSettings:
             histogram=_or(rule.histogram, self.histogram),
             buckets=self.buckets,
             series_max=self.series_max,
+            histograms_bytes_max=self.histograms_size_max_bytes,
         )
 
 

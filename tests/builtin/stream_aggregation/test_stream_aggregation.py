@@ -124,6 +124,15 @@ def test_native_histograms_pass_where_no_output_can_be_made_of_them(outputs, goe
     assert bench.source.statistics().ignored_samples_total == ignored
 
 
+def test_the_memory_for_native_histograms_is_a_setting():
+    """Of a rule; what does not fit is ignored."""
+    table = histograms_of([Histogram(0, 0.0, 1, 1, 1.0, is_integer=True)])
+    for size, ignored in (("0B", {("1", "no_room"): 1}), ("1KiB", {})):
+        bench = Bench(f"{SUM}\nhistograms_size_max: {size}")
+        bench.processor.process(bench.batch(series("x", i="h"), values=[handles(0, 1)[0]], histograms=table))
+        assert bench.source.statistics().ignored_samples_total == ignored
+
+
 async def test_what_cannot_be_stored_waits_and_is_lost_in_the_end(autojump_clock, nursery):
     """A full queue costs nothing; results of more than an hour are too many."""
     bench = Bench("flush_on_shutdown: true\n" + SUM)

@@ -15,6 +15,7 @@ from tinyobs.builtin.remote_write.sink import plans_of
 from tinyobs.config.fields import plan
 from tinyobs.config.loader import load, parse
 from tinyobs.config.stream_aggregation import SECTION, PlaceSettings, RuleSettings, StreamAggregationSettings
+from tinyobs.model.sizes import SizeBytes, format_size
 from tinyobs.testing.agents import until
 
 PAGE = (FOLDER / "stream-aggregation.md").read_text()
@@ -85,5 +86,6 @@ def test_all_settings_are_described():
     for p in plan(PlaceSettings):
         if p.key in rows and p.key != "buckets":
             default = p.default()
-            shown = {(): "[]", "": '""', False: "false"}.get(default, str(default))
+            size = format_size(default) if p.type is SizeBytes else str(default)
+            shown = {(): "[]", "": '""', False: "false"}.get(default, size)
             assert rows[p.key] == f"`{shown}`", p.key
