@@ -130,7 +130,6 @@ def test_series_without_samples_are_forgotten(monkeypatch):
 def test_exemplars_and_metadata_are_bounded(monkeypatch):
     """The oldest exemplars go; metadata of further families is not kept."""
     storage = make()
-    storage._exemplars._kept = type(storage._exemplars._kept)(maxlen=3)
     monkeypatch.setattr(exemplars_module, "EXEMPLARS_MAX", 3)
     monkeypatch.setattr(storage_module, "METADATA_FAMILIES_MAX", 1)
     ref = storage.registry.intern(A)

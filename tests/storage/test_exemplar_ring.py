@@ -51,6 +51,18 @@ def test_an_exemplar_is_judged_by_the_newest_of_its_series(new, verdict):
     assert refused == ({ExemplarRefused.OUT_OF_ORDER: 1} if verdict == "refused" else {})
 
 
+def test_exemplars_that_come_again_are_ignored(monkeypatch):
+    """A sender that was not answered sends all of them again; only the newest of a series are looked at."""
+    ring = ExemplarRing(10)
+    sent = [Exemplar(1, A, 1.0, at) for at in (10, 20, 30)] + [Exemplar(1, B, 0.5, 30), Exemplar(1, B, 1.0, 30)]
+    assert take(ring, *sent) == (4, {ExemplarRefused.OUT_OF_ORDER: 1})
+    assert take(ring, *sent) == (0, {ExemplarRefused.OUT_OF_ORDER: 1})
+    assert take(ring, Exemplar(1, A, 1.0, 15)) == (0, {ExemplarRefused.OUT_OF_ORDER: 1})
+    monkeypatch.setattr(module, "REPEATED_MAX", 3)
+    assert take(ring, *sent) == (0, {ExemplarRefused.OUT_OF_ORDER: 2})
+    assert times(ring, 1) == [10, 20, 30, 30]
+
+
 def test_an_exemplar_without_its_own_time_is_the_same_at_another():
     """A target that repeats an exemplar without a time says nothing new."""
     ring = ExemplarRing(10)

@@ -98,8 +98,8 @@ class Symbols:
         return keys
 
     def of_values(self) -> U64:
-        """Return for each symbol its number as a value; that of "" is 0."""
-        return self._of_names_and_values()[1][: len(self)]
+        """Return for each symbol its number as a value; that of "" is 0.  Behind them is one for what points at no text."""
+        return self._of_names_and_values()[1]
 
     def _of_names_and_values(self) -> tuple[U64, U64]:
         if self._numbers is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,14 +19,17 @@ from ..model.registry import SeriesRegistry
 EXEMPLARS_MAX: Final = 100_000
 """Exemplars that are kept; the oldest go."""
 
+_Order = tuple[int, bool, float, Labels]
+_Key = tuple[int, _Order]
+
 
 @define(eq=False)
 class ExemplarRing:
-    """Exemplars in order of arrival."""
+    """Exemplars in order of arrival; one that came before is ignored, as a sender that was not answered sends all again."""
 
     registry: SeriesRegistry
     stored_total: int = 0
-    _kept: deque[Exemplar] = field(init=False, factory=lambda: deque(maxlen=EXEMPLARS_MAX))
+    _kept: dict[_Key, Exemplar] = field(init=False, factory=dict)
     _newest: dict[int, Exemplar] = field(init=False, factory=dict)
     _lock: threading.Lock = field(init=False, factory=threading.Lock)
 
@@ -41,7 +43,7 @@ class ExemplarRing:
                 reason = self._refusal(e)
                 if reason is not None:
                     refused[reason] = refused.get(reason, 0) + 1
-                elif not _is_same(e, self._newest.get(e.ref)):
+                elif _key(e) not in self._kept and not _is_same(e, self._newest.get(e.ref)):
                     self._keep(e)
                     stored += 1
         self.stored_total += stored
@@ -52,7 +54,7 @@ class ExemplarRing:
         wanted = set(refs.tolist())
         found: dict[int, list[Exemplar]] = {}
         with self._lock:
-            for e in self._kept:
+            for e in self._kept.values():
                 if e.ref in wanted and mint_ms <= e.timestamp_ms <= maxt_ms:
                     found.setdefault(e.ref, []).append(e)
         named = sorted((self.registry.labels(ref), tuple(kept)) for ref, kept in found.items())
@@ -62,15 +64,17 @@ class ExemplarRing:
         if sum(len(n) + len(v) for n, v in e.labels) > LABEL_CHARACTERS_MAX:
             return ExemplarRefused.LABELS_TOO_LONG
         newest = self._newest.get(e.ref)
-        late = newest is not None and not _is_same(e, newest) and _order(e) < _order(newest)
+        late = (
+            newest is not None and _order(e) < _order(newest) and _key(e) not in self._kept and not _is_same(e, newest)
+        )
         return ExemplarRefused.OUT_OF_ORDER if late else None
 
     def _keep(self, e: Exemplar) -> None:
         if len(self._kept) == EXEMPLARS_MAX:
-            oldest = self._kept[0]
+            oldest = self._kept.pop(next(iter(self._kept)))
             if self._newest.get(oldest.ref) is oldest:
                 del self._newest[oldest.ref]
-        self._kept.append(e)
+        self._kept[_key(e)] = e
         self._newest[e.ref] = e
 
 
@@ -81,7 +85,12 @@ def _is_same(e: Exemplar, known: Exemplar | None) -> bool:
     return e.timestamp_ms == known.timestamp_ms or not (e.has_time or known.has_time)
 
 
-def _order(e: Exemplar) -> tuple[int, bool, float, Labels]:
+def _key(e: Exemplar) -> _Key:
+    """Return what exemplars that are the same have in common."""
+    return e.ref, _order(e)
+
+
+def _order(e: Exemplar) -> _Order:
     """Return what says which of two exemplars of a series is the later one: time, then value, NaN last, then labels."""
     nan = math.isnan(e.value)
     return e.timestamp_ms, nan, 0.0 if nan else e.value, e.labels

@@ -2,17 +2,20 @@
 
 A new exemplar takes the place of the oldest one, whatever its series.  Which are taken in follows prometheus
 tsdb/exemplar.go: one that equals the newest of its series is ignored; one that stands before it is refused, where
-equal times are ordered by value and then by labels; so are labels that are too long.  Adding a second time what the
-ring has changes nothing, so that a log may hold it twice.
+equal times are ordered by value and then by labels; so are labels that are too long.  One that stands before the newest
+and is kept already is ignored, where upstream refuses it: a sender whose request was stored and its answer lost sends
+all of it again.  Adding a second time what the ring has changes nothing, so that a log may hold it twice.
 
 Kept are columns and the bytes of labels, about 150 bytes an exemplar.  The writer thread adds, any thread reads.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -23,6 +26,8 @@ from .wal_exemplars import HAS_TIME, StoredExemplar, decode_labels, encode_label
 
 LABEL_BYTES_MAX: Final = 32 << 20
 """Bytes of labels that all exemplars may have together; beyond it the oldest go before the ring is full."""
+REPEATED_MAX: Final = 128
+"""Newest exemplars of a series among which one that is out of order is looked for."""
 _NONE: Final = -1
 
 
@@ -85,6 +90,8 @@ class ExemplarRing:
                 if _equal(known, new):
                     continue
                 if _order(new) < _order(known):
+                    if self._is_kept(new):
+                        continue
                     judged.refused[ExemplarRefused.OUT_OF_ORDER] += 1
                     continue
             pending[e.ref] = new
@@ -184,6 +191,16 @@ class ExemplarRing:
         number = self._newest.get(ref)
         return None if number is None else self._at(number)
 
+    def _is_kept(self, e: StoredExemplar) -> bool:
+        """Tell whether an exemplar is among the newest of its series."""
+        with self._lock:
+            for known in islice(self._chain(e.ref), REPEATED_MAX):
+                if _equal(known, e):
+                    return True
+                if _order(known) < _order(e):
+                    break
+        return False
+
     def _chain(self, ref: int) -> Iterator[StoredExemplar]:
         """Yield the exemplars of a series, newest first."""
         number = self._newest.get(ref, _NONE)
@@ -198,5 +215,7 @@ def _equal(known: StoredExemplar, new: StoredExemplar) -> bool:
     return same and (known.time_ms == new.time_ms or not (known.flags | new.flags) & HAS_TIME)
 
 
-def _order(e: StoredExemplar) -> tuple[int, float, bytes]:
-    return e.time_ms, e.value, e.labels
+def _order(e: StoredExemplar) -> tuple[int, bool, float, bytes]:
+    """Return what says which of two exemplars of a series is the later one: time, then value, NaN last, then labels."""
+    nan = math.isnan(e.value)
+    return e.time_ms, nan, 0.0 if nan else e.value, e.labels

@@ -96,14 +96,16 @@ async def test_success_is_204_without_a_body(tmp_path):
 async def test_written_headers_count_each_kind(tmp_path):
     """Receivers MUST send the precise number of written samples, histograms and exemplars."""
     made = Request()
-    made.series([("__name__", "a")], (now_ms(), 1.0), (now_ms() + 1, 2.0)).exemplars.add(timestamp=now_ms(), value=1)
+    series = made.series([("__name__", "a")], (now_ms(), 1.0), (now_ms() + 1, 2.0))
+    for i in range(3):
+        series.exemplars.add(timestamp=now_ms() + i, value=i)
     series = made.series([("__name__", "h")])
     for i in range(3):
         histogram(series, now_ms() + i)
     async with far(tmp_path) as receiver:
-        assert written(await receiver.send(made.body())) == (2, 3, 1)
+        assert written(await receiver.send(made.body())) == (2, 3, 3)
         again = await receiver.send(made.body())
-        assert (again.status_code, written(again)) == (204, (2, 3, 1)), "to send again what is stored is no error"
+        assert (again.status_code, written(again)) == (204, (2, 3, 3)), "to send again what is stored is no error"
         assert written(await receiver.send(Request().body())) == (0, 0, 0)
 
 
@@ -276,6 +278,10 @@ async def test_references_must_exist(tmp_path):
         answer = await receiver.send(made.body())
         assert (answer.status_code, written(answer)) == (400, (1, 0, 0))
         assert answer.text.count("parsing labels for series") == 3
+        del made.message.symbols[:]
+        answer = await receiver.send(made.body())
+        assert (answer.status_code, written(answer)) == (400, (0, 0, 0))
+        assert "outside of symbols table (size 0)" in answer.text
 
 
 async def test_a_series_must_have_samples(tmp_path):
