@@ -293,6 +293,14 @@ async def test_long_bodies_are_read_in_a_thread(autojump_clock, monkeypatch):
     assert await g.put("job/a", b"m\n") == 400
 
 
+async def test_labels_in_the_url_are_refused(autojump_clock):
+    """Those of a group stand in its path; what cannot be added must not be lost without a word."""
+    g = Gateways()
+    answer = await g.ask("PUT", "/metrics/job/a?extra_label=zone=z1", b"m 1\n")
+    assert (answer.status, b"stand in the path" in answer.body) == (400, True)
+    assert g.shown() == {}
+
+
 async def test_wiping(autojump_clock):
     """Only where the admin API is enabled; all series end."""
     g = Gateways(disk=MemDisk())

@@ -69,6 +69,8 @@ class Handlers:
         """Answer a push or a delete: 200 or 202 when it is durable, 400 when it was refused."""
         try:
             push = await take_push(request, self._services, self._reception)
+            if push.extra_labels:
+                raise HttpError(400, "extra_label is not for pushed groups: their labels stand in the path")
             try:
                 key = self._key(request.scope["raw_path"][self._behind :])
                 change = await self._change(request, key, push.source, push.body)
