@@ -137,18 +137,15 @@ class _Jobs:
         errors = len(self._failures)
         read_only = _figure(figures, "read_only")
         recent = errors and now_ms - self._failures[-1] < FAILING_MS
-        found: dict[str, Any] = {
+        error = "background jobs failed: see the log" if errors else ""
+        return {
             "healthy": not read_only and not (errors > 3 and recent),
             "last_success": write_time(self._since_ms),
             "time_since_success": write_duration(now_ms - self._since_ms),
             "last_attempt": write_time(max([self._since_ms, *self._failures[-1:]])),
+            "consecutive_errors": errors,
+            "last_error": "the storage is read-only until restart" if read_only else error,
         }
-        if errors or read_only:
-            found["consecutive_errors"] = errors
-            found["last_error"] = (
-                "the storage is read-only until restart" if read_only else "background jobs failed: see the log"
-            )
-        return found
 
 
 def _figure(figures: Any, name: str) -> int:
