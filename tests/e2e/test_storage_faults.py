@@ -94,7 +94,7 @@ def started(folder: Path) -> subprocess.CompletedProcess[str]:
     """Start the daemon, which ends by itself; return how."""
     command = [sys.executable, "-m", "tinyobs", "run", f"--web.listen-address=127.0.0.1:{free_port()}"]
     command += [f"--storage.tsdb.path={folder / 'data'}", *flags_in(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=150)
 
 
 def flip(path: Path, at: int) -> None:
@@ -183,14 +183,14 @@ def test_a_damaged_page_fails_only_the_queries_that_need_it(copied):
 # -- file systems of their own ---------------------------------------------------------------------------------
 
 
-def in_namespace(case: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run one of the functions below in a private mount namespace, or skip the test."""
+def in_namespace(case: str, folder: Path, module: str = __name__) -> subprocess.CompletedProcess[str]:
+    """Run a function of a module in a private mount namespace, which no other test sees, or skip the test."""
     probe = ["unshare", "-rm", "sh", "-c", f"mount -t tmpfs none {folder}"]
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("no right to a mount namespace of one's own (unshare -rm)")
     code = f"import sys; sys.path[:0] = {[str(ROOT / 'tests'), str(ROOT / 'tests' / 'e2e')]}; "
-    code += f"from pathlib import Path; import test_storage_faults as t; t.{case}(Path({str(folder)!r}))"
-    return subprocess.run(["unshare", "-rm", sys.executable, "-c", code], capture_output=True, text=True, timeout=150)
+    code += f"from pathlib import Path; import {module} as t; t.{case}(Path({str(folder)!r}))"
+    return subprocess.run(["unshare", "-rm", sys.executable, "-c", code], capture_output=True, text=True, timeout=170)
 
 
 def mount(*arguments: str) -> None:
@@ -236,9 +236,9 @@ def full_case(folder: Path) -> None:
                 ballast.write(bytes(4096))
         ballast.close()
         acknowledged = 100
-        while push(base, "m", acknowledged, 100) == 204:
+        while (status := push(base, "m", acknowledged, 100)) == 204:
             acknowledged += 100
-        assert push(base, "m", acknowledged, 100) == 507
+        assert status == 507
         assert count(base, "m") == 5 * acknowledged
         process.send_signal(signal.SIGKILL)
         process.wait()

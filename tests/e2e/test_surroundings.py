@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from peers import daemon, free_port, get, pause, query
 from test_kill import FLAGS, Pusher, check, request
+from test_storage_faults import in_namespace, mount
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -35,7 +36,7 @@ def start(folder, *flags, uid=None):
     ]  # fmt: skip
     if uid is not None:
         command = ["setpriv", f"--reuid={uid}", "--clear-groups", *command]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+    found = subprocess.run(command, capture_output=True, text=True, timeout=150, cwd="/")
     assert "Traceback" not in found.stderr, found.stderr
     return found.returncode, found.stderr
 
@@ -104,22 +105,17 @@ def flip(file: Path, offset: int) -> None:
     file.write_bytes(content)
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """Return a folder on a file system of 6 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if os.getuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small file system: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def test_a_full_disk(small_disk, tmp_path):
+def test_a_full_disk(tmp_path):
     """Pushes are refused with 507 or 503 and counted, queries go on, and storing resumes by itself when there is space."""
+    done = in_namespace("full_disk_case", tmp_path, __name__)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def full_disk_case(tmp_path):
+    """Fill the file system, of 6 MB, of a running daemon, and make room again."""
+    small_disk = tmp_path / "small"
+    small_disk.mkdir()
+    mount("-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small_disk))
     file = tmp_path / "tinyobs.yml"
     file.write_text("tinyobs: {storage: {wal_file_size: 1MiB}}\n")
     pusher = Pusher(0, 0, int(time.time() * 1000) - 3_000_000)
@@ -207,7 +203,7 @@ def test_a_used_port(tmp_path):
 
 def test_a_log_that_is_torn_at_its_end(data, tmp_path):
     """The daemon starts, counts the bytes that were cut off, and answers."""
-    file = only((data / "wal").iterdir())
+    file = max((data / "wal").iterdir())  # the newest: damage in any other is no torn tail
     with file.open("ab") as f:
         f.write(b"\x17" * 100)
     with daemon(tmp_path, *FLAGS) as (base, _):
@@ -292,7 +288,7 @@ def test_sigterm_during_load(tmp_path):
             assert process.poll() is None
             pause()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(100) == 0
         for thread in threads:
             thread.join()
     with daemon(tmp_path, *FLAGS, port=port) as (base, _):
@@ -318,11 +314,10 @@ def test_sighup_reloads(tmp_path):
             before = metric(base, "tinyobs_config_reloads_total")
             file.write_text(text)
             process.send_signal(signal.SIGHUP)
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while metric(base, "tinyobs_config_reloads_total") == before:
                 assert time.monotonic() < until, "no reload"
                 pause()
-            pause(0.2)
             assert shown in get(f"{base}/api/v1/status/config").decode()
             assert metric(base, "prometheus_config_last_reload_successful") == good
     log = next(tmp_path.glob("python*.log")).read_text()

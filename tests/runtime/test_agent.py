@@ -181,7 +181,8 @@ async def test_a_watched_file_is_reloaded_when_it_changes(tmp_path):
             ("global: {scrape_interval: 5m}\n", 300_000),
         ):
             reloads = agent.config_source.statistics().reloads_total
-            file.write_text(text)
+            (tmp_path / "new.yml").write_text(text)
+            (tmp_path / "new.yml").rename(file)  # at once: what is half written may be read as well
 
             async def reloaded(before=reloads):
                 return agent.config_source.statistics().reloads_total > before

@@ -81,9 +81,21 @@ async def test_reloads_come_one_after_the_other(settings, plugin):
     assert plugin.first.given == plugin.second.given == [7000, 8000]
 
 
+async def test_a_reload_is_counted_when_it_is_over(settings, plugin):
+    """Whoever has asked for one knows by the counter that the configuration is the new one."""
+    async with running_agent(settings, {"mine": plugin}) as running:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.agent.reload)
+            await plugin.first.asked.wait()
+            assert running.agent.config_source.statistics().reloads_total == 0
+            plugin.first.let.set()
+            plugin.second.let.set()
+        assert running.agent.config_source.statistics().reloads_total == 1
+
+
 async def test_a_signal_stops_the_agent_in_the_middle_of_a_reload(settings, plugin):
     """A component that hangs in a reload holds up neither the signal nor the end."""
-    with trio.fail_after(20):
+    with trio.fail_after(90):
         async with running_agent(settings, {"mine": plugin}) as running, trio.open_nursery() as nursery:
             nursery.start_soon(running.agent.watch_signals)
             await trio.testing.wait_all_tasks_blocked(0.01)

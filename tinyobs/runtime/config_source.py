@@ -40,7 +40,7 @@ class ConfigStatistics:
     last_reload_seconds: float = field(metadata={"metric": "prometheus_config_last_reload_success_timestamp_seconds"})
     """Timestamp of the last successful configuration reload."""
     reloads_total: int
-    """Reloads that were tried."""
+    """Reloads that were tried and are over: what it says of the last one holds when it has grown."""
     reload_failures_total: int
     """Reloads that failed."""
 
@@ -92,7 +92,6 @@ class ConfigSource:
 
     async def reload(self, apply: Callable[[Config], Awaitable[None]]) -> None:
         """Read the file again and apply it; raises `ConfigError` and changes nothing when it has faults."""
-        self._reloads += 1
         try:
             running = self._current
             config = await trio.to_thread.run_sync(self.read)
@@ -102,6 +101,8 @@ class ConfigSource:
             self._failures += 1
             log.error("configuration was not reloaded; the running one stays", error=str(e))
             raise
+        finally:
+            self._reloads += 1
         warn(config)
         for section in waits_for_restart(running, config) if running is not None else ():
             log.warning("a changed section takes effect at the next start only", section=section)
