@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -39,3 +42,18 @@ def _logging_as_before() -> Iterator[None]:
 def _priority_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that gives its process a lower priority would do so for all tests after it."""
     monkeypatch.setattr(os, "nice", lambda increment: increment)
+
+
+@pytest.fixture(autouse=True)
+def _process_as_before() -> Iterator[None]:
+    """A command arranges the process as if it were its own: the collector of garbage, turns of threads, SIGHUP."""
+    is_collecting, thresholds, interval = gc.isenabled(), gc.get_threshold(), sys.getswitchinterval()
+    on_hangup = signal.getsignal(signal.SIGHUP)
+    yield
+    (gc.enable if is_collecting else gc.disable)()
+    gc.set_threshold(*thresholds)
+    if gc.get_freeze_count():
+        gc.unfreeze()
+    sys.setswitchinterval(interval)
+    if signal.getsignal(signal.SIGHUP) is not on_hangup:
+        signal.signal(signal.SIGHUP, on_hangup)

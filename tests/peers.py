@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,16 +18,32 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+PORTS = range(12_000, 32_000)
+"""Below those that the system gives to connections and to listeners on port 0, which take a port at any moment."""
+WORKERS_MAX = 32
+_candidates: list[int] = []
+
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """Return a port that stays free, for UDP too, until a program that starts slowly listens on it.
+
+    Each worker of pytest-xdist has ports of its own, and gives none twice before all were given.
+    """
+    while True:
+        if not _candidates:
+            worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+            share = PORTS[worker % WORKERS_MAX :: WORKERS_MAX]
+            _candidates.extend(random.sample(share, len(share)))
+        port = _candidates.pop()
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams, suppress(OSError):
+            stream.bind(("127.0.0.1", port))
+            datagrams.bind(("127.0.0.1", port))
+            return port
 
 
 def program(name: str) -> str:

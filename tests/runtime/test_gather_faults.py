@@ -50,7 +50,12 @@ class Plugin:
 @pytest.mark.parametrize("statistics", [no_statistics, lambda: Odd({"a": "not a number"}), lambda: "no attrs object"])
 async def test_a_part_whose_statistics_fail_is_left_out_and_counted(tmp_path, statistics):
     """All other metrics are served; the failure is logged at the first time only, and counted each time."""
-    settings = AgentSettings(storage_url=f"file:{tmp_path}", listen=("127.0.0.1:0",), plugins_off=("host",))
+    settings = AgentSettings(
+        storage_url=f"file:{tmp_path}",
+        listen=("127.0.0.1:0",),
+        plugins_off=("host",),
+        config_text="tinyobs: {self_metrics: {enabled: false}}",  # who collects meanwhile counts as well
+    )
     with structlog.testing.capture_logs() as logs:
         async with running_agent(settings, {"own": Plugin(statistics)}) as running:
             found = [await running.get("/metrics") for _ in range(3)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.request
 
 import pytest
+from peers import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from tinyobs.builtin.host import HostSettings
@@ -76,8 +76,7 @@ def upstream(tmp_path_factory):
     program = shutil.which("prometheus-node-exporter")
     if program is None:
         pytest.skip("prometheus-node-exporter is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
+    port = free_port()
     log = (tmp_path_factory.mktemp("peer") / "log").open("wb")
     defaults = HostSettings()
     command = [
@@ -95,7 +94,7 @@ def upstream(tmp_path_factory):
         text = read_when_up(f"http://127.0.0.1:{port}/metrics", process)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         log.close()
     found = {}
     for family in text_string_to_metric_families(text):
@@ -109,7 +108,7 @@ def upstream(tmp_path_factory):
 def read_when_up(url, process):
     """Return the body of the first answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(200):
+    while True:
         try:
             return opener.open(url, timeout=20).read().decode()
         except urllib.error.URLError:
@@ -118,7 +117,6 @@ def read_when_up(url, process):
             # Let the other process run; there is no event to wait for.
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.05)
-    raise AssertionError("node_exporter did not answer")
 
 
 @pytest.fixture(scope="module")
