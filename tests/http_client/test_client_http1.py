@@ -127,19 +127,21 @@ async def test_a_body_that_is_left_gives_the_connection_up():
 
 async def test_a_request_that_is_cancelled_closes_its_connection():
     """While the head or the body is waited for."""
-    closed = []
+    begun, closed, is_closed = trio.Event(), [], trio.Event()
 
     async def handle(stream):
         await stream.receive_some(65536)
         await stream.send_all(OK + b"Content-Length: 9\r\n\r\nbegun")
+        begun.set()
         closed.append(await stream.receive_some(1) == b"")
+        is_closed.set()
 
     async with listening(handle) as peer, client_of() as client:
-        with trio.move_on_after(0.05) as scope:
-            await get(client, f"http://{peer.address}/")
-        assert scope.cancelled_caught
-        while not closed:
-            await trio.lowlevel.checkpoint()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(get, client, f"http://{peer.address}/")
+            await begun.wait()
+            nursery.cancel_scope.cancel()
+        await is_closed.wait()
     assert closed == [True]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from tinyobs.builtin.host import filesystem
 from tinyobs.builtin.host.filesystem import FilesystemCollector, read_mounts
 from tinyobs.builtin.host.settings import Host
 
@@ -69,50 +72,87 @@ def test_a_mount_that_fails_has_only_its_error(tree, root):
     }
 
 
-def test_a_hanging_mount_does_not_hold_up_the_others(tree, root):
+class Hanging:
+    """Threads that hang in mounts until they are released."""
+
+    def __init__(self):
+        self.released, self.count, self.timeouts = threading.Event(), 0, set()
+        self._others, self._lock = set(threading.enumerate()), threading.Lock()
+
+    def hang(self):
+        """Do as a system call to a dead mount."""
+        with self._lock:
+            self.count += 1
+        assert self.released.wait(60)
+
+    def release(self):
+        """Let them come back, and wait until all threads have ended."""
+        self.released.set()
+        for thread in self.threads():
+            thread.join(60)
+
+    def threads(self):
+        return [t for t in threading.enumerate() if t.name == "statvfs" and t not in self._others]
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """Time is over for an answer as soon as all that is still to come hangs, however slow the machine is."""
+    made = Hanging()
+
+    class Answers(queue.SimpleQueue):
+        def get(self, timeout):
+            made.timeouts.add(timeout)
+            while len(made.threads()) > made.count:
+                try:
+                    return super().get(timeout=0.01)
+                except queue.Empty:
+                    pass
+            return self.get_nowait()
+
+    monkeypatch.setattr(filesystem, "queue", SimpleNamespace(SimpleQueue=Answers, Empty=queue.Empty))
+    yield made
+    made.release()
+
+
+def test_a_hanging_mount_does_not_hold_up_the_others(tree, root, hanging):
     """The dead mount is reported, not asked again while it hangs, and asked again after it came back."""
-    release, asked = threading.Event(), []
-    done = threading.Event()
+    asked = []
 
     def ask(path):
         asked.append(path)
-        if path.endswith("a b") and not release.is_set():
-            release.wait(30)
-            done.set()
+        if path.endswith("a b") and not hanging.released.is_set():
+            hanging.hang()
         return os.statvfs(path)
 
     collector = FilesystemCollector(ask)
     dead = 'node_filesystem_device_error{device="/dev/sdb1", fstype="xfs", mountpoint="/a b"}'
     after = 'node_filesystem_size_bytes{device="nfs:/x", fstype="nfs4", mountpoint="/dead"}'
-    found = tree.series(collector, filesystem_mount_timeout=50)
+    found = tree.series(collector)
     assert found[dead] == 1
     assert found[after] > 0
     asked.clear()
-    found = tree.series(collector, filesystem_mount_timeout=50)
+    found = tree.series(collector)
     assert found[dead] == 1
     assert not any(p.endswith("a b") for p in asked)
-    release.set()
-    assert done.wait(5)
-    for thread in threading.enumerate():
-        if thread.name.startswith("statvfs"):
-            thread.join(5)
+    hanging.release()
     assert tree.series(collector)[dead] == 0
 
 
-def test_many_hanging_mounts_cost_two_timeouts_together(tree):
+def test_many_hanging_mounts_cost_two_timeouts_together(tree, hanging):
     """Each gets a thread once the first has been found to hang; the answer comes all the same."""
-    release = threading.Event()
     base = f"{tree.base}/root"
     lines = [f"nfs:/{i} {base}/m{i} nfs4 rw 0 0" for i in range(20)] + [f"/dev/sda {base} ext4 rw 0 0"]
     tree.write("proc/1/mounts", "\n".join(lines))
 
     def ask(path):
         if path != f"{base}/":
-            release.wait(30)
+            hanging.hang()
         return os.statvfs(base)
 
     found = tree.series(FilesystemCollector(ask), filesystem_mount_timeout=50)
-    release.set()
+    assert hanging.timeouts == {0.05}
+    hanging.release()
     assert sum(v for k, v in found.items() if "device_error" in k) == 20
     assert found['node_filesystem_files{device="/dev/sda", fstype="ext4", mountpoint="/"}'] > 0
 
