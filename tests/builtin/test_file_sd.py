@@ -225,7 +225,7 @@ async def following(nursery: trio.Nursery, *patterns: str) -> tuple[FileDiscover
 
 async def until_is(addresses: list[str], *expected: str) -> None:
     """Wait until these are the addresses."""
-    with trio.fail_after(20):
+    with trio.fail_after(90):
         while addresses != sorted(expected):  # noqa: ASYNC110
             await trio.sleep(0.01)
 

@@ -156,7 +156,7 @@ async def test_collectd_writes_to_it(tmp_path):
             assert "box_example_load_load_shortterm" in await running.query("box_example_load_load_shortterm")
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 async def send_to(config, lines):

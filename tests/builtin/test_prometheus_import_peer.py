@@ -63,9 +63,9 @@ def test_both_have_the_same_samples(tmp_path, name):
         assert post(base, body, rest) == (400 if name == "bad lines" else answer)
         found = samples(base)
         assert found
-        for _ in range(100):
+        for _ in range(300):  # the peer shows new series after a while, and not all at one moment
             urllib.request.urlopen(f"http://{address}/internal/force_flush").close()
-            if expected := samples(f"http://{address}"):
+            if (expected := samples(f"http://{address}")) == found:
                 break
             pause(0.1)
     assert found == expected

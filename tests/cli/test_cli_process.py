@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-WAIT_SECONDS = 30
+WAIT_SECONDS = 100
 
 
 @contextmanager

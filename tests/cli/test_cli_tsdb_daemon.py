@@ -102,7 +102,7 @@ async def test_scheduled_backups_of_a_running_daemon(tmp_path):
     )
     async with running_agent(settings) as running:
         schedule = running.agent.component("backup")
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             await until(lambda: schedule.statistics().successes_total == 1)
         text = (await running.get("/metrics"))[1].decode()
     assert "tinyobs_backup_successes_total 1" in text

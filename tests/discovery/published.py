@@ -13,7 +13,7 @@ from attrs import define, field
 from tinyobs.abc import Discoverer, DiscovererContext, TargetGroup
 from tinyobs.testing.services import VirtualClock
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 90.0
 """How long a test waits for something that is to come; only a failing test waits that long."""
 
 

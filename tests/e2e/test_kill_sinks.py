@@ -12,7 +12,7 @@ import time
 
 import pytest
 from peers import free_port, pause, running
-from test_kill import SERIES, Pusher
+from test_kill import SERIES, Pusher, wait_for_progress
 
 KILLS = int(os.environ.get("TINYOBS_KILLS", "5"))
 """How often the daemon is killed; continuous integration keeps it short."""
@@ -35,7 +35,7 @@ def written(path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90 + KILLS * 10)
+@pytest.mark.timeout(120 + KILLS * 20)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_sink_loses_and_doubles_nothing_by_kills(tmp_path, mode):
     """Two connections push; behind the last start and an orderly stop, the file has what was acknowledged, once each."""
@@ -59,6 +59,7 @@ def test_a_sink_loses_and_doubles_nothing_by_kills(tmp_path, mode):
             for thread in threads:
                 thread.start()
             pause(random_.uniform(0.1, 2.5))
+            wait_for_progress(pushers, threads, life + 1)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             for thread in threads:

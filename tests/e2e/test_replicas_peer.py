@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 from peers import daemon, free_port, get, pause, program, query, running
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
-FAILOVER_SECONDS = 4.0
+GAP_SECONDS_MAX = 14.0
+"""The `failover_timeout` below, and what scraping and sending take on a slow machine."""
+CHANGES = re.compile(r'^tinyobs_replicas_elected_replica_changes_total\{cluster="pair"\} (\S+)', re.MULTILINE)
 ELECTED = re.compile(r'^tinyobs_replicas_elected_replica_timestamp_seconds\{.*replica="(.)".*\}', re.MULTILINE)
 CONFIG = """
 global:
@@ -47,15 +49,12 @@ def written(base):
 
 def wait_for_samples(base, count):
     """Wait until there are so many."""
-    for _ in range(600):
-        if sum(len(times) for _, times in written(base)) >= count:
-            return
+    while sum(len(times) for _, times in written(base)) < count:
         pause(0.1)
-    raise AssertionError(f"there are no {count} samples: {written(base)}")
 
 
 def test_a_pair_writes_one_series_and_one_of_it_may_die(tmp_path):
-    """No sample is there twice, no gap is longer than the timeout and what sending takes, and no sender sees an error."""
+    """What is stored comes from one of them at a time, without a hole, and no sender sees an error."""
     (tmp_path / "t.yml").write_text(OURS)
     flags = (f"--config.file={tmp_path / 't.yml'}", "--web.enable-remote-write-receiver")
     with daemon(tmp_path, *flags) as (base, _):
@@ -73,12 +72,16 @@ def test_a_pair_writes_one_series_and_one_of_it_may_die(tmp_path):
             wait_for_samples(base, before + 8)
             survivor = two_url if elected == ["a"] else one_url
             failed = query(survivor, "sum(prometheus_remote_storage_samples_failed_total)")
-        ((labels, times),) = written(base)
+            ((labels, times),) = written(base)
+            ((_, own),) = written(survivor)
         metrics = get(f"{base}/metrics").decode()
     assert (labels["cluster"], labels.get("__replica__")) == ("pair", None)
-    gaps = [b - a for a, b in pairwise(times)]
-    assert max(gaps) < FAILOVER_SECONDS + 2.5
-    assert sum(gap < 0.7 for gap in gaps) <= 1
+    assert max(b - a for a, b in pairwise(times)) < GAP_SECONDS_MAX
+    runs = [(is_own, list(run)) for is_own, run in groupby(times, set(own).__contains__)]
+    assert len(runs) == 1 + sum(map(float, CHANGES.findall(metrics)))
+    is_own, last = runs[-1]
+    assert is_own
+    assert last == [t for t in own if last[0] <= t <= last[-1]]
     assert all(value == 0 for value in failed.values())
     assert ELECTED.findall(metrics) != elected
     assert 'tinyobs_replicas_deduplicated_samples_total{cluster="pair"}' in metrics

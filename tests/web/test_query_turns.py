@@ -66,7 +66,7 @@ def test_no_more_compute_than_there_are_places(time: Time) -> None:
     thread, third = start(turns)
     assert turns.statistics() == (2, 1)
     turns.end(first)
-    thread.join(20)
+    thread.join(60)
     assert third[0].computing
     assert turns.statistics() == (2, 0)
 
@@ -83,11 +83,11 @@ def test_a_new_query_gets_in_after_a_slice(time: Time) -> None:
     assert long.computing
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(long, wanted))
-    thread.join(20)
+    thread.join(60)
     assert short[0].computing
     assert not long.computing
     assert turns.end(short[0]) == 0.0
-    resting.join(20)
+    resting.join(60)
     assert long.computing
     time.seconds += 1.0
     assert turns.end(long) == pytest.approx(6.0 + 1.5 * module.SLICE_SECONDS)
@@ -101,17 +101,17 @@ def test_long_queries_change_less_often_than_short_ones_get_in(time: Time) -> No
     thread, other = start(turns)
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(one, wanted))
-    thread.join(20)
+    thread.join(60)
     time.seconds += 30.0
     # The other has computed for 30 s meanwhile, the first has waited as long: it is its turn.
     again, _ = in_thread(lambda: turns.rest(other[0], wanted))
-    resting.join(20)
+    resting.join(60)
     assert one.computing
     time.seconds += module.MARGIN_SECONDS / 2
     turns.rest(one, wanted)
     assert one.computing, "too early to change between equals"
     turns.end(one)
-    again.join(20)
+    again.join(60)
     turns.end(other[0])
 
 
@@ -128,13 +128,13 @@ def test_a_fresh_query_need_not_wait(time: Time, monkeypatch: pytest.MonkeyPatch
     thread, third = start(turns)
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(long, wanted))
-    thread.join(20)
+    thread.join(60)
     assert third[0].computing, "the place of the long one"
     assert turns.statistics() == (2, 1)
     turns.end(third[0])
     assert not long.computing
     turns.end(fresh)
-    resting.join(20)
+    resting.join(60)
     assert long.computing
     turns.end(long)
 
@@ -151,7 +151,7 @@ def test_a_query_that_is_fresh_no_more_stands_back_as_well(time: Time, monkeypat
     assert first.computing
     assert not second.computing
     turns.end(first)
-    resting.join(20)
+    resting.join(60)
     turns.end(second)
 
 
@@ -163,13 +163,13 @@ def test_clients_share_evenly(time: Time) -> None:
     thread_b, of_b = start(turns, "b")
     time.seconds += module.SLICE_SECONDS
     resting, _ = in_thread(lambda: turns.rest(mine, wanted))
-    thread_b.join(20)
+    thread_b.join(60)
     assert of_b[0].computing
     assert not of_a
     turns.end(of_b[0])
-    thread_a.join(20)
+    thread_a.join(60)
     turns.end(of_a[0])
-    resting.join(20)
+    resting.join(60)
 
 
 def test_a_query_that_is_stopped_waits_no_longer(time: Time, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_more_places_are_taken_as_they_come(time: Time) -> None:
     first = turns.begin("a", wanted)
     thread, second = start(turns)
     turns.resize(2)
-    thread.join(20)
+    thread.join(60)
     assert first.computing
     assert second[0].computing
     turns.resize(1)
@@ -204,7 +204,7 @@ def test_more_places_are_taken_as_they_come(time: Time) -> None:
     resting, _ = in_thread(lambda: turns.rest(first, wanted))
     until(turns, 1)
     turns.end(second[0])
-    resting.join(20)
+    resting.join(60)
     assert first.computing
     turns.end(first)
     assert turns.statistics() == (0, 0)

@@ -150,7 +150,7 @@ async def test_a_preview_ends_when_its_client_goes_away(make_client: Any, monkey
     series = Slow(reading)
     monkeypatch.setattr(FakeQuerier, "series", lambda self, matchers: series)
     client = make_client()
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(client.post, "/api/v1/relabel/preview", data={"rules": "[]"}))
             await trio.to_thread.run_sync(reading.wait)

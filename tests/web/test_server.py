@@ -50,7 +50,7 @@ def make_server(
 @contextlib.asynccontextmanager
 async def running(server: Server) -> AsyncIterator[list[str]]:
     """Run a server around a block; gives its URLs."""
-    with trio.fail_after(20):
+    with trio.fail_after(90):
         async with trio.open_nursery() as nursery:
             yield await nursery.start(functools.partial(serve, server))
             nursery.cancel_scope.cancel()
@@ -288,7 +288,7 @@ async def test_stopping_lets_requests_finish() -> None:
         return PlainTextResponse("hello")
 
     server = make_server(handler)
-    with trio.fail_after(20):
+    with trio.fail_after(90):
         async with trio.open_nursery() as outer:
             scope = trio.CancelScope()
 

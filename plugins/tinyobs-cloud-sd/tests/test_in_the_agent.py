@@ -35,7 +35,7 @@ scrape_configs:
 @pytest.fixture(autouse=True)
 async def in_time():
     """End what does not come."""
-    with trio.fail_after(40):
+    with trio.fail_after(90):
         yield
 
 

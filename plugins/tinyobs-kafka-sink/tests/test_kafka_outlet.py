@@ -211,7 +211,7 @@ async def test_a_flush_that_is_cancelled_ends_soon():
     """The client is given up with what it has."""
     s = Scene("127.0.0.1:1", "cancelled")
     await s.take([(series(), T0, 1.0)])
-    with trio.move_on_after(0.05) as scope, trio.fail_after(5):
+    with trio.move_on_after(0.05) as scope, trio.fail_after(60):
         await s.outlet.flush()
     assert scope.cancelled_caught
     await s.outlet.aclose()

@@ -59,7 +59,7 @@ async def test_the_example_produces_what_a_daemon_stores(tmp_path):
     settings = AgentSettings(
         config_text=text, storage_url=f"file:{tmp_path / 'data'}", listen=("127.0.0.1:0",), plugins_off=("host",)
     )
-    with trio.fail_after(30):
+    with trio.fail_after(90):
         async with running_agent(settings, {"kafka_sink": tinyobs_kafka_sink}) as running:
             await running.store("up", 1.0, job="node")
             await running.store("up", 0.0, job="db")

@@ -61,7 +61,7 @@ async def test_victoriametrics_gives_back_what_it_was_sent(tmp_path):
         await outlet.flush()
         await outlet.aclose()
         assert (counts.refused, counts.samples) == (0, 5)
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             while not exported(base, "native_bucket"):
                 peers.get(f"{base}/internal/force_flush")
                 await trio.sleep(0.1)

@@ -77,7 +77,7 @@ async def test_the_example_sends_what_a_daemon_stores(tmp_path):
             listen=("127.0.0.1:0",),
             plugins_off=("host",),
         )
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             async with running_agent(settings, {"otlp_sink": tinyobs_otlp_sink}) as running:
                 await running.store("load", 1.5, job="node", instance="h:9100", cpu="0")
                 await running.store("load", 9.0, job="db")

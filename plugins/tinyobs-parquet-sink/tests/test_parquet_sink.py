@@ -70,7 +70,7 @@ async def test_the_example_writes_what_a_daemon_stores(tmp_path):
             listen=("127.0.0.1:0",),
             plugins_off=("host",),
         )
-        with trio.fail_after(30):
+        with trio.fail_after(90):
             async with running_agent(settings, {"parquet_sink": tinyobs_parquet_sink}) as running:
                 for n in range(begin, begin + 3):
                     await running.store("node_load1", float(n), job="node", instance="h", n=str(n))

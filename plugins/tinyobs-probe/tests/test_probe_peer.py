@@ -135,7 +135,7 @@ def exporter(tmp_path, ca_file):
             yield ask
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ async def test_the_first_example_works(tmp_path):
                 async def has_come():
                     return bool(await there.query('jobs_waiting{site="cellar"}'))
 
-                with trio.fail_after(30):
+                with trio.fail_after(90):
                     await until(has_come)
                 assert len(await there.query('up{site="cellar",job="app"}')) == 1
                 assert await there.query("go_threads{site='cellar'}") == {}
