@@ -155,6 +155,23 @@ def test_any_bytes(message, bytes_max):
         assert pieces == [message]
 
 
+def test_it_can_be_ended_before_there_is_a_piece():
+    """A check comes every 128 KiB, in the pass that finds what goes with every piece as well."""
+    asked = []
+    message = b"\x0a\x00" * 500_000
+    pieces = cut_message(message, FLAT, 400_000, lambda: asked.append(1))
+    next(pieces)
+    assert len(asked) == 7 + 3, "of the whole, and again up to the first piece"
+    assert len([*pieces]) == 2
+    assert len(asked) == 14
+
+    def end():
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        next(cut_message(message, FLAT, 400_000, end))
+
+
 def test_cutting_needs_no_memory_but_for_a_piece():
     """However many elements of two bytes there are."""
     message = b"\x0a\x00" * 500_000

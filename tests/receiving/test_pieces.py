@@ -15,10 +15,12 @@ from tinyobs.errors import Unavailable
 from tinyobs.exposition.json_cost import json_bytes
 from tinyobs.exposition.remote_write_schema import WriteRequest
 from tinyobs.exposition.remote_write_v2_schema import Request2
+from tinyobs.model.label_block import varint
 from tinyobs.receiving.pieces import DOCUMENT_BYTES_MIN, PIECE_BYTES_MIN, hold_document, piece_bytes, use_pieces
-from tinyobs.receiving.threads import WORKING_MAX
+from tinyobs.receiving.threads import WORKING_MAX, check_wanted
 from tinyobs.testing.check_receiver import ReceiverCase, push, services_for
 from tinyobs.testing.services import FakeServices
+from tinyobs.web import application
 from tinyobs.web.held_bytes import Held, HeldBytes
 from tinyobs.web.problem import HttpError
 from tinyobs.web.stopping import Stopping
@@ -219,3 +221,76 @@ async def test_each_protocol_stores_a_large_body_in_pieces(autojump_clock, proto
     statistics = services.receptions.statistics()
     assert sum(statistics.requests_total.values()) == 1
     assert not sum(statistics.refused_total.values())
+
+
+@pytest.mark.parametrize("reason", ["client_gone", "stopping"])
+async def test_a_piece_that_takes_long_to_make_is_given_up(reason):
+    """Where it says that nothing is lost by that; what was made before is stored, and the next body has its turn."""
+    stored: list[int] = []
+    stopping, bodies, gone = Stopping(), HeldBytes(100), trio.Event()
+
+    async def receive():
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    def pieces():
+        yield 1
+        check_wanted()
+        trio.from_thread.run_sync(stopping.come if reason == "stopping" else gone.set)
+        for _ in range(1000):  # passes of the event loop, in which it is noticed
+            trio.from_thread.run_sync(int)
+            check_wanted()
+        yield 2
+
+    async def use(piece):
+        stored.append(piece)
+
+    token = WANTED.set(Wanted(stopping, bodies, receive))
+    try:
+        with pytest.raises(ClientDisconnect if reason == "client_gone" else Unavailable):
+            await use_pieces(pieces(), use)
+    finally:
+        WANTED.reset(token)
+    assert stored == [1]
+    assert bodies.dropped[reason] == sum(bodies.dropped.values()) == 1
+    await use_pieces(iter([3]), use)
+    assert stored == [1, 3]
+
+
+def test_whoever_works_elsewhere_is_wanted():
+    """In no thread of trio."""
+    check_wanted()
+
+
+@pytest.mark.parametrize(
+    ("path", "element", "around"),
+    [("/v1/metrics", b"\x12\x00", b"\x0a\x12"), ("/api/v1/write", b"\x0a\x00", b"")],
+    ids=["otlp", "remote-write"],
+)
+async def test_a_stop_does_not_wait_for_messages_that_are_not_cut_yet(path, element, around, monkeypatch):
+    """Looking for where to cut a body of the smallest fields takes seconds, and is given up."""
+    body = element * (MIB // len(element))
+    for tag in reversed(around):
+        body = bytes([tag]) + varint(len(body)) + body
+    routes = {"/v1/metrics": otlp_receiver, "/api/v1/write": remote_write_receiver}[path].tinyobs_routes
+    headers = {"content-type": "application/x-protobuf"}
+    if path == "/api/v1/write":
+        body, headers = bytes(cramjam.snappy.compress_raw(body)), {**headers, "content-encoding": "snappy"}
+    stopping = Stopping()
+    checks = 0
+
+    def check():
+        nonlocal checks
+        checks += 1
+        trio.from_thread.run_sync(stopping.come)
+        check_wanted()
+
+    monkeypatch.setattr(otlp_receiver, "check_wanted", check)
+    monkeypatch.setattr(remote_write_receiver.receiver, "check_wanted", check)
+    monkeypatch.setattr(application, "Stopping", lambda: stopping)
+    case = ReceiverCase(
+        path, b"", 0, headers=headers, config="tinyobs: {web: {bodies_size_max: 8MiB}}", prepare=with_flags
+    )
+    services = services_for(case)
+    answer = await push(routes, services, case, body)
+    assert (answer.status, checks, services.batches) == (503, 1, [])

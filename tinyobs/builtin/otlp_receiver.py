@@ -32,7 +32,7 @@ from ..receiving.answers import RETRY_SECONDS, http_error
 from ..receiving.outcome import store_pushed
 from ..receiving.pieces import hold_document, piece_bytes, use_pieces
 from ..receiving.push import MALFORMED, Push, take_push
-from ..receiving.threads import in_thread, turn
+from ..receiving.threads import check_wanted, in_thread, turn
 from ..web.api_v1.envelope import allow
 from ..web.problem import HttpError
 
@@ -161,7 +161,7 @@ class OtlpReceiver:
         if taken.as_json or len(body) <= bytes_max:
             await self._take_piece(taken, body)
         else:
-            await use_pieces(request_pieces(body, bytes_max), partial(self._take_piece, taken))
+            await use_pieces(request_pieces(body, bytes_max, check_wanted), partial(self._take_piece, taken))
         message = "; ".join(taken.problems[:PROBLEMS_SHOWN_MAX])
         if taken.rejected and not taken.stored:
             raise HttpError(400, message)

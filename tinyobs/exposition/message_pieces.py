@@ -7,7 +7,7 @@ Only the framing is looked at.  Source: https://protobuf.dev/programming-guides/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from attrs import Factory, define, frozen
@@ -19,6 +19,10 @@ _LENGTH_KIND: Final = 2
 _FIXED_BYTES: Final = {1: 8, 5: 4}
 _HEAD_BYTES_MAX: Final = 16
 """More than a tag and a length take."""
+_CHECK_BYTES: Final = 128 << 10
+"""How much is looked at between two checks, 20 ms where fields have two bytes."""
+
+Check = Callable[[], object]
 
 
 @frozen
@@ -28,14 +32,18 @@ class Level:
     lists: Mapping[int, Level | None]
 
 
-def cut_message(message: bytes | memoryview, level: Level, bytes_max: int) -> Iterator[bytes]:
+def cut_message(
+    message: bytes | memoryview, level: Level, bytes_max: int, check: Check = lambda: None
+) -> Iterator[bytes]:
     """Yield messages of about `bytes_max` bytes at most, which together have the elements of `message` in their order.
 
     An element that cannot be cut may be larger.  Raises `WireError` where the framing is damaged, before anything is yielded
     unless that is within an element, and `LimitExceeded` where what goes with every piece is too much.
+
+    check: called now and then, may raise to end it: a message of tiny fields takes 0.3 us for each before the first piece.
     """
     view = memoryview(message)
-    yield from _cut(view, 0, len(view), level, bytes_max)
+    yield from _cut(view, 0, len(view), level, bytes_max, check)
 
 
 @define
@@ -68,16 +76,16 @@ class _Group:
         return made
 
 
-def _cut(view: memoryview, at: int, end: int, level: Level | None, bytes_max: int) -> Iterator[bytes]:
+def _cut(view: memoryview, at: int, end: int, level: Level | None, bytes_max: int, check: Check) -> Iterator[bytes]:
     if level is None or end - at <= bytes_max:
         yield bytes(view[at:end])
         return
-    around = _around(view, at, end, level)
+    around = _around(view, at, end, level, check)
     if len(around) > bytes_max // 2:
         raise LimitExceeded("message_pieces", f"{len(around)} bytes of a message go with each element of its list")
     room = bytes_max - len(around)
     group, yielded = _Group(around), False
-    for tag, begin, start, stop in _fields(view, at, end):
+    for tag, begin, start, stop in _fields(view, at, end, check):
         if tag not in level.lists:
             continue
         if group.size and group.size + stop - begin > room:
@@ -85,7 +93,7 @@ def _cut(view: memoryview, at: int, end: int, level: Level | None, bytes_max: in
             yielded = True
         if stop - begin > room:
             head = bytes(view[begin : begin + 1])
-            for piece in _cut(view, start, stop, level.lists[tag], max(room - _HEAD_BYTES_MAX, 1)):
+            for piece in _cut(view, start, stop, level.lists[tag], max(room - _HEAD_BYTES_MAX, 1), check):
                 yield b"".join((around, head, varint(len(piece)), piece))
             yielded = True
         else:
@@ -94,10 +102,10 @@ def _cut(view: memoryview, at: int, end: int, level: Level | None, bytes_max: in
         yield group.take(view)
 
 
-def _around(view: memoryview, at: int, end: int, level: Level) -> bytes:
+def _around(view: memoryview, at: int, end: int, level: Level, check: Check) -> bytes:
     """Return the fields that are no elements of the lists."""
     parts, begin = [], at
-    for tag, first, _, stop in _fields(view, at, end):
+    for tag, first, _, stop in _fields(view, at, end, check):
         if tag in level.lists:
             if first > begin:
                 parts.append(bytes(view[begin:first]))
@@ -105,9 +113,13 @@ def _around(view: memoryview, at: int, end: int, level: Level) -> bytes:
     return b"".join((*parts, view[begin:end]))
 
 
-def _fields(view: memoryview, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def _fields(view: memoryview, at: int, end: int, check: Check) -> Iterator[tuple[int, int, int, int]]:
     """Yield (tag, where it stands, begin of the content, end) of fields; tag 0 where it has more than one byte."""
+    check_at = at + _CHECK_BYTES
     while at < end:
+        if at > check_at:
+            check()
+            check_at = at + _CHECK_BYTES
         begin, tag, stop = at, view[at], -1
         try:
             if tag & 0x87 == _LENGTH_KIND and at + 1 < end and view[at + 1] < 0x80:

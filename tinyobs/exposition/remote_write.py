@@ -26,6 +26,7 @@ from ..model.histograms import Histograms, without_handles
 from ..model.label_block import labels_of_block, read_varint
 from ..model.metadata import MetricMetadata
 from ..model.registry import SeriesRegistry
+from .message_pieces import Check
 from .remote_write_gather import Columns, Gathered
 from .remote_write_general import GeneralWay
 from .remote_write_pieces import request_pieces
@@ -72,13 +73,18 @@ def decode(body: bytes | bytearray, registry: SeriesRegistry, *, limits: WriteLi
 
 
 def decode_pieces(
-    body: bytes | bytearray, registry: SeriesRegistry, bytes_max: int, *, limits: WriteLimits | None = None
+    body: bytes | bytearray,
+    registry: SeriesRegistry,
+    bytes_max: int,
+    *,
+    limits: WriteLimits | None = None,
+    check: Check = lambda: None,
 ) -> Iterator[Decoded]:
     """Yield what is in a request of about so many bytes at a time; what was yielded before an error may have been used.
 
-    Else as `decode`.
+    check: called between two pieces at most, see `message_pieces.cut_message`.  Else as `decode`.
     """
-    for data, size, offset in request_pieces(*unpacked(body, limits or WriteLimits()), bytes_max):
+    for data, size, offset in request_pieces(*unpacked(body, limits or WriteLimits()), bytes_max, check):
         try:
             yield _decode_padded(data, size, registry)
         except WireError as e:

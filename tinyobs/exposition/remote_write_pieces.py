@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.block_hash import PADDING_BYTES
-from .message_pieces import Level, cut_message
+from .message_pieces import Check, Level, cut_message
 from .remote_write_split import split
 
 ODD_SHARE: Final = 4
@@ -28,10 +28,10 @@ Piece = tuple[NDArray[np.uint8], int, int]
 """(buffer with `PADDING_BYTES` behind what is used, bytes used, offset in the request or -1)"""
 
 
-def request_pieces(data: NDArray[np.uint8], size: int, bytes_max: int) -> Iterator[Piece]:
+def request_pieces(data: NDArray[np.uint8], size: int, bytes_max: int, check: Check = lambda: None) -> Iterator[Piece]:
     """Yield the request in the first `size` bytes of `data` in pieces of about `bytes_max` bytes at most.
 
-    Raises as `cut_message` does.
+    Calls `check`, and raises, as `cut_message` does.
     """
     if size <= bytes_max:
         yield data, size, 0
@@ -44,7 +44,7 @@ def request_pieces(data: NDArray[np.uint8], size: int, bytes_max: int) -> Iterat
         if longest <= bytes_max:
             yield from _parts(data, ends, size, bytes_max)
             return
-    for message in cut_message(data.data[:size], _REQUEST, bytes_max // ODD_SHARE):
+    for message in cut_message(data.data[:size], _REQUEST, bytes_max // ODD_SHARE, check):
         yield np.frombuffer(message + bytes(PADDING_BYTES), np.uint8), len(message), -1
 
 

@@ -58,7 +58,8 @@ def hold_document(document: bytes, held: Held | None) -> None:
 async def use_pieces(pieces: Iterator[T], use: Callable[[T], Awaitable[None]]) -> None:
     """Have each piece made in a worker thread and used, a few of all bodies at one time.
 
-    Raises what both raise, and between two pieces as `web.wanted.while_wanted` does; what was used stays so.
+    Raises what both raise, and between two pieces as `web.wanted.while_wanted` does; what was used stays so.  Where a piece takes
+    long to make, and nothing is lost when it is not made, calling `threads.check_wanted` ends that as well.
     """
     await while_wanted(partial(_use_pieces, pieces, use))
 
@@ -67,9 +68,9 @@ async def _use_pieces(pieces: Iterator[T], use: Callable[[T], Awaitable[None]]) 
     while True:
         await trio.lowlevel.checkpoint_if_cancelled()  # where nobody else waits, a turn comes without
         async with turn(_UNDER_WAY):
-            with trio.CancelScope(shield=True):  # a piece that is begun is stored and counted
-                piece = await in_thread(partial(next, pieces, None))
-                if piece is None:
-                    return
+            piece = await in_thread(partial(next, pieces, None))  # ends early only where it calls `check_wanted`
+            if piece is None:
+                return
+            with trio.CancelScope(shield=True):  # a piece that was made is stored and counted
                 await use(piece)
                 del piece  # before it waits for its turn again

@@ -7,7 +7,7 @@ memory meanwhile, and make the event loop wait for each of them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, TypeVar
 
 import trio
@@ -33,6 +33,12 @@ async def in_thread(work: Callable[[], T]) -> T:
         except (TinyObsError, HttpError) as e:
             forget_frames(e)  # what was made of the body so far
             raise
+
+
+def check_wanted() -> None:
+    """Called in a worker thread: raise `trio.Cancelled` where nobody wants what it works at any more; see `pieces.use_pieces`."""
+    with suppress(RuntimeError):  # in a thread of somebody else
+        trio.from_thread.check_cancelled()
 
 
 @asynccontextmanager

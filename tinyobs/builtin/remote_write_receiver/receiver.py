@@ -21,7 +21,7 @@ from ...receiving.extra_labels import LabelAdder
 from ...receiving.outcome import holding, refusals
 from ...receiving.pieces import piece_bytes, use_pieces
 from ...receiving.push import MALFORMED, TOO_LARGE, admit_push
-from ...receiving.threads import in_thread
+from ...receiving.threads import check_wanted, in_thread
 from ...web.held_bytes import HELD, Held
 from ...web.inbox import take_body
 from ...web.problem import HttpError
@@ -102,7 +102,7 @@ class Receiver:
         if size <= bytes_max:
             return None
         if message is Message.V1:
-            return decode_pieces(body, self._services.registry, bytes_max, limits=self._limits)
+            return decode_pieces(body, self._services.registry, bytes_max, limits=self._limits, check=check_wanted)
         return self._decoder_2.decode_pieces(
             body,
             bytes_max,
