@@ -41,8 +41,9 @@ class Discoverer(abc.ABC):
     def statistics(self) -> Any:
         """Return a frozen attrs object of statistics, or None.
 
-        Those of all discoverers of a class are united: numbers and summaries (`MetricFamily`) add up, mappings unite,
-        and what counts since the start (fields that end in `_total`; mappings add up by key) outlives the discoverer.
+        Called in worker threads, as `Component.statistics` is.  Those of all discoverers of a class are united: numbers and
+        summaries (`MetricFamily`) add up, mappings unite, and what counts since the start (fields that end in `_total`; mappings
+        add up by key) outlives the discoverer.
         """
         return None
 

@@ -34,7 +34,11 @@ class Component(abc.ABC):
         """Take over a new configuration while running; only what changed may be disturbed."""
 
     def statistics(self) -> Any:
-        """Return a frozen attrs object of statistics, or None."""
+        """Return a frozen attrs object of statistics, or None.
+
+        Called in worker threads while the component runs: whoever goes over a dictionary or set that may change takes a copy first
+        (`dict(x)`, `list(x.values())`), and hands out copies only.
+        """
         return None
 
 

@@ -129,5 +129,5 @@ class Processor(abc.ABC):
         """Return the batch that goes on; may be the same object.  Must not modify arrays in place."""
 
     def statistics(self) -> Any:
-        """Return a frozen attrs object of statistics, or None."""
+        """Return a frozen attrs object of statistics, or None; called in other threads, as `Component.statistics` is."""
         return None

@@ -26,7 +26,7 @@ class Durations:
     def family(self, name: str, help: str, labels_of: Callable[[Any], Mapping[str, str]]) -> MetricFamily:
         """Return a summary without quantiles."""
         points = []
-        for key, (count, total) in self.totals.items():
+        for key, (count, total) in list(self.totals.items()):
             labels = from_mapping(labels_of(key))
             points += [Point(total, labels, "_sum"), Point(float(count), labels, "_count")]
         return MetricFamily(name, MetricType.SUMMARY, help, tuple(points))

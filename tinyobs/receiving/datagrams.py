@@ -105,8 +105,9 @@ class DatagramListener:
 
     def statistics(self) -> DatagramStatistics:
         """Return the numbers as of now."""
-        if self._sock is not None:
-            self._kernel_dropped = _kernel_drops(self._sock)
+        sock = self._sock
+        if sock is not None:
+            self._kernel_dropped = _kernel_drops(sock)
         return DatagramStatistics(self._read, self._dropped, self._waiting_bytes, self._kernel_dropped, self._granted)
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:

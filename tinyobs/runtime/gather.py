@@ -133,7 +133,7 @@ def _of_agent(agent: Agent) -> Iterator[MetricFamily]:
     yield gauge("prometheus_ready", "Whether the daemon is up and serves requests.", ready)
     yield gauge("tinyobs_registry_series", "Series ever seen by this process.", len(agent.registry))
     yield gauge("tinyobs_registry_pairs", "Distinct label pairs ever seen by this process.", agent.registry.pair_count)
-    states = agent.supervisor.states.values()
+    states = list(agent.supervisor.states.values())
     yield MetricFamily(
         "tinyobs_component_running",
         MetricType.GAUGE,

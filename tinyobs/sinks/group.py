@@ -146,7 +146,8 @@ class SinkGroup(Sink):
     def statistics(self) -> SinkStatistics:
         """Return the counters."""
         fields = ("samples", "refused", "sends", "bytes", "duplicates", "failures", "lost", "behind")
-        return SinkStatistics(*({name: getattr(c, f) for name, c in self._counts.items()} for f in fields))
+        counts = dict(self._counts)
+        return SinkStatistics(*({name: getattr(c, f) for name, c in counts.items()} for f in fields))
 
     async def _start(self, config: Any) -> None:
         """Start what does not run; returns when all follow the log."""

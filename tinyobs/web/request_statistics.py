@@ -40,7 +40,7 @@ class _Histogram:
 
 
 class RequestStatistics:
-    """Accumulates; used from the event loop only."""
+    """Accumulates; used from the event loop, but for `families`, which worker threads call."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, int], int] = {}
@@ -65,7 +65,7 @@ class RequestStatistics:
         """Return the metrics."""
         counts = [
             Point(float(n), from_mapping({"handler": handler, "code": str(status)}))
-            for (handler, status), n in self._counts.items()
+            for (handler, status), n in list(self._counts.items())
         ]
         return [
             MetricFamily("prometheus_http_requests_total", MetricType.COUNTER, "Counter of HTTP requests.", counts),
@@ -73,12 +73,12 @@ class RequestStatistics:
                 "prometheus_http_request_duration_seconds",
                 MetricType.HISTOGRAM,
                 "Histogram of latencies for HTTP requests.",
-                [p for handler, h in self._seconds.items() for p in h.points(handler)],
+                [p for handler, h in list(self._seconds.items()) for p in h.points(handler)],
             ),
             MetricFamily(
                 "prometheus_http_response_size_bytes",
                 MetricType.HISTOGRAM,
                 "Histogram of response size for HTTP requests.",
-                [p for handler, h in self._bytes.items() for p in h.points(handler)],
+                [p for handler, h in list(self._bytes.items()) for p in h.points(handler)],
             ),
         ]

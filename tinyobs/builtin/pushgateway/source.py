@@ -88,11 +88,12 @@ class Pushgateway(Source):
     def statistics(self) -> PushgatewayStatistics:
         """Return the figures."""
         gateway, counts = self.gateway, self.gateway.counts
+        groups = list(gateway.groups)
         return PushgatewayStatistics(
-            len(gateway.groups),
-            sum(len(group.state.refs) for group in gateway.groups),
+            len(groups),
+            sum(len(group.state.refs) for group in groups),
             gateway.groups.body_bytes,
-            gateway.journal.size if gateway.journal is not None else 0,
+            journal.size if (journal := gateway.journal) is not None else 0,
             counts.commits,
             counts.rewrites,
             counts.inconsistent,

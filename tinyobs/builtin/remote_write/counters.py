@@ -109,7 +109,7 @@ def families_of(name: str, url: str, c: Counters, g: Gauges) -> Iterator[MetricF
         yield _family(f"{kind}_retried_total", _RETRIED.format(what), c.retried[kind], labels)
         if kind == "metadata":
             continue
-        reasons = {RELABELLED, TOO_OLD} | {reason for dropped, reason in c.dropped if dropped == kind}
+        reasons = {RELABELLED, TOO_OLD} | {reason for dropped, reason in list(c.dropped) if dropped == kind}
         points = [
             Point(float(c.dropped.get((kind, r), 0)), from_mapping({"reason": r, **dict(labels)}))
             for r in sorted(reasons)

@@ -358,7 +358,8 @@ class Destination:
             log.error("the log dropped samples before they were sent", remote_name=self.plan.name, samples=loss.samples)
 
     def _bytes_behind(self) -> int:
-        return 0 if self._follower is None else self._follower.bytes_behind()
+        follower = self._follower  # other threads ask, and it may be closed meanwhile
+        return 0 if follower is None else follower.bytes_behind()
 
     def _sent_labels(self, ref: int) -> tuple[tuple[str, str], ...] | None:
         own = None if self.aggregation is None else self.aggregation.sent_labels(ref)

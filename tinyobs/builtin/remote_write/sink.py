@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -90,36 +90,35 @@ class RemoteWrite(Sink):
     def statistics(self) -> RemoteWriteStatistics:
         """Return the figures."""
         found: list[MetricFamily] = []
-        for name, destination in self._running.items():
-            found += families_of(name, destination.plan.url, self._memories[name].counters, destination.gauges)
-        found += self._of_all()
-        rules = {n: d.aggregation.engine.aggregators for n, d in self._running.items() if d.aggregation is not None}
+        running = dict(self._running)
+        for name, destination in running.items():
+            found += families_of(name, destination.plan.url, destination.memory.counters, destination.gauges)
+        if running:
+            found += _of_all(list(running.values()), [m.counters for m in list(self._memories.values())])
+        rules = {n: d.aggregation.engine.aggregators for n, d in running.items() if d.aggregation is not None}
         return RemoteWriteStatistics(
-            len(self._running),
+            len(running),
             tuple(merge(found)),
             {name: sum(a.counts.matched for a in of) for name, of in rules.items()},
             {name: sum(a.counts.output for a in of) for name, of in rules.items()},
         )
 
-    def _of_all(self) -> list[MetricFamily]:
-        """Return what has come to any destination."""
-        if not self._running:
-            return []
-        all_counters = [m.counters for m in self._memories.values()]
-        newest = max(max(self._memories[n].counters.highest_ms, d.gauges.behind_ms) for n, d in self._running.items())
-        out = [
-            gauge(
-                "prometheus_remote_storage_highest_timestamp_in_seconds",
-                "Highest timestamp that has come into the remote storage, in seconds since epoch.",
-                newest / 1000,
-            )
-        ]
-        for kind in ("samples", "histograms", "exemplars"):
-            name = f"prometheus_remote_storage_{kind}_in_total"
-            out.append(
-                counter(name, f"{kind.capitalize()} read from the log.", max(c.read[kind] for c in all_counters))
-            )
-        return out
+
+def _of_all(destinations: Sequence[Destination], ever: Sequence[Counters]) -> list[MetricFamily]:
+    """Return what has come to any destination.  ever: the counters of those that stand still as well."""
+    newest = max(max(d.memory.counters.highest_ms, d.gauges.behind_ms) for d in destinations)
+    out = [
+        gauge(
+            "prometheus_remote_storage_highest_timestamp_in_seconds",
+            "Highest timestamp that has come into the remote storage, in seconds since epoch.",
+            newest / 1000,
+        )
+    ]
+    counters = [*ever, *(d.memory.counters for d in destinations)]  # a destination may have been removed just now
+    for kind in ("samples", "histograms", "exemplars"):
+        name = f"prometheus_remote_storage_{kind}_in_total"
+        out.append(counter(name, f"{kind.capitalize()} read from the log.", max(c.read[kind] for c in counters)))
+    return out
 
 
 def plans_of(config: Any) -> list[Plan]:

@@ -81,9 +81,10 @@ class Replicas(Processor):
 
     def _take_over(self, settings: ReplicaSettings) -> None:
         """Go on with other settings; who is elected stays."""
-        before, self._settings = self._elections, settings
-        self._elections = Elections(settings.failover_timeout_ms, settings.update_timeout_ms, settings.clusters_max)
-        self._elections.clusters = before.clusters
+        self._settings = settings
+        elections = Elections(settings.failover_timeout_ms, settings.update_timeout_ms, settings.clusters_max)
+        elections.clusters = self._elections.clusters
+        self._elections = elections
         self._forget_series()
 
     def _forget_series(self) -> None:

@@ -48,7 +48,8 @@ class Discovery:
 
     def statistics(self) -> Any:
         """Return the statistics of the discoverer that runs, None where there are none."""
-        return None if self._discoverer is None else self._discoverer.statistics()
+        discoverer = self._discoverer
+        return None if discoverer is None else discoverer.statistics()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Discover until `stop`; a crash is logged and another one starts, with the last good groups in place."""

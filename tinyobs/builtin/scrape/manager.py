@@ -118,7 +118,7 @@ class ScrapeManager(Source):
 
     def statistics(self) -> ScrapeStatistics:
         """Return the counters."""
-        c, pools = self._counters, self._pools
+        c, pools = self._counters, dict(self._pools)
         discoveries = [d for pool in pools.values() for d in pool.discoveries]
         running = [s for s in (d.statistics() for d in discoveries) if s is not None]
         return ScrapeStatistics(
@@ -130,9 +130,9 @@ class ScrapeManager(Source):
             metadata_entries={name: sum(len(x.health.metadata) for x in pool.loops) for name, pool in pools.items()},
             discovered={("scrape", name): pool.discovered_count for name, pool in pools.items()},
             received_updates={("scrape", name): c.updates.get(name, 0) for name in pools},
-            sent_updates={"scrape": sum(count for count, _ in c.syncs.totals.values())},
+            sent_updates={"scrape": sum(count for count, _ in list(c.syncs.totals.values()))},
             failed_discoveries={"scrape": sum(d.has_failed for d in discoveries)},
-            refresh_failures=self._kinds_of_discovery() | c.refresh_failures,
+            refresh_failures=_kinds_of_discovery(pools) | c.refresh_failures,
             timings=[family for family in _timings(c) if family.points],
             discovery=unite(running, c.ended),
             failure_lines_lost_total=self._failure_log.lost,
@@ -151,10 +151,6 @@ class ScrapeManager(Source):
             skipped_total=c.skipped,
             samples_total=c.samples,
         )
-
-    def _kinds_of_discovery(self) -> dict[tuple[str, str], int]:
-        """Return 0 for each (kind of discovery, job): a counter that is there from the start can be alerted on."""
-        return {(d.mechanism, name): 0 for name, pool in self._pools.items() for d in pool.discoveries}
 
     def targets_view(self) -> TargetsView:
         """Return the state of all targets."""
@@ -194,6 +190,11 @@ class ScrapeManager(Source):
             self._failure_log,
             discoveries,
         )
+
+
+def _kinds_of_discovery(pools: Mapping[str, ScrapePool]) -> dict[tuple[str, str], int]:
+    """Return 0 for each (kind of discovery, job): a counter that is there from the start can be alerted on."""
+    return {(d.mechanism, name): 0 for name, pool in pools.items() for d in pool.discoveries}
 
 
 def _timings(c: PoolCounters) -> tuple[MetricFamily, ...]:

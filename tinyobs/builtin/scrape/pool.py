@@ -71,7 +71,7 @@ class ScrapePool:
     @property
     def loops(self) -> list[ScrapeLoop]:
         """The loops of all active targets."""
-        return [r.loop for r in self._running.values()]
+        return [r.loop for r in list(self._running.values())]
 
     @property
     def cluster(self) -> Cluster | None:
@@ -89,7 +89,7 @@ class ScrapePool:
     @property
     def groups(self) -> list[TargetGroup]:
         """What discovery has found, before relabelling."""
-        return [group for discovery in self.discoveries for group in discovery.groups.values()]
+        return [group for discovery in self.discoveries for group in list(discovery.groups.values())]
 
     @property
     def discovered_count(self) -> int:
