@@ -166,10 +166,11 @@ class Decisions:
 
     def labels_of(self, ref: int) -> Labels:
         """Return what a stand-in stands for: the series that another is folded into, or the limit."""
-        if ref < FIRST:
-            target = self.folds.members.target_of(ref)
-            return self.folds.targets[target].labels if target >= 0 else lb.from_mapping({lb.NAME: "forgotten"})
-        return lb.from_mapping({lb.NAME: "refused", "limit": self.refusals.at(ref).text})
+        with self._registry.lock:  # else members might be forgotten meanwhile, and those that stay numbered anew
+            if ref < FIRST:
+                target = self.folds.members.target_of(ref)
+                return self.folds.targets[target].labels if target >= 0 else lb.from_mapping({lb.NAME: "forgotten"})
+            return lb.from_mapping({lb.NAME: "refused", "limit": self.refusals.at(ref).text})
 
     # -- numbered series ---------------------------------------------------------------------------------------
 

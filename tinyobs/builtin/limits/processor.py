@@ -83,11 +83,11 @@ class Limits(Processor):
 
     def _refresh(self) -> int:
         """Take over changed settings, and do each minute what is due; return the time."""
-        settings: LimitSettings = self._services.config.tinyobs.limits
         decisions, now_ms = self.decisions, self._services.clock.now_ms()
-        if settings is decisions.settings and now_ms < self._tick_at_ms:
+        if self._services.config.tinyobs.limits is decisions.settings and now_ms < self._tick_at_ms:
             return now_ms
         with self._registry.lock:
+            settings: LimitSettings = self._services.config.tinyobs.limits  # those of now, whoever waited for the lock
             decisions.now_ms = now_ms
             if not _is_same(settings, decisions.settings):
                 decisions.configure(settings)
@@ -101,18 +101,19 @@ class Limits(Processor):
         """Return the counters."""
         d = self.decisions
         folded: dict[str, int] = {}
-        for record in list(d.folded.records):
-            match = d.rules.all[record.rule].settings.match
-            folded[match] = folded.get(match, 0) + record.samples
-        return LimitStatistics(
-            d.refusals.samples_by_limit(),
-            folded,
-            len(d.folds.members),
-            d.histogram_folds.nbytes,
-            len(d.folds.targets),
-            self._folding.forgotten_samples,
-            d.counts.total if d.counts is not None else 0,
-        )
+        with self._registry.lock:  # other settings may have other rules
+            for record in d.folded.records:
+                match = d.rules.all[record.rule].settings.match
+                folded[match] = folded.get(match, 0) + record.samples
+            return LimitStatistics(
+                d.refusals.samples_by_limit(),
+                folded,
+                len(d.folds.members),
+                d.histogram_folds.nbytes,
+                len(d.folds.targets),
+                self._folding.forgotten_samples,
+                d.counts.total if d.counts is not None else 0,
+            )
 
     def _sift(self, batch: Batch, now_ms: int) -> Batch:
         """Return the batch as it goes on, of which some series are new or beyond a limit."""
