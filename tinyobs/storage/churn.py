@@ -70,7 +70,7 @@ class ChurnLog:
             held = sum(len(n.gone) for n in self._notes)
             while held > GONE_SERIES_MAX and len(self._notes) > 1:
                 held -= len(self._notes.popleft().gone)
-        self._end_ms, self._known = end_ms + INTERVAL_MS, total
+            self._end_ms, self._known = end_ms + INTERVAL_MS, total
 
     def hours(self, census: Census, top: int) -> tuple[ChurnHour, ...]:
         """Return the hours of which there are notes, the newest first; `census` has just counted."""

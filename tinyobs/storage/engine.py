@@ -283,9 +283,10 @@ class Engine(Storage):
             return self._head_view(), self.segments.readers
 
     def _head_view(self) -> HeadView:
-        if self._view is None:
-            self._view = self.head.view()
-        return self._view
+        view = self._view  # the writer forgets it without the lock, when it begins to log
+        if view is None:
+            view = self._view = self.head.view()
+        return view
 
     def exemplars(self, matcher_sets: Sequence[Sequence[Matcher]], mint_ms: int, maxt_ms: int) -> list[SeriesExemplars]:
         """Return the exemplars of series that fulfil any set of matchers, sorted by label set.  Any thread."""

@@ -164,7 +164,8 @@ class EngineCursor(LogCursor):
 
     def close(self) -> None:
         """Close files; the place stays.  Idempotent."""
-        with self._moving, self._noting:
+        # With the lock of the log: nobody lets files go, and moves the place, between the last note and the end.
+        with self._log.lock, self._moving, self._noting:
             if self._closed:
                 return
             self._closed = True
@@ -175,7 +176,7 @@ class EngineCursor(LogCursor):
                 self._file.close()
             except OSError:
                 self._log.note(f"the place of the cursor {self.name} could not be made durable: some may be sent again")
-        self._log.closed(self.name, self._file.place)  # whoever keeps the log takes our locks while holding its own
+            self._log.closed(self.name, self._file.place)
 
     # -- for those who keep the log ----------------------------------------------------------------------------
 

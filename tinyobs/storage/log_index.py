@@ -36,7 +36,7 @@ class LogFile:
 
 @define(eq=False)
 class LogIndex:
-    """The files of the log, looked at once each."""
+    """The files of the log, looked at once each.  Any thread."""
 
     disk: Disk
     durable: Callable[[], LogPosition]
@@ -56,12 +56,13 @@ class LogIndex:
         durable = self.durable()
         if sequence >= durable.file:
             return durable.offset if sequence == durable.file else 0
-        if sequence not in self._sizes:
+        known = self._sizes.get(sequence)  # one look: another thread may find the file gone, and forget it
+        if known is None:
             try:
-                self._sizes[sequence] = self.disk.size(wal_name(sequence))
+                known = self._sizes[sequence] = self.disk.size(wal_name(sequence))
             except FileNotFoundError:
                 return 0
-        return self._sizes[sequence]
+        return known
 
     def file(self, sequence: int) -> LogFile:
         """Return what is known of a file; of a damaged one nothing is."""

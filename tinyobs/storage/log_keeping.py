@@ -62,8 +62,8 @@ class FollowedLog:
     """Of the cursors that are not open."""
     _open: dict[str, EngineCursor] = field(init=False, factory=dict)
     _lost: dict[str, int] = field(init=False, factory=dict)
-    _lock: threading.RLock = field(init=False, factory=threading.RLock)
-    """Held while cursors come and go, and while files do."""
+    lock: threading.RLock = field(init=False, factory=threading.RLock)
+    """Held while cursors come and go, and while files do; who needs those of a cursor as well takes this one first."""
     _drop: LogDrop | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -105,7 +105,7 @@ class FollowedLog:
 
     def closed(self, name: str, place: Place) -> None:
         """Take note of the place at which a cursor was closed."""
-        with self._lock:
+        with self.lock:
             self._open.pop(name, None)
             self._places[name] = place
 
@@ -113,7 +113,7 @@ class FollowedLog:
 
     def cursor(self, name: str, start: CursorStart) -> EngineCursor:
         """Open a cursor; see `Storage.cursor`.  Raises `StorageError`."""
-        with self._lock:
+        with self.lock:
             if name in self._open:
                 raise StorageError(f"the cursor {name} is in use")
             place = self._places.get(name)
@@ -132,7 +132,7 @@ class FollowedLog:
 
     def forget(self, kept: Collection[str]) -> list[str]:
         """Remove all cursors but these and those that are open; return their names.  Raises `StorageError`."""
-        with self._lock:
+        with self.lock:
             gone = sorted(set(self._places).difference(kept))
             for name in gone:
                 try:
@@ -166,7 +166,7 @@ class FollowedLog:
 
     def floor(self, wal_first: int) -> int:
         """Return the first file that is needed, by the storage or by a cursor.  Raises `OSError`."""
-        with self._lock:
+        with self.lock:
             needed = [wal_first, *(p.start for p in self._places.values())]
             needed += [c.needs_from() for c in self._open.values()]
             if self.options.log_keep_ms:
@@ -176,7 +176,7 @@ class FollowedLog:
 
     def step(self, now_ms: int) -> bool:
         """Do one slice of letting files go; tell whether more is waiting.  Raises `OSError`."""
-        with self._lock:
+        with self.lock:
             if self._drop is not None:
                 return self._go_on(self._drop)
             first = self.wal_first()

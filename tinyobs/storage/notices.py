@@ -6,6 +6,7 @@ that is raised to somebody is told by whoever gets it.  The table of all message
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -42,6 +43,7 @@ class Notices:
     def __init__(self) -> None:
         self._waiting: deque[Notice] = deque(maxlen=NOTICES_MAX)
         self._told: set[tuple[str, int]] = set()
+        self._telling = threading.Lock()
 
     def note(self, text: str, *, is_fault: bool = True) -> None:
         """Keep a line."""
@@ -50,9 +52,11 @@ class Notices:
     def note_damage(self, error: CorruptionError) -> None:
         """Keep a line about damage, one for each place however often it is met."""
         place = (error.file, error.offset)
-        if place not in self._told and len(self._told) < PLACES_MAX:
+        with self._telling:  # queries that run side by side meet the same damage
+            if place in self._told or len(self._told) >= PLACES_MAX:
+                return
             self._told.add(place)
-            self.note(f"{error}; {WHILE_RUNNING}")
+        self.note(f"{error}; {WHILE_RUNNING}")
 
     def note_recovery(self, recovered: Recovered) -> None:
         """Keep what opening the directory had to tidy up."""

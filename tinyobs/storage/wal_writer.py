@@ -79,6 +79,8 @@ class WalWriter:
         self.failure = ""
         self.sequence = sequence
         self._synced = 0
+        self._end = 0
+        """Where the records end that are in the file as a whole; while one is written the file reaches beyond."""
         self._syncing = threading.RLock()
         """Held while the file is synced, closed or replaced."""
         self._synced_at_ms = self._marked_at_ms = clock()
@@ -150,9 +152,9 @@ class WalWriter:
         """Make everything written durable; raises `ReadOnlyError`.  Any thread; what is written meanwhile may not be."""
         with self._syncing:
             self._refuse_after_failure()
-            if self._synced == self._file.size:
+            if self._synced == self._end:
                 return
-            size, began = self._file.size, time.perf_counter()
+            size, began = self._end, time.perf_counter()
             try:
                 self._file.sync()
             except OSError as e:
@@ -226,7 +228,7 @@ class WalWriter:
         if self._is_mark_due() and records[0][0] is not fmt.RecordType.END:
             records = [self._mark(fmt.Mark.TIME), *records]
         data = b"".join(encode_frame(kind, payload, self._synced) for kind, payload in records)
-        before = self._file.size
+        before = self._end
         try:
             self._file.append(data)
         except OSError as e:
@@ -239,9 +241,10 @@ class WalWriter:
                 f"the disk is full: {wal_name(self.sequence)} cannot grow, and no sample is taken until there is space; "
                 "nothing that was acknowledged is lost"
             ) from e
+        self._end = self._file.size
         self.statistics.written_bytes += len(data)
         if self._options.sync is SyncMode.NEVER:
-            self.durable = LogPosition(self.sequence, self._file.size)
+            self.durable = LogPosition(self.sequence, self._end)
 
     def _mark(self, mark: fmt.Mark) -> tuple[fmt.RecordType, bytes]:
         self._marked_at_ms = now_ms = self._clock()
@@ -276,7 +279,7 @@ class WalWriter:
             self.sync()
             fresh = self._create(self.sequence + 1)
             self._file.close()
-            self.sequence, self._file, self._synced = self.sequence + 1, fresh, fresh.size
+            self.sequence, self._file = self.sequence + 1, fresh
             self._publish()
 
     def _create(self, sequence: int) -> File:
@@ -302,7 +305,7 @@ class WalWriter:
             raise DiskFullError(
                 f"the disk is full: {name} cannot be created, and no sample is taken until there is space"
             ) from e
-        self._synced = file.size
+        self._synced = self._end = file.size
         return file
 
     def _failed(self, doing: str, sequence: int, error: OSError) -> ReadOnlyError:
