@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import trio
@@ -9,9 +10,11 @@ from rw_fakes import Receiver, batch_of, counters, run_inline, settled
 from structlog.testing import capture_logs
 
 from tinyobs.abc import ConfigSection
+from tinyobs.aggregation.engine import AggregationPlan
 from tinyobs.builtin.remote_write import RemoteWrite
 from tinyobs.builtin.remote_write import poster as poster_module
 from tinyobs.builtin.remote_write import tinyobs_config_sections as sections
+from tinyobs.builtin.remote_write.aggregation import Aggregation
 from tinyobs.config.loader import parse
 from tinyobs.config.stream_aggregation import SECTION, StreamAggregationSettings
 from tinyobs.model.exemplars import Exemplar
@@ -95,6 +98,27 @@ async def test_aggregates_are_sent_in_place_of_samples(monkeypatch, autojump_clo
     found = bench.services.sink.statistics()
     assert (found.aggregated_samples_total, found.aggregates_total) == ({"far": 2}, {"far": 1})
     nursery.cancel_scope.cancel()
+
+
+async def test_encoders_hear_of_aggregates_in_the_event_loop():
+    """The work is done in a thread; encoders, which are at work in the loop meanwhile, know nothing of threads."""
+    services, told, worked = FakeServices(), [], []
+
+    def announce(ref, labels, block):
+        told.append((threading.get_ident(), dict(labels)))
+
+    def result(aggregator, now_ms):
+        worked.append(threading.get_ident())
+        return batch_of(services.registry, [({"__name__": "sum", "job": "a"}, now_ms, 1.0)])
+
+    external = (("site", "s"),)
+    aggregation = Aggregation("far", AggregationPlan(), external, services.registry, services.clock, tuple, announce)
+    aggregator = SimpleNamespace(timed=lambda work: work(None))
+    for _ in range(2):
+        (rows,) = await aggregation.results([aggregator], result)
+    assert told == [(threading.get_ident(), {"__name__": "sum", "job": "a", "site": "s"})]
+    assert threading.get_ident() not in worked
+    assert aggregation.sent_labels(int(rows.refs[0])) is not None
 
 
 async def test_labels_that_are_stored_too_are_not_mixed_up(monkeypatch, autojump_clock, nursery):

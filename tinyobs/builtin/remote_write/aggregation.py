@@ -45,7 +45,7 @@ class Aggregation:
         sent_labels: Callable[[int], Labels | None],
         announce: Callable[[int, Labels, bytes], None],
     ) -> None:
-        """sent_labels: of a series that is stored.  announce: is told of each series that is put out."""
+        """sent_labels: of a series that is stored.  announce: is told of each series that is put out, in the event loop."""
         self.lock = trio.Lock()
         self.engine = Engine(plan, registry, clock.now_ms(), lambda ref: sent_labels(ref) or ())
         self._mark = (MARK, name)
@@ -83,21 +83,27 @@ class Aggregation:
         found = []
         async with self.lock:
             for aggregator in aggregators:
-                rows = await trio.to_thread.run_sync(self._rows, aggregator, result)
+                rows, new = await trio.to_thread.run_sync(self._rows, aggregator, result)
+                for series in new:  # here, where requests are encoded: encoders know nothing of threads
+                    self._announce(*series)
                 if rows is not None:
                     found.append(rows)
         return found
 
-    def _rows(self, aggregator: Aggregator, result: Callable[[Aggregator, int], Batch | None]) -> SendRows | None:
+    def _rows(
+        self, aggregator: Aggregator, result: Callable[[Aggregator, int], Batch | None]
+    ) -> tuple[SendRows | None, list[tuple[int, Labels, bytes]]]:
+        """Return what a rule puts out, in a worker thread, and the series that are to be announced."""
         batch = aggregator.timed(lambda a: result(a, self._clock.now_ms()))
         if batch is None:
-            return None
+            return None, []
+        new: list[tuple[int, Labels, bytes]] = []
         self._own = grown(self._own, int(batch.refs.max()) + 1, _UNKNOWN)
         for ref in np.unique(batch.refs[self._own[batch.refs] == _UNKNOWN]).tolist():
             labels = from_pairs((*self._external, *self._registry.labels(ref)))
             own = self._own[ref] = self._registry.intern(from_pairs((*labels, self._mark)), gated=False)
             block = encode_block(labels)
             self._hashes[own] = zlib.crc32(block)
-            self._announce(own, labels, block)
+            new.append((own, labels, block))
         refs = self._own[batch.refs].astype(np.uint32)
-        return SendRows(refs, batch.timestamps_ms, batch.values, None, batch.histograms)
+        return SendRows(refs, batch.timestamps_ms, batch.values, None, batch.histograms), new
