@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from promql.memory import MemoryStore
 from tinyobs.errors import QueryCanceled
+from tinyobs.promql import crew as crew_module
 from tinyobs.promql.crew import Crew
 from tinyobs.promql.engine import PromqlEngine
 
@@ -45,6 +47,24 @@ def test_an_error_of_a_part_is_raised_where_results_are_taken(size):
     assert next(results) == 1
     with pytest.raises(ValueError, match="bad"):
         list(results)
+
+
+def test_queries_that_begin_at_once_share_the_threads(monkeypatch):
+    """The first two do not make a pool each."""
+    made = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, *args):
+            made.append(self)
+            super().__init__(*args)
+            if len(made) == 1 and crew is not None:
+                list(crew.in_order([lambda: 1], nothing))  # of another query
+
+    monkeypatch.setattr(crew_module, "ThreadPoolExecutor", Pool)
+    crew = None
+    crew = Crew(2)
+    assert list(crew.in_order([lambda: 2], nothing)) == [2]
+    assert len(made) == 1
 
 
 def test_a_cancelled_query_does_not_wait_for_parts_that_have_not_begun():

@@ -10,9 +10,18 @@ import pytest
 
 from tinyobs.errors import LimitExceeded, QueryCanceled, QueryError, QueryExecutionError, QueryParseError, QueryTimeout
 from tinyobs.model.labels import from_mapping
+from tinyobs.promql import engine as engine_module
 from tinyobs.promql.engine import PromqlEngine
-from tinyobs.promql.limits import Budget, EngineOptions, MemoryPool, QueryLimitExceeded, QueryMemoryExhausted
-from tinyobs.promql.nodes import ValueType
+from tinyobs.promql.limits import (
+    PARSED_QUERIES_MAX,
+    Budget,
+    EngineOptions,
+    MemoryPool,
+    QueryLimitExceeded,
+    QueryMemoryExhausted,
+)
+from tinyobs.promql.nodes import Expr, ValueType
+from tinyobs.promql.result_cache import is_reusable
 
 from .memory import MemoryStore
 from .running import FEATURES
@@ -165,6 +174,23 @@ def test_parsed_queries_are_remembered() -> None:
     """The same text is parsed once."""
     engine = PromqlEngine()
     assert engine.parse("m_total + 1") is engine.parse("m_total + 1")
+
+
+def test_queries_that_are_judged_in_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether steps may be used again is remembered of so many, however many threads find that out at the same time."""
+    engine = PromqlEngine()
+    others = iter(["b_total", "c_total"])
+
+    def judged(expr: Expr) -> bool:
+        for text in others:
+            engine._is_reusable(text)  # by another thread
+        return is_reusable(expr)
+
+    monkeypatch.setattr(engine_module, "is_reusable", judged)
+    engine._reusable = {f"m{i}": True for i in range(PARSED_QUERIES_MAX)}
+    assert engine._is_reusable("a_total")
+    assert len(engine._reusable) == PARSED_QUERIES_MAX
+    assert {"a_total", "b_total", "c_total"} <= set(engine._reusable)
 
 
 def test_lookback_of_one_query() -> None:

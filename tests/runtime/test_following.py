@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from tinyobs.abc import CursorStart, LogPosition
 from tinyobs.errors import CorruptionError, StorageError
@@ -173,6 +174,28 @@ async def test_a_failing_save_is_tried_again(autojump_clock):
         follower.settle(records[1])
         await trio.sleep(1)
         assert scene.place == 2
+
+
+async def test_a_cursor_that_is_closed_while_places_are_saved(autojump_clock):
+    """Whoever closed it has saved its place: that it cannot be saved any more is nothing to be told."""
+    async with running() as scene:
+        follower = await scene.followers.follow("a", NOW)
+        scene.commit(2)
+        records = await follower.read(10)
+        cursor = scene.log.open["a"]
+
+        def closed_before(position):
+            del cursor.save
+            follower.close_now()
+            raise StorageError("the cursor a is closed")
+
+        cursor.save = closed_before
+        with capture_logs() as logs:
+            for record in records:
+                follower.settle(record)
+            await trio.sleep(1)
+        assert scene.place == 2
+        assert not logs
 
 
 async def test_a_cursor_that_nobody_follows_is_forgotten(autojump_clock):

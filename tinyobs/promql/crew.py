@@ -31,7 +31,9 @@ class Crew:
     """Threads that start when they are first needed.  size: how many; one or none does everything where it is asked."""
 
     size: int = Factory(lambda: os.cpu_count() or 1)
-    _pool: ThreadPoolExecutor | None = field(default=None, init=False)
+    _pool: ThreadPoolExecutor = field(
+        init=False, default=Factory(lambda self: ThreadPoolExecutor(max(self.size, 1), "promql"), takes_self=True)
+    )
 
     def in_order(self, parts: Iterable[Callable[[], T]], poll: Callable[[], None]) -> Iterator[T]:
         """Yield the results of parts in their order; what a part raises is raised here, and the others end first.
@@ -43,8 +45,6 @@ class Crew:
                 poll()
                 yield part()
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.size, "promql")
         waiting: deque[Future[T]] = deque()
         rest = iter(parts)
         try:

@@ -229,10 +229,11 @@ class PromqlEngine:
         """Tell whether steps of a query may be used again."""
         found = self._reusable.get(text)
         if found is None:
+            found = is_reusable(self.parse(text))
             with self._lock:
                 while len(self._reusable) >= PARSED_QUERIES_MAX:
                     self._reusable.pop(next(iter(self._reusable)))
-            found = self._reusable[text] = is_reusable(self.parse(text))
+                self._reusable[text] = found
         return found
 
     def start(

@@ -124,7 +124,8 @@ class Follower:
             try:
                 self._cursor.save(place)
             except StorageError as e:
-                self._group.complain(str(e))
+                if not self._closed:  # else it was closed meanwhile, by another thread, which has saved the place
+                    self._group.complain(str(e))
 
     def close_now(self) -> None:
         """Save the place and close the cursor, in a worker thread."""

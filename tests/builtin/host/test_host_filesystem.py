@@ -139,6 +139,53 @@ def test_a_hanging_mount_does_not_hold_up_the_others(tree, root, hanging):
     assert tree.series(collector)[dead] == 0
 
 
+def test_a_mount_that_answers_just_after_the_wait_was_over(tree, root, monkeypatch):
+    """It is late this time, and asked again the next time, whenever the thread that asked has come back."""
+    release, asked = threading.Event(), threading.Event()
+    arrived = []
+
+    def ask(path):
+        if path.endswith("a b") and not asked.is_set():
+            asked.set()
+            release.wait()
+        return os.statvfs(path)
+
+    class Late(queue.SimpleQueue):
+        """As soon as the wait for the second is over the thread comes back, and is done before anything else happens."""
+
+        def get(self, timeout):
+            if len(arrived) == 1 and not release.is_set():
+                asked.wait()
+                release.set()
+                for thread in threading.enumerate():
+                    if thread.name == "statvfs":
+                        thread.join()
+                raise queue.Empty
+            arrived.append(super().get(timeout=timeout))
+            return arrived[-1]
+
+    collector = FilesystemCollector(ask)
+    dead = 'node_filesystem_device_error{device="/dev/sdb1", fstype="xfs", mountpoint="/a b"}'
+    with monkeypatch.context() as patch:
+        patch.setattr("tinyobs.builtin.host.filesystem.queue.SimpleQueue", Late)
+        assert tree.series(collector)[dead] == 1
+    assert tree.series(collector)[dead] == 0
+
+
+def test_mounts_are_asked_again_when_there_was_no_thread_to_ask(tree, root, monkeypatch):
+    """A process may have as many threads as it can; that is no fault of the mounts."""
+    collector = FilesystemCollector(os.statvfs)
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        with pytest.raises(RuntimeError):
+            tree.series(collector)
+    assert not any(v for k, v in tree.series(collector).items() if "device_error" in k)
+
+
 def test_many_hanging_mounts_cost_two_timeouts_together(tree, hanging):
     """Each gets a thread once the first has been found to hang; the answer comes all the same."""
     base = f"{tree.base}/root"

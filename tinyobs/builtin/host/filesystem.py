@@ -64,12 +64,12 @@ class FilesystemCollector:
         """
         answers: dict[str, Answer] = {}
         waiting = [p for p in dict.fromkeys(paths) if p not in self._hanging]
+        # All hang until they answer.  To note it after a wait could be too late: an answer between the two would leave it for ever.
+        self._hanging.update(waiting)
         self._await_answers(waiting, [waiting], answers, timeout_seconds)
         late = [p for p in waiting if p not in answers]
         if late:
-            self._hanging.add(late[0])
             self._await_answers(late[1:], [[p] for p in late[1:]], answers, timeout_seconds)
-            self._hanging.update(p for p in late if p not in answers)
         return [answers.get(p) for p in paths]
 
     def _await_answers(
@@ -78,10 +78,14 @@ class FilesystemCollector:
         """Ask each share of the paths in a thread; fill `answers` until all are there or a wait was too long."""
         arrived: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
         abandoned = threading.Event()
-        for share in shares:
-            threading.Thread(
-                target=self._ask_share, args=(share, arrived, abandoned), name="statvfs", daemon=True
-            ).start()
+        try:
+            for share in shares:
+                threading.Thread(
+                    target=self._ask_share, args=(share, arrived, abandoned), name="statvfs", daemon=True
+                ).start()
+        except RuntimeError:  # there may be no more threads
+            self._hanging.difference_update(paths)
+            raise
         for _ in paths:
             try:
                 path, answer = arrived.get(timeout=timeout_seconds)
@@ -98,8 +102,8 @@ class FilesystemCollector:
                 answer: Answer = self._ask(path)
             except OSError as e:
                 answer = e
-            arrived.put((path, answer))
             self._hanging.discard(path)
+            arrived.put((path, answer))
             if abandoned.is_set():
                 return
 
