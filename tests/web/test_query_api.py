@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import trio
-from web_fakes import NOW_MS, SERIES, FakeEngine, columns, make_application, make_services, scalar, vector
+from web_fakes import NOW_MS, SERIES, FakeEngine, columns, make_application, make_services, scalar, unhurried, vector
 
 from tinyobs.errors import CorruptionError, LimitExceeded, QueryExecutionError, QueryTimeout
 from tinyobs.model.columns import SeriesColumns
@@ -233,8 +233,11 @@ async def test_a_query_waits_for_its_turn_no_longer_than_its_timeout(make_client
     assert answer.json()["error"] == "query timed out in query queue"
 
 
-async def test_a_quick_query_needs_no_thread(make_client: Any, engine: FakeEngine) -> None:
+async def test_a_quick_query_needs_no_thread(
+    make_client: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first time it runs in a thread; once known to be quick, in the event loop; when slow there, in both."""
+    unhurried(monkeypatch)
     threads: list[bool] = []
     slow = False
 
@@ -250,6 +253,7 @@ async def test_a_quick_query_needs_no_thread(make_client: Any, engine: FakeEngin
         assert (await client.get(QUERY, params={"query": "q"})).status_code == 200
     assert threads == [True, False]
     slow = True
+    monkeypatch.setattr(pace, "INLINE_SECONDS_MAX", 0.01)
     assert (await client.get(QUERY, params={"query": "q"})).status_code == 200
     assert threads == [True, False, False, True]
 
@@ -266,9 +270,15 @@ async def test_a_quick_query_needs_no_thread(make_client: Any, engine: FakeEngin
     ],
 )
 async def test_a_quick_query_says_nothing_of_other_times(
-    make_client: Any, engine: FakeEngine, path: str, first: dict[str, str], other: dict[str, str]
+    make_client: Any,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    first: dict[str, str],
+    other: dict[str, str],
 ) -> None:
     """Times, width, steps and lookback decide the cost, so each first goes to a thread; so it is for more series."""
+    unhurried(monkeypatch)
     inline: list[bool] = []
     stored = 10
 
@@ -305,6 +315,7 @@ async def test_an_answer_that_takes_long_to_write_moves_to_a_thread(
     make_client: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Encoding in the event loop calls the check as well."""
+    unhurried(monkeypatch)
     inline: list[bool] = []
 
     def record(**_: Any) -> Result:

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from web_fakes import NOW_MS, FakeQueryable
+from web_fakes import NOW_MS, FakeQueryable, unhurried
 
 from tinyobs.abc import Querier
 from tinyobs.web.api_v1 import parameters, series
@@ -107,12 +107,6 @@ async def test_an_empty_time_range_has_nothing(make_client: Any) -> None:
 def test_names_are_unescaped_as_upstream(escaped: str, name: str) -> None:
     """`__` is an underscore, `_hex_` a code point; anything else leaves the text alone."""
     assert unescape_name(escaped) == name
-
-
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every question be quick, and nothing take too long for the event loop, however busy the machine is."""
-    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
-    monkeypatch.setattr("tinyobs.web.api_v1.pace.INLINE_SECONDS_MAX", 60.0)
 
 
 async def test_a_question_that_was_quick_is_answered_in_the_event_loop(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tinyobs.abc import Querier, Selection
 from tinyobs.builtin.remote_write_receiver.routes import Write, write_routes
@@ -286,3 +287,9 @@ def make_application(services: ApiServices, options: WebOptions, remote_write: W
     routes = [*api_routes(services, options), *management_routes(services, options), *page_routes(services, options)]
     routes += [*write_routes(remote_write), *federation_routes(services)]
     return Application(routes, options, services.readiness)
+
+
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every question be quick, and nothing take too long for the event loop, however busy the machine is."""
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.QUICK_SECONDS_MAX", 60.0)
+    monkeypatch.setattr("tinyobs.web.api_v1.pace.INLINE_SECONDS_MAX", 60.0)
