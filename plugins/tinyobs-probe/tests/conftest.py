@@ -17,6 +17,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 @pytest.fixture
+def autojump_clock(autojump_clock):
+    """A clock that does not jump while what was sent is on its way to one of the servers: sockets need real time."""
+    autojump_clock.autojump_threshold = 0.05
+    return autojump_clock
+
+
+@pytest.fixture
 async def listen(nursery):
     """Start a handler of trio streams on a free port of 127.0.0.1, over TLS where a context is given."""
 
