@@ -120,7 +120,7 @@ def running(command: list[str], ready: str, folder: Path) -> Iterator[subprocess
             if process.poll() is None:
                 process.terminate()
             try:
-                process.wait(20)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -181,7 +181,7 @@ def test_the_commands_of_the_systemd_unit_exist(tmp_path):
     if verify := shutil.which("systemd-analyze"):
         copy = tmp_path / "tinyobs.service"
         copy.write_text(unit.replace("/opt/tinyobs/bin/tinyobs", "/bin/true"))
-        done = subprocess.run([verify, "verify", str(copy)], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([verify, "verify", str(copy)], capture_output=True, text=True, timeout=100, check=False)
         assert [line for line in done.stderr.splitlines() if "tinyobs.service" in line] == []
 
 

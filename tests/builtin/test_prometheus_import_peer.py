@@ -31,7 +31,7 @@ BODIES = {
 def post(base, body, rest):
     request = urllib.request.Request(f"{base}/api/v1/import/prometheus{rest}", body.encode(), method="POST")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status
     except urllib.error.HTTPError as e:
         e.close()

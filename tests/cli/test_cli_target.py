@@ -49,8 +49,8 @@ def config(tmp_path: Path, address: str) -> Path:
 tinyobs: {{relabel: {{extended: true}}}}
 scrape_configs:
 - job_name: rooms
-  scrape_interval: 1s
-  scrape_timeout: 1s
+  scrape_interval: 5s
+  scrape_timeout: 5s
   static_configs: [{{targets: ['{address}'], labels: {{site: x}}}}]
   relabel_configs:
   - {{source_labels: [__meta_skip], regex: "yes", action: drop}}

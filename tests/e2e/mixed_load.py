@@ -137,7 +137,7 @@ class Lane:
 
     def send_until_cut(self, port: int) -> None:
         """Push requests until the connection breaks."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
         try:
             while True:

@@ -54,7 +54,7 @@ def address(base):
 
 def post(base, path, body, headers):
     """Return (status, text) of a POST."""
-    connection = http.client.HTTPConnection(*address(base), timeout=20)
+    connection = http.client.HTTPConnection(*address(base), timeout=60)
     try:
         connection.request("POST", path, body, headers, encode_chunked="Transfer-Encoding" in headers)
         answer = connection.getresponse()
@@ -65,7 +65,7 @@ def post(base, path, body, headers):
 
 def ask(base, path):
     """Return (status, text) of a GET."""
-    connection = http.client.HTTPConnection(*address(base), timeout=20)
+    connection = http.client.HTTPConnection(*address(base), timeout=60)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -84,7 +84,7 @@ def error(base, path, **parameters):
 
 def raw(base, data, end=False, silence=3.0):
     """Send bytes over a fresh connection and return all that comes back until it is closed, or nothing comes for long."""
-    with socket.create_connection(address(base), timeout=20) as s:
+    with socket.create_connection(address(base), timeout=60) as s:
         s.sendall(data)
         if end:
             s.shutdown(socket.SHUT_WR)

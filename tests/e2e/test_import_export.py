@@ -122,7 +122,7 @@ def test_what_victoriametrics_exports_is_imported(tmp_path):
     lines = [f'cpu{{host="h{i}"}} {t * 1.5 + i} {START * 1000 + t * 15_000}' for i in range(10) for t in range(300)]
     with running(command, f"{peer}/health", tmp_path):
         body = "\n".join(lines).encode()
-        urllib.request.urlopen(urllib.request.Request(f"{peer}/api/v1/import/prometheus", body), timeout=30).read()
+        urllib.request.urlopen(urllib.request.Request(f"{peer}/api/v1/import/prometheus", body), timeout=60).read()
         get(f"{peer}/internal/force_flush")
         until = time.monotonic() + 30
         exported = b""
@@ -140,7 +140,7 @@ def test_what_victoriametrics_exports_is_imported(tmp_path):
             for i in range(10)
         }
         ours = tinyobs("export", path).stdout.replace('"cpu"', '"cpu2"').encode()
-        urllib.request.urlopen(urllib.request.Request(f"{peer}/api/v1/import", ours), timeout=30).read()
+        urllib.request.urlopen(urllib.request.Request(f"{peer}/api/v1/import", ours), timeout=60).read()
         get(f"{peer}/internal/force_flush")
         back = b""
         while back.count(b"\n") < 10 and time.monotonic() < until + 30:

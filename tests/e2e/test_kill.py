@@ -44,7 +44,7 @@ class Pusher:
         self.next, self.acknowledged = 0, set()
 
     def push_until_cut(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
         try:
             while True:

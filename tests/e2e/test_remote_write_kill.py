@@ -83,7 +83,7 @@ class Load:
         while not self.is_over.is_set():
             body = self.body()
             while not self.is_over.is_set():
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
                 with suppress(http.client.HTTPException, OSError):
                     connection.request("POST", "/api/v1/write", body, headers)
                     if connection.getresponse().status == 204:

@@ -40,7 +40,7 @@ def push(base: str, name: str, first: int, count: int, series: int = 5) -> int:
         (from_mapping({"__name__": name, "i": str(i)}), times, [float(first + j) for j in range(count)])
         for i in range(series)
     ]
-    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=60)
     try:
         headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
         connection.request("POST", "/api/v1/write", encode(rows), headers)
@@ -166,7 +166,7 @@ def test_a_damaged_page_fails_only_the_queries_that_need_it(copied):
     path = segments_of(copied)[0]
     flip(path, 70)
     with daemon(copied, *flags_in(copied)) as (base, _):
-        connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=20)
+        connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=60)
         connection.request("GET", f"/api/v1/query?query=sum(count_over_time(m[6h]))&time={BASE_MS / 1000 + 3 * 3600}")
         answer = connection.getresponse()
         error = json.loads(answer.read())["error"]

@@ -64,7 +64,7 @@ def push(base, samples):
     """Push JSON lines of (labels, time in ms, value)."""
     lines = [json.dumps({"metric": m, "values": [v], "timestamps": [t]}) for m, t, v in samples]
     request = urllib.request.Request(f"{base}/api/v1/import", "\n".join(lines).encode())
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status in (200, 204)
 
 

@@ -47,7 +47,7 @@ def port_of(base):
 
 def push(base, blocks, at_ms, value):
     """Push one sample of each series; return the status and text of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
     try:
         connection.request("POST", "/api/v1/write", request(blocks, at_ms, value), HEADERS)
         answer = connection.getresponse()
@@ -249,7 +249,7 @@ def test_a_flipped_bit_in_the_samples_of_a_segment(data, tmp_path):
     for part in (4, 3, 2):
         flip(file, file.stat().st_size // part)
     with daemon(tmp_path, *FLAGS) as (base, _):
-        connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=60)
         connection.request("GET", "/api/v1/query?query=count_over_time(load[3h])")
         answer = connection.getresponse()
         text = answer.read().decode()

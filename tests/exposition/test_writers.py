@@ -131,7 +131,7 @@ def test_other_parsers_read_the_same_samples():
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed")
 def test_promtool_accepts_the_text_format():
     """`promtool check metrics` finds nothing wrong."""
-    done = subprocess.run([PROMTOOL, "check", "metrics"], input=TEXT, capture_output=True, timeout=20)
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=TEXT, capture_output=True, timeout=100)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 

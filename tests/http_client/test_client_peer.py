@@ -71,7 +71,7 @@ async def ready(client, url):
 
 def stop(process):
     process.terminate()
-    process.wait(20)
+    process.wait(60)
 
 
 async def test_a_server_in_go_is_asked_in_either_version(tmp_path):

@@ -50,7 +50,7 @@ def send(base: str, now_ms: int, **more: str) -> None:
     samples = [(from_mapping({**dict(labels), **more}), times, values) for labels, times, values in samples]
     headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
     request = urllib.request.Request(f"{base}/api/v1/write", encode(samples), headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 204
 
 

@@ -39,7 +39,7 @@ def ask(base: str, request: dict[str, Any], end_ms: int) -> tuple[int, str, Any]
     body = form.encode() if request["method"] == "POST" else None
     sent = urllib.request.Request(url, body, headers, method=request["method"])
     try:
-        with urllib.request.urlopen(sent, timeout=20) as answer:
+        with urllib.request.urlopen(sent, timeout=60) as answer:
             status, kind, data = answer.status, answer.headers["content-type"], answer.read()
     except urllib.error.HTTPError as e:
         status, kind, data = e.code, e.headers["content-type"], e.read()
@@ -68,7 +68,7 @@ def write(base: str, end_ms: int) -> None:
     headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
     for body in (encode(series), encode([], exemplars=exemplars)):
         with urllib.request.urlopen(
-            urllib.request.Request(f"{base}/api/v1/write", body, headers), timeout=20
+            urllib.request.Request(f"{base}/api/v1/write", body, headers), timeout=60
         ) as answer:
             assert answer.status == 204
 

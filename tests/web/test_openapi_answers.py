@@ -45,7 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         samples = [(from_mapping(labels), [now_ms], values) for labels, values in series]
         headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
         body = encode(samples, {"up": MetricMetadata(MetricType.GAUGE, "is it up")})
-        urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/write", body, headers), timeout=10).close()
+        urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/write", body, headers), timeout=60).close()
         yield f"{base}/api/v1"
 
 

@@ -64,7 +64,7 @@ def write(base: str, now_ms: int, **more: str) -> None:
     ]
     headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
     encoded = encode([(from_mapping({**labels, **more}), t, v) for labels, t, v in samples])
-    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/write", encoded, headers), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/write", encoded, headers), timeout=60) as answer:
         assert answer.status == 204
 
 
@@ -116,7 +116,7 @@ def test_answers_equal_those_of_prometheus(servers: tuple[str, str, str, int], a
     headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
     answers = []
     for base in (ours, reference):
-        with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/read", body, headers), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/read", body, headers), timeout=60) as answer:
             data = answer.read()
             answers.append((answer.status, answer.headers["content-type"], data))
     if accepted != (1,):
@@ -133,7 +133,7 @@ def test_refusals_equal_those_of_prometheus(servers: tuple[str, str, str, int]) 
         found = []
         for base in (ours, reference):
             try:
-                urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/read", body), timeout=20)
+                urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/read", body), timeout=60)
             except urllib.error.HTTPError as e:
                 found.append((e.code, e.read().decode()))
         assert found[0][0] == found[1][0], found

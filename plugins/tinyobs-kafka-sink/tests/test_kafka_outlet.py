@@ -36,13 +36,13 @@ class Cluster:
 
     def __init__(self):
         self.holder = Producer({"test.mock.num.brokers": 3, "bootstrap.servers": "none"})
-        brokers = self.holder.list_topics(timeout=10).brokers.values()
+        brokers = self.holder.list_topics(timeout=60).brokers.values()
         self.servers = ",".join(f"{b.host}:{b.port}" for b in brokers)
 
     def read(self, topic, count):
         """Return so many messages of a topic, in the order of each partition."""
         consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "test", "enable.auto.commit": False})
-        partitions = self.holder.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = self.holder.list_topics(topic, timeout=60).topics[topic].partitions
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         found = []
         try:

@@ -45,7 +45,7 @@ def test_the_plugin_is_listed(installed):
 def ask(base, expression):
     parameters = urllib.parse.urlencode({"query": expression})
     try:
-        with urllib.request.urlopen(f"{base}/api/v1/query?{parameters}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{base}/api/v1/query?{parameters}", timeout=60) as answer:
             return json.loads(answer.read())["data"]["result"]
     except (urllib.error.URLError, ConnectionError):
         return []
@@ -77,7 +77,7 @@ def test_a_daemon_probes_with_it(installed, tmp_path):
                     target.setblocking(True)
                 assert [r["metric"]["instance"] for r in found] == [f"127.0.0.1:{port}"]
                 url = f"{base}/probe?target=127.0.0.1:{port}&module=tcp_connect"
-                with urllib.request.urlopen(url, timeout=10) as answer:
+                with urllib.request.urlopen(url, timeout=60) as answer:
                     assert b"probe_success 1" in answer.read()
             finally:
                 daemon.terminate()

@@ -119,7 +119,7 @@ def exporter(tmp_path, ca_file):
         query = urllib.parse.urlencode({"module": module, "target": target})
         for _ in range(200):
             try:
-                return opener.open(f"http://127.0.0.1:{port}/probe?{query}", timeout=20).read().decode()
+                return opener.open(f"http://127.0.0.1:{port}/probe?{query}", timeout=60).read().decode()
             except urllib.error.HTTPError:
                 raise
             except urllib.error.URLError:

@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinyobs.config.decoder import decode_text
 from tinyobs.errors import ConfigError
@@ -129,6 +129,7 @@ def test_ports_that_are_none(text):
         split_host_port(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_target_is_an_address_or_an_error(text):
     """No text makes the parsers fail in another way."""
@@ -138,6 +139,7 @@ def test_any_target_is_an_address_or_an_error(text):
             assert isinstance(found, tuple) or found.isascii()
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_cookie_is_kept_or_ignored(text):
     """A malformed Set-Cookie header does no harm, and nothing goes to another host."""

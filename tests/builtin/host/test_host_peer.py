@@ -110,7 +110,7 @@ def read_when_up(url, process):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         try:
-            return opener.open(url, timeout=20).read().decode()
+            return opener.open(url, timeout=60).read().decode()
         except urllib.error.URLError:
             if process.poll() is not None:
                 pytest.skip("node_exporter ended at once")

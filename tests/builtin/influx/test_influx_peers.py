@@ -85,7 +85,7 @@ def test_requests_for_databases_at_the_path_of_a_page(base):
 def post(url, body):
     """Return the status of a write."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body), timeout=60) as answer:
             return answer.status
     except urllib.error.HTTPError as e:
         return e.code

@@ -86,15 +86,15 @@ async def test_http2(tmp_path: Path, authority: trustme.CA) -> None:
             assert len(found.groups) == 600
             for n in range(600):
                 api.put("pods", pod(f"p{n}", ip=f"10.3.{n // 250}.{n % 250}"))
-            await found.until(lambda: all(address.startswith("10.3.") for address in found.addresses), 20)
+            await found.until(lambda: all(address.startswith("10.3.") for address in found.addresses))
             await trio.sleep(watching.WATCH_SECONDS_MIN)  # an answer that ends sooner is a failure
             api.end_watches()
             api.put("pods", pod())
-            await found.until(lambda: "10.1.0.7:8080" in found.addresses, 20)
+            await found.until(lambda: "10.1.0.7:8080" in found.addresses)
             assert found.failures == 0
             api.refused["pods"] = (403, "no")
             api.end_watches()
-            await found.until(lambda: "not allowed to watch pods" in errors(found), 20)
+            await found.until(lambda: "not allowed to watch pods" in errors(found))
     assert [query.get("continue") for query in api.asked("pods", "list")] == [None, "500"]
 
 
@@ -110,7 +110,7 @@ async def test_a_token_that_is_renewed(
             (account / "token").write_text("second")
             api.break_watches()
             api.put("pods", pod())
-            await found.until(lambda: found.groups, 10)
+            await found.until(lambda: found.groups)
     assert [head["authorization"] for _, _, head in api.requests][-1] == "Bearer second"
 
 
@@ -340,7 +340,7 @@ async def test_a_program_tells_the_credentials(tmp_path: Path) -> None:
             program(tmp_path, {"token": "t2"})
             api.token = "t2"
             api.break_watches()
-            await found.until(lambda: found.failures, 10)
+            await found.until(lambda: found.failures)
             await api.until_watched(3)
     info = json.loads(told[0].removesuffix("y"))
     assert info["spec"] == {"interactive": False, "cluster": {"server": api.url}}

@@ -68,7 +68,7 @@ def both(folder: Path, section: str) -> Iterator[list[str]]:
 def post(base: str, body: bytes, path: str = "/api/v1/otlp/v1/metrics") -> int:
     request = urllib.request.Request(base + path, body, {"Content-Type": "application/x-protobuf"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as e:
         raise AssertionError(f"{base}: {e.code} {e.read()!r}") from None

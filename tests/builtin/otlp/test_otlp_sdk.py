@@ -32,7 +32,7 @@ CONVERT = "tinyobs: {features: [otlp-deltatocumulative]}\n"
 @contextmanager
 def meter(base: str, **options: Any) -> Iterator[tuple[Any, Any]]:
     """Yield (meter, what exports now)."""
-    options.setdefault("timeout", 20)
+    options.setdefault("timeout", 60)
     exporter = OTLPMetricExporter(f"{base}/v1/metrics", **options)
     reader = export.PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
     exponential = view.View(

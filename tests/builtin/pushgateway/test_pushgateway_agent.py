@@ -30,7 +30,7 @@ def settings(folder, **changes):
 
 def push(url, path, body, method="PUT"):
     request = urllib.request.Request(f"{url}/metrics/{path}", body, method=method)
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.status
 
 

@@ -70,6 +70,6 @@ async def far(tmp_path: Any, config: str = QUIET, **settings: Any) -> Any:
     }
     async with (
         running_agent(AgentSettings(**{**defaults, **settings})) as running,
-        httpx.AsyncClient(base_url=running.url, timeout=30) as client,
+        httpx.AsyncClient(base_url=running.url, timeout=60) as client,
     ):
         yield Far(client)

@@ -85,25 +85,19 @@ async def test_datadogs_client(tmp_path, over):
             await trio.to_thread.run_sync(send)
 
             await until(lambda: _has_lines(running, 11))
-            values = await _values(
+            await _say(
                 running,
-                "app_page_views",
-                "app_temperature",
-                "histogram_sum(app_query)",
-                "histogram_sum(app_size)",
-                "histogram_count(app_timed)",
-                "histogram_avg(app_spread)",
+                {
+                    "app_page_views": {'app_page_views{env="prod", page="home"}': 7.0},
+                    "app_temperature": {'app_temperature{env="prod"}': 21.5},
+                    "histogram_sum(app_query)": {'{env="prod"}': 0.25},
+                    "histogram_sum(app_size)": {'{env="prod"}': 42.0},
+                    "histogram_count(app_timed)": {'{env="prod"}': 1.0},
+                    "histogram_avg(app_spread)": {'{env="prod"}': 7.0},
+                },
             )
             statistics = running.agent.supervisor.components[SECTION].statistics()
             refused = running.agent.receptions.statistics().refused_total
-    assert values == {
-        "app_page_views": {'app_page_views{env="prod", page="home"}': 7.0},
-        "app_temperature": {'app_temperature{env="prod"}': 21.5},
-        "histogram_sum(app_query)": {'{env="prod"}': 0.25},
-        "histogram_sum(app_size)": {'{env="prod"}': 42.0},
-        "histogram_count(app_timed)": {'{env="prod"}': 1.0},
-        "histogram_avg(app_spread)": {'{env="prod"}': 7.0},
-    }
     assert (statistics.events_total, statistics.service_checks_total, statistics.bad_tags_total) == (1, 1, 0)
     # Counters of Prometheus only go up.
     assert refused == {(SECTION, "illegal_negative_counter"): 1}
@@ -113,17 +107,17 @@ def _has_lines(running, count):
     return running.agent.supervisor.components[SECTION].statistics().lines_total >= count
 
 
-async def _values(running, *expressions):
-    """Return what expressions say, as soon as all say something."""
+async def _say(running, expected):
+    """Wait until expressions say what is expected; what came at one moment may be stored at two."""
     found = {}
 
     async def all_there():
-        for expression in expressions:
-            found[expression] = await running.query(expression)
-        return all(found.values())
+        found.update({expression: await running.query(expression) for expression in expected})
+        return found == expected
 
-    await until(all_there)
-    return found
+    with trio.move_on_after(60):
+        await until(all_there)
+    assert found == expected
 
 
 async def test_lines_sent_before_the_end_are_stored():
