@@ -45,10 +45,17 @@ class Pace:
     async def receive(self, stream: Any, most: int) -> bytes:
         """Return what a client sends of a large body, as `receive_some` does."""
         if not isinstance(stream, trio.SocketStream):
-            return bytes(await stream.receive_some(most))
+            data = bytes(await stream.receive_some(most))  # over TLS it is only then known that something has come
+            await self.take_turn()
+            return data
         await trio.lowlevel.wait_readable(stream.socket)
         async with self._reading:
             return bytes(await stream.receive_some(most))
+
+    async def take_turn(self) -> None:
+        """Return when it is the turn of what was read of a large body to be dealt with."""
+        async with self._reading:
+            await trio.lowlevel.checkpoint()  # for one pass
 
     async def discard(self, stream: Any) -> int:
         """Take in what a client has sent; return how many bytes that was, 0 when it sends no more."""
