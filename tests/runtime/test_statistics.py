@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from types import SimpleNamespace
+
 from attrs import field, frozen
+from watched_lock import WatchedLock
 
 from tinyobs.model.families import MetricFamily, Point, gauge
 from tinyobs.model.metadata import MetricType
+from tinyobs.runtime import statistics as statistics_module
 from tinyobs.runtime.gather import process_families
 from tinyobs.runtime.statistics import families, field_docs
 
@@ -59,6 +64,36 @@ def test_a_table_may_give_known_names():
 def test_docs_of_a_class_without_source_are_empty():
     """No source, no help, no failure."""
     assert field_docs(type("Made", (), {})) == {}
+
+
+def test_sources_are_read_by_one_thread_at_a_time(monkeypatch):
+    """Python cannot make two syntax trees at once; `/metrics` and the stored metrics are gathered in two threads."""
+
+    @frozen
+    class Other:
+        """Another class whose source is read."""
+
+        size: int
+        """How large."""
+
+    lock, active, most, parse = WatchedLock(), [], [], ast.parse
+
+    def watched(source):
+        active.append(source)
+        most.append(len(active))
+        if not lock.threads:
+            lock.meanwhile(lambda: field_docs(Other))
+        try:
+            return parse(source)
+        finally:
+            active.pop()
+
+    monkeypatch.setattr(statistics_module, "_parsing", lock)
+    monkeypatch.setattr(statistics_module, "ast", SimpleNamespace(**{**vars(ast), "parse": watched}))
+    assert field_docs.__wrapped__(Example)["depth"] == "How deep it is."
+    lock.join()
+    assert field_docs(Other) == {"size": "How large."}
+    assert max(most) == 1
 
 
 def test_the_process_tells_what_every_client_library_tells():

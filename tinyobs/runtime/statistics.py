@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
@@ -25,6 +26,8 @@ from ..model.metadata import MetricType
 
 METRIC: Final = "metric"
 LABEL: Final = "label"
+
+_parsing = threading.Lock()
 
 
 def families(part: str, statistics: Any, names: Mapping[str, str] | None = None) -> list[MetricFamily]:
@@ -79,11 +82,16 @@ def _labelled(values: Mapping[Any, Any], label: str | tuple[str, ...]) -> Iterat
 
 @cache
 def field_docs(cls: type) -> dict[str, str]:
-    """Return the docstrings that stand below the fields of a class, by field; {} where there is no source."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, SyntaxError):
-        return {}
+    """Return the docstrings that stand below the fields of a class, by field; {} where there is no source.
+
+    One class at a time: Python counts the depth of the trees that it makes for all threads together, and raises `SystemError`
+    where a garbage collection lets another thread in meanwhile (CPython 3.11).  `inspect` makes trees as well.
+    """
+    with _parsing:
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        except (OSError, SyntaxError):
+            return {}
     body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
     docs = {}
     for statement, following in pairwise(body):
