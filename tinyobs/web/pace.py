@@ -3,6 +3,10 @@
 Every read or write gives up the interpreter, and where threads decode it comes back a millisecond later.  With hundreds of
 connections that send megabytes, a pass over all of them takes so long that a health check seems to fail.  So a few of them are
 dealt with in a pass, and the others wait; requests that are small are not among them.
+
+Over TLS it is known only when it is decrypted that something has come: it waits after that, each record of 16 KiB, for 0.5 ms of
+CPU more a MiB.  With 20 connections that flood the longest hundredth of all passes took 1 ms of CPU instead of 2.6 ms.  Over
+HTTP/2 there is no pace: where reads waited so, passes were as long as before, since most of their work is Hypercorn's own.
 """
 
 from __future__ import annotations

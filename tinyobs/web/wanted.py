@@ -4,7 +4,9 @@ Bodies wait for their turn to be unpacked and decoded, and large ones again betw
 with `while_wanted`: the wait ends, and all that the request holds is given back, as soon as nobody will hear the answer.  What
 has begun is finished, since it has to be known whether it was stored.
 
-A client that has closed its sending half counts as gone, as it does in most servers: it looks like one that was killed.
+A client that has closed its sending half counts as gone, as it does in most servers.  Over TCP it looks like one that was killed:
+the system says the same of both (`EPOLLIN`, `EPOLLRDHUP`, the state CLOSE_WAIT) until something is sent, upon which one that is
+gone answers with a reset.  An interim answer such as 102 would tell, but clients of HTTP/1.0 must not get one.
 """
 
 from __future__ import annotations
