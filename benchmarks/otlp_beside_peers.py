@@ -1,6 +1,6 @@
 """OTLP into TinyObs and into peers, in turn and with the same requests: data points and samples per CPU second.
 
-    python benchmarks/otlp_beside_peers.py [--exporters 20] [--rounds 40] [--connections 2]
+    python benchmarks/otlp_beside_peers.py [--exporters 20] [--rounds 40] [--connections 2] [--kinds shuffled,batches]
         [--prometheus PROGRAM] [--victoria-metrics PROGRAM]
 
 The requests are made before the clock starts: each exporter sends 1000 points a round, as protobuf without compression; the
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--exporters", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--connections", type=int, default=2)
+    parser.add_argument("--kinds", default=",".join(SAMPLES), help="kinds of bodies, separated by commas")
     parser.add_argument("--prometheus", default=os.environ.get("TINYOBS_PROMETHEUS3", "prometheus"))
     parser.add_argument("--victoria-metrics", default=os.environ.get("TINYOBS_VICTORIAMETRICS", "victoria-metrics"))
     given = parser.parse_args()
@@ -123,7 +124,8 @@ def main() -> None:
             [given.victoria_metrics, "-storageDataPath={data}", "-httpListenAddr=127.0.0.1:{port}"], "/health", PATH,
         ),
     }  # fmt: skip
-    for kind, per_point in SAMPLES.items():
+    for kind in given.kinds.split(","):
+        per_point = SAMPLES[kind]
         bodies = requests(kind, given.exporters, given.rounds)
         n = given.exporters
         rounds = [[one for one, _ in bodies[i : i + n]] for i in range(0, len(bodies), n)]

@@ -37,9 +37,9 @@ _FEW: Final = 8
 class _Slots:
     """The places of one size; a free one holds `MISSING`."""
 
-    def __init__(self, bits: int) -> None:
+    def __init__(self, bits: int, sparse: bool) -> None:
         self.shift = np.uint64(64 - bits)
-        self.entries_max = (5 << bits) // 8
+        self.entries_max = (2 if sparse else 5) << bits >> 3
         self.places_max = (1 << bits) + _TAIL
         self.numbers = np.full(self.places_max + 1, MISSING, np.uint32)  # behind the last place nothing is found
 
@@ -47,10 +47,12 @@ class _Slots:
 class HashTable:
     """Entries are added once and stay; the first has number 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sparse: bool = False) -> None:
+        """sparse: filled to 1/4 at most, up to 48 bytes an entry; hashes are then found in fewer steps, of which each takes as long for few hashes as for hundreds."""
         self._bits = _BITS_MIN
         self._count = 0
-        self._slots = _Slots(self._bits)
+        self._sparse = sparse
+        self._slots = _Slots(self._bits, sparse)
         self._hashes = np.zeros(1 << _BITS_MIN, np.uint64)
 
     def __len__(self) -> int:
@@ -162,7 +164,7 @@ class HashTable:
         ranks = np.arange(len(hashes))
         while True:
             self._bits += 1
-            slots = _Slots(self._bits)
+            slots = _Slots(self._bits, self._sparse)
             places = np.maximum.accumulate((hashes >> slots.shift).view(np.int64) - ranks) + ranks
             if count <= slots.entries_max and int(places[-1]) < slots.places_max:
                 break

@@ -11,22 +11,24 @@ from otlp_bodies import SECOND_NS, START_NS, Body, attributes
 from otlp_orders import by_tags, collector, dotnet, java, reordered
 from reading import decoder, everything, general, same
 
-from tinyobs.exposition.otlp import cut, plan
+from tinyobs.exposition.otlp import cut, outlines, plan
 from tinyobs.exposition.otlp.decoder import BegunSet
 from tinyobs.exposition.otlp.schema import Request
 
 ORDERS = (by_tags, collector, dotnet, java)
 
 
-def program(step: int, order: random.Random, *, points: int = 30, value: float = 1.5, at_ns: int = 0) -> Body:
-    """Return what a program in Go exports: two metrics of numbers whose points come in any order."""
+def program(
+    step: int, order: random.Random, *, points: int = 30, value: float = 1.5, at_ns: int = 0, lengths: int = 4
+) -> Body:
+    """Return what a program in Go exports: two metrics of numbers whose points come in any order, and have some lengths."""
     body = Body(scope="lib", service__name="shop", service__instance__id="i", host__name="h")
     for name in ("level", "room"):
         gauge = body.metric(name, "By").gauge
         for i in order.sample(range(points), points):
             point = gauge.data_points.add(time_unix_nano=at_ns or START_NS + step * SECOND_NS + i % 3)
             setattr(point, "as_int" if (i + step) % 3 else "as_double", int(i * step) if (i + step) % 3 else value * i)
-            attributes(point.attributes, {"series": f"{i:04d}", "other": "x" * (i % 4)})
+            attributes(point.attributes, {"series": f"{i:04d}", "other": "x" * (i % lengths)})
     return body
 
 
@@ -35,11 +37,11 @@ def is_set(made: Any, body: bytes) -> bool:
     return isinstance(made.begin(body), BegunSet)
 
 
-def known(order: Any = by_tags, **rules: Any) -> Any:
+def known(order: Any = by_tags, lengths: int = 4, **rules: Any) -> Any:
     """Return a decoder that has seen so many bodies that it takes none for one that looks like the one before."""
     made, draw = decoder(**rules), random.Random(5)
     for step in range(1, plan.MISSES_MAX + 5):
-        assert same(made, reordered(program(step, draw).bytes(), order))
+        assert same(made, reordered(program(step, draw, lengths=lengths).bytes(), order))
     return made
 
 
@@ -107,12 +109,33 @@ def test_times_that_cannot_be_are_refused(at_ns):
     assert made.decode(body).rejected == 3
 
 
-def test_any_byte_of_a_set_may_be_wrong():
+@pytest.mark.parametrize("order", ORDERS)
+def test_points_of_one_length_stand_where_they_stood(order, monkeypatch):
+    """In any order, without being cut; where two of them have other lengths all are cut again."""
+    made, draw, cuts = known(order, lengths=1), random.Random(13), []
+    monkeypatch.setattr(outlines, "cut", lambda *given: cuts.append(given) or cut.cut(*given))
+    for step in range(20, 30):
+        body = program(step, draw, value=draw.random(), lengths=1)
+        raw = reordered(body.bytes(), order)
+        assert is_set(made, raw)
+        assert same(made, raw)
+    assert not cuts
+    texts = [point.attributes[1].value for point in body.scope_metrics.metrics[0].gauge.data_points[:2]]
+    texts[0].string_value, texts[1].string_value = b"x", b""
+    body.scope_metrics.metrics[1].gauge.data_points[0].attributes[0].value.string_value = b"000"
+    raw = reordered(body.bytes(), order)
+    assert len(raw) == len(reordered(program(20, draw, lengths=1).bytes(), order))
+    assert not is_set(made, raw)
+    assert same(made, raw)
+
+
+@pytest.mark.parametrize("lengths", [1, 4])
+def test_any_byte_of_a_set_may_be_wrong(lengths):
     """Changed bytes: the same samples, or refused by both."""
     made, draw = known(), random.Random(10)
-    body = program(20, draw, points=12).bytes()
+    body = program(20, draw, points=12, lengths=lengths).bytes()
     for step in range(1, 8):
-        assert same(made, program(step, draw, points=12).bytes())
+        assert same(made, program(step, draw, points=12, lengths=lengths).bytes())
     assert is_set(made, body)
     for at in range(0, len(body), 5):
         same(made, body[:at] + bytes([draw.randrange(256)]) + body[at + 1 :])
@@ -154,9 +177,9 @@ def test_a_program_that_keeps_an_order_is_soon_recognised_as_a_whole():
 def test_sets_are_forgotten_with_their_outlines():
     """They are counted as memory of those."""
     made = known()
-    outlines = made._known.outlines
-    assert outlines._bytes == sum(o.size for o in outlines._kept.values()) > 28 * 60
-    outlines.forget()
+    kept = made._known.outlines
+    assert kept._bytes == sum(o.size for o in kept._kept.values()) > 28 * 60
+    kept.forget()
     assert not is_set(made, program(20, random.Random(4)).bytes())
 
 

@@ -13,6 +13,7 @@ from ...errors import LimitExceeded
 from ...model.batch import Batch
 from ...model.gate import STAND_INS
 from ...model.histograms import Histograms
+from ...model.labels import Labels
 from ...model.metadata import MetricMetadata
 from ...model.registry import SeriesRegistry
 from ..pushed import Faults, Pushed
@@ -181,34 +182,42 @@ class Made:
     def _with_targets(self, columns: Columns) -> tuple[U32, I64, F64, I64 | None]:
         """Return (refs, times, values, starts) with the samples of `target_info` behind the others."""
         refs, _, times, values, starts = columns
-        found = sorted({pair for target in self.targets for pair in self._target_samples(*target)})
+        found = sorted(set(self._target_samples()))
         if not found:
             return refs, times, values, starts
         if self.told.is_new(TARGET_INFO, TARGET_METADATA):
             self.metadata[TARGET_INFO] = TARGET_METADATA
-        more_refs, more_times = (np.array(x) for x in zip(*found, strict=True))
         n = len(found)
+        more = np.array(found, np.int64)
         return (
-            np.concatenate([refs, more_refs.astype(np.uint32)]),
-            np.concatenate([times, more_times.astype(np.int64)]),
+            np.concatenate([refs, more[:, 0].astype(np.uint32)]),
+            np.concatenate([times, more[:, 1]]),
             np.concatenate([values, np.ones(n)]),
             None if starts is None else np.concatenate([starts, np.zeros(n, np.int64)]),
         )
 
-    def _target_samples(self, resource: ResourceContext, low: int, high: int) -> Iterable[tuple[int, int]]:
-        """Yield (ref, time in ms) of a resource: from its earliest time in steps of half the lookback, and at its latest."""
-        if resource.target is None:
-            return
-        ref = resource.target_ref
-        if ref < 0:
-            ref = self.registry.intern(resource.target)
-            if ref < STAND_INS:  # else it is good for this request only
-                resource.target_ref = ref
+    def _target_samples(self) -> list[tuple[int, int]]:
+        """Return (ref, time in ms) of resources: from their earliest time in steps of half the lookback, and at their latest."""
+        found = []
         step = max(self.rules.lookback_ms, 2) * 500_000
-        gaps = range(max(low, high - step * min(TARGET_SAMPLES_MAX - 1, self._gap_samples)), high, step)
-        self._gap_samples -= len(gaps)
-        for nanos in (*gaps, high):
-            yield ref, nanos // 1_000_000
+        for resource, low, high in self.targets:
+            if resource.target is None:
+                continue
+            ref = resource.target_ref
+            if ref < 0:
+                ref = self._target_ref(resource, resource.target)
+            if low < high:
+                gaps = range(max(low, high - step * min(TARGET_SAMPLES_MAX - 1, self._gap_samples)), high, step)
+                self._gap_samples -= len(gaps)
+                found += [(ref, nanos // 1_000_000) for nanos in gaps]
+            found.append((ref, high // 1_000_000))
+        return found
+
+    def _target_ref(self, resource: ResourceContext, target: Labels) -> int:
+        ref = self.registry.intern(target)
+        if ref < STAND_INS:  # else it is good for this request only
+            resource.target_ref = ref
+        return ref
 
 
 _NO_COLUMNS: Final[Columns] = (

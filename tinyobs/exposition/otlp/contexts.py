@@ -46,7 +46,7 @@ class KnownContexts:
         self._scopes: dict[tuple[bytes, bytes], ScopeContext] = {}
         self._owners: dict[tuple[ResourceContext, ScopeContext], int] = {}
         self._pairs: list[tuple[ResourceContext, ScopeContext]] = []
-        self._table = HashTable()
+        self._table = HashTable(sparse=True)
         self._contexts: list[MetricContext] = []
         self._salts = np.zeros(256, np.uint64)
         self._forms = np.zeros(256, np.int8)
@@ -131,12 +131,15 @@ class KnownContexts:
     # -- making them ---------------------------------------------------------------------------------------------------
 
     def _keys(self, around: Around) -> U64:
-        parts = around.before, around.above, around.below, around.after
-        places, lengths = (np.concatenate(x) for x in zip(*((p.starts, p.lengths) for p in parts), strict=True))
-        hashes = self._hasher.hash_many(Blocks(around.before.data, places, lengths)).reshape(len(parts), -1)
-        keys: U64 = around.owners.view(np.uint64) * self._weights[4] ^ around.tags * self._weights[5]
-        for its_hashes, weight in zip(hashes, self._weights, strict=False):
-            keys += its_hashes * weight
+        below, after = around.below, around.after
+        behind = Blocks(below.data, below.starts, below.lengths + after.lengths)
+        weights = self._weights
+        keys: U64 = around.owners.view(np.uint64) * weights[3] ^ around.tags * weights[4]
+        keys += below.lengths.view(np.uint64) * weights[5]
+        for part, weight in zip((around.before, around.above, behind), weights, strict=False):
+            is_there = part.lengths != 0
+            if is_there.any():  # what is empty counts as nothing, since mostly all of one part are
+                keys += self._hasher.hash_many(part) * weight * is_there
         keys[keys == 0] = 1
         return keys
 

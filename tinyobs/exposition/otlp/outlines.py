@@ -1,7 +1,9 @@
 """What bodies look like between their data points: a body that differs in nothing but points has the same metrics.
 
 Programs in Go send the points of a metric in another order each time; all else stays, so that no metric has to be recognised
-again.  An outline is of use where points are most of a body; where they are not it is not kept.
+again.  An outline is of use where points are most of a body; where they are not it is not kept.  Points of a metric often have
+one length, whatever their order: then they stand where those of the body before did, which needs no more than a look at
+their tags and lengths.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 
 from ...model.ragged import spread
-from .cut import cut
+from .cut import Firsts, cut, firsts_of
 from .point_sets import PointSet
 from .walk import Walked, first_resource
 
@@ -31,16 +33,19 @@ U8 = NDArray[np.uint8]
 
 @frozen(eq=False)
 class _Outline:
-    """places, bytes: of what is between the points.  like: a body that had them."""
+    """places, bytes: of what is between the points.  heads, head_bytes: of the tags and lengths of the points.  firsts: see `cut`.  like: a body that had them."""
 
     places: I64
     bytes: U8
+    heads: I64
+    head_bytes: U8
+    firsts: Firsts
     like: Walked
 
     @property
     def size(self) -> int:
         points = 16 * len(self.like) + (self.like.before.size if self.like.before is not None else 0)
-        return _SIZE_OF_BYTE * len(self.places) + 64 * len(self.like.begins) + points
+        return _SIZE_OF_BYTE * (len(self.places) + len(self.heads)) + 64 * len(self.like.begins) + points
 
 
 class Outlines:
@@ -66,7 +71,9 @@ class Outlines:
             return None
         self._kept.move_to_end(key)
         like = outline.like
-        pieces = cut(data, len(body), like.begins, like.stops, points_max)
+        if np.array_equal(data[outline.heads], outline.head_bytes):
+            return like if len(like) <= points_max else None
+        pieces = cut(data, len(body), like.begins, like.stops, points_max, outline.firsts)
         if pieces is None or not (pieces.stops == like.stops).all() or not (pieces.counts == like.counts).all():
             return None
         return Walked(
@@ -79,7 +86,10 @@ class Outlines:
         if int(between.sum()) * _POINTS_PART > len(body):
             return
         places = spread(np.append(0, walked.stops), between)
-        self._put(body, _Outline(places, data[places], walked))
+        behind = np.append(0, walked.ends[:-1])  # of the point before, and of what is between metrics
+        behind[np.append(0, walked.counts.cumsum()[:-1])] = walked.begins
+        heads = spread(behind, walked.starts - behind)
+        self._put(body, _Outline(places, data[places], heads, data[heads], firsts_of(data, walked.begins), walked))
 
     def keep_set(self, body: bytes, points: PointSet) -> None:
         """Remember the points of a body with its outline, if that is kept."""

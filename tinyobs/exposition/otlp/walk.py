@@ -55,7 +55,7 @@ class Around:
     """The bytes around the points of metrics, of m metrics with data.
 
     owners: numbers of (resource, scope).  tags: of their data.  before, after: the fields of the metric before and behind
-    the data; above, below: the fields of the data before and behind the points.
+    the data; above, below: the fields of the data before and behind the points.  `after` begins where `below` ends.
     """
 
     owners: I64
@@ -151,8 +151,7 @@ class _Metrics:
     """Places of the metrics of a body, with whose they are."""
 
     contexts: Contexts
-    starts: list[int] = Factory(list)
-    stops: list[int] = Factory(list)
+    heads: list[int] = Factory(list)
     owners: list[tuple[int, int]] = Factory(list)
     """(number of a pair, number of its first metric)."""
     resources: list[tuple[ResourceContext, int]] = Factory(list)
@@ -160,45 +159,50 @@ class _Metrics:
     def add_resource(self, body: bytes, at: int, end: int) -> bool:
         """Take a `ResourceMetrics`; tells whether that could be done."""
         message, scopes, urls = b"", [], 0
-        for tag, start, stop in _parts(body, at, end):
-            if tag == _SECOND:
-                scopes.append((start, stop))
-            elif tag == _FIRST and not message:
-                message = body[start:stop]
-            elif tag == _THIRD:
-                urls += 1
-            else:
-                return False
-        resource = self.contexts.resource(message) if urls < 2 else None
-        if resource is None:
-            return False
-        self.resources.append((resource, len(self.starts)))
-        return all(self._add_scope(body, start, stop, resource) for start, stop in scopes)
-
-    def _add_scope(self, body: bytes, at: int, end: int, resource: ResourceContext) -> bool:
-        message = schema_url = b""
-        first, add_start, add_stop = len(self.starts), self.starts.append, self.stops.append
         while at < end:
             tag, size = body[at], body[at + 1]
             at += 2
             if size >= 0x80:
-                high = body[at]
-                if high < 0x80:
-                    size = size & 0x7F | high << 7
-                    at += 1
-                else:
-                    size, at = read_varint(body, at - 1)
+                size, at = read_varint(body, at - 1)
             stop = at + size
             if tag == _SECOND:
-                add_start(at)
-                add_stop(stop)
+                scopes.append((at, stop))
             elif tag == _FIRST and not message:
                 message = body[at:stop]
-            elif tag == _THIRD and not schema_url:
-                schema_url = body[at:stop]
+            elif tag == _THIRD:
+                urls += 1
             else:
                 return False
             at = stop
+        resource = self.contexts.resource(message) if urls < 2 and at == end else None
+        if resource is None:
+            return False
+        self.resources.append((resource, len(self.heads)))
+        return all(self._add_scope(body, start, stop, resource) for start, stop in scopes)
+
+    def _add_scope(self, body: bytes, at: int, end: int, resource: ResourceContext) -> bool:
+        message = schema_url = b""
+        first, add = len(self.heads), self.heads.append
+        while at < end:
+            tag, size = body[at], body[at + 1]
+            if tag == _SECOND:
+                add(at)
+                if size < 0x80:
+                    at += size + 2
+                elif (high := body[at + 2]) < 0x80:
+                    at += size + (high << 7) - 0x7D
+                else:
+                    size, at = read_varint(body, at + 1)
+                    at += size
+                continue
+            size, at = read_varint(body, at + 1)
+            if tag == _FIRST and not message:
+                message = body[at : at + size]
+            elif tag == _THIRD and not schema_url:
+                schema_url = body[at : at + size]
+            else:
+                return False
+            at += size
         scope = self.contexts.scope(message, schema_url) if at == end else None
         if scope is None:
             return False
@@ -225,12 +229,9 @@ def _parts(body: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
 
 
 def _points(data: U8, size: int, found: _Metrics, contexts: Contexts, points_max: int) -> Walked | None:
-    starts, stops = np.array(found.starts, np.int64), np.array(found.stops, np.int64)
-    firsts = np.array([first for _, first in found.owners], np.int64)
-    owners = np.repeat(
-        np.array([number for number, _ in found.owners], np.int64), np.diff(np.append(firsts, len(starts)))
-    )
-    tag_at = _data_fields(data, starts, stops)
+    starts, stops = read_heads(data, np.array(found.heads, np.int64))
+    owners = _owners(found, len(starts))
+    tag_at = _data_fields(data, starts, stops) if (starts >= 0).all() else None
     if tag_at is None:
         return None
     has_data = tag_at < stops
@@ -257,12 +258,21 @@ def _points(data: U8, size: int, found: _Metrics, contexts: Contexts, points_max
         return None
     counts = np.zeros(len(has_data), np.int64)
     counts[which] = pieces.counts
-    before = np.append(0, np.cumsum(counts))
-    resources = [(resource, int(before[first])) for resource, first in found.resources]
+    before = [0, *counts.cumsum().tolist()]
+    resources = [(resource, before[first]) for resource, first in found.resources]
     full = pieces.counts > 0
     return Walked(
         pieces.starts, pieces.ends, metrics[full], pieces.counts[full], at[full], pieces.stops[full], resources
     )
+
+
+def _owners(found: _Metrics, count: int) -> I64:
+    """Return the number of the pair that each of the metrics belongs to."""
+    numbers, firsts = np.array(found.owners, np.int64).reshape(-1, 2).T
+    sizes = np.empty(len(firsts), np.int64)
+    np.subtract(firsts[1:], firsts[:-1], out=sizes[:-1])
+    sizes[-1:] = count - firsts[-1:]
+    return numbers.repeat(sizes)
 
 
 def _data_fields(data: U8, starts: I64, stops: I64) -> I64 | None:
