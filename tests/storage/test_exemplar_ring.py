@@ -55,12 +55,12 @@ def test_exemplars_that_come_again_are_ignored(monkeypatch):
     """A sender that was not answered sends all of them again; only the newest of a series are looked at."""
     ring = ExemplarRing(10)
     sent = [Exemplar(1, A, 1.0, at) for at in (10, 20, 30)] + [Exemplar(1, B, 0.5, 30), Exemplar(1, B, 1.0, 30)]
-    assert take(ring, *sent) == (4, {ExemplarRefused.OUT_OF_ORDER: 1})
-    assert take(ring, *sent) == (0, {ExemplarRefused.OUT_OF_ORDER: 1})
+    assert take(ring, *reversed(sent)) == (5, {})
+    assert take(ring, *sent) == (0, {})
     assert take(ring, Exemplar(1, A, 1.0, 15)) == (0, {ExemplarRefused.OUT_OF_ORDER: 1})
     monkeypatch.setattr(module, "REPEATED_MAX", 3)
     assert take(ring, *sent) == (0, {ExemplarRefused.OUT_OF_ORDER: 2})
-    assert times(ring, 1) == [10, 20, 30, 30]
+    assert times(ring, 1) == [10, 20, 30, 30, 30]
 
 
 def test_an_exemplar_without_its_own_time_is_the_same_at_another():
@@ -142,7 +142,9 @@ def test_refused_exemplars_are_counted_and_lose_nothing_else():
     engine = open_engine(MemDisk())
     one = labels("m")
     bad = (one, (("trace", "x" * 200),), 1.0, START_MS)
-    result = append(engine, [(one, START_MS, 1.0)], [bad, (one, A, 1.0, START_MS), (one, A, 1.0, START_MS - 5)])
+    assert append(engine, [], [(one, A, 1.0, START_MS)]).exemplars_stored == 1
+    late = (one, A, 1.0, START_MS - 5)
+    result = append(engine, [(one, START_MS, 1.0)], [bad, late, (one, A, 2.0, START_MS)])
     assert (result.stored, result.exemplars_stored) == (1, 1)
     assert result.exemplars_refused == {ExemplarRefused.LABELS_TOO_LONG: 1, ExemplarRefused.OUT_OF_ORDER: 1}
     assert engine.statistics().exemplars_refused_total == {"labels_too_long": 1, "out_of_order": 1}

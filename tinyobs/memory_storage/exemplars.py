@@ -39,7 +39,7 @@ class ExemplarRing:
             return result
         stored, refused = 0, dict[ExemplarRefused, int]()
         with self._lock:
-            for e in exemplars:
+            for e in sorted(exemplars, key=_order):
                 reason = self._refusal(e)
                 if reason is not None:
                     refused[reason] = refused.get(reason, 0) + 1

@@ -56,7 +56,8 @@ class Batch:
     metadata: family name -> metadata, only what is new or changed since the origin's last batch.  refused: samples that
     a processor took out and that the sender is told of.  histograms: what handles stand for, None without any.
     starts_ms: int64[n], since when a counter or histogram counts, 0 where that is not known; None when nowhere is.
-    exemplars: in order of time for each series.  exemplars_refused: those that a processor took out, as in `refused`.
+    exemplars: in order of time for each series, those of one time in any.  exemplars_refused: those that a processor took out,
+    as in `refused`.
     source: whom it came from, for limits by source: the user or the address of who pushed it, "" where nobody did.
     limits: which limits the samples under `Refused.LIMIT` are beyond, where that is known.
     absorbed: samples that a processor took out because it has dealt with them; the sender is told that they are stored.

@@ -72,29 +72,33 @@ class ExemplarRing:
     # -- adding ------------------------------------------------------------------------------------------------
 
     def judge(self, exemplars: Iterable[Exemplar], pending: dict[int, StoredExemplar]) -> Judged:
-        """Decide which exemplars are taken in, as if `pending`, the newest by series, were in already; it is updated."""
-        judged = Judged()
+        """Decide which exemplars are taken in, as if `pending`, the newest by series, were in already; it is updated.
+
+        They are taken in their order, whatever the order in which they stand: what comes at one time is never late.
+        """
+        judged, news = Judged(), []
         for e in exemplars:
             if not self.size_max:
                 judged.refused[ExemplarRefused.DISABLED] += 1
-                continue
-            if sum([len(n) + len(v) for n, v in e.labels]) > LABEL_CHARACTERS_MAX:
+            elif sum([len(n) + len(v) for n, v in e.labels]) > LABEL_CHARACTERS_MAX:
                 judged.refused[ExemplarRefused.LABELS_TOO_LONG] += 1
-                continue
-            new = StoredExemplar(e.ref, e.timestamp_ms, e.value, HAS_TIME * e.has_time, encode_labels(e.labels))
-            known = pending.get(e.ref)
+            else:
+                flags = HAS_TIME * e.has_time
+                news.append(StoredExemplar(e.ref, e.timestamp_ms, e.value, flags, encode_labels(e.labels)))
+        news.sort(key=_order)
+        for new in news:
+            known = pending.get(new.ref)
             if known is None:
                 with self._lock:
-                    known = self._newest_of(e.ref)
+                    known = self._newest_of(new.ref)
             if known is not None:
                 if _equal(known, new):
                     continue
                 if _order(new) < _order(known):
-                    if self._is_kept(new):
-                        continue
-                    judged.refused[ExemplarRefused.OUT_OF_ORDER] += 1
+                    if not self._is_kept(new):
+                        judged.refused[ExemplarRefused.OUT_OF_ORDER] += 1
                     continue
-            pending[e.ref] = new
+            pending[new.ref] = new
             judged.accepted.append(new)
         return judged
 

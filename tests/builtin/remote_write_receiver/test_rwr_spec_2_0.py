@@ -98,7 +98,7 @@ async def test_written_headers_count_each_kind(tmp_path):
     made = Request()
     series = made.series([("__name__", "a")], (now_ms(), 1.0), (now_ms() + 1, 2.0))
     for i in range(3):
-        series.exemplars.add(timestamp=now_ms() + i, value=i)
+        series.exemplars.add(timestamp=now_ms() + i // 2, value=-i)
     series = made.series([("__name__", "h")])
     for i in range(3):
         histogram(series, now_ms() + i)
