@@ -120,6 +120,8 @@ def test_a_line_of_victoriametrics_is_read():
         ('{"metric":{"__name__":"a"},"values":[[1]],"timestamps":[1]}', "not a number"),
         ('{"metric":{"__name__":"a"},"values":["x"],"timestamps":[1]}', "not a number"),
         ('{"metric":{"__name__":"a"},"values":[1],"timestamps":[1.5]}', "whole milliseconds"),
+        ('{"metric":{"__name__":"a"},"values":[1],"timestamps":[[]]}', "whole milliseconds"),
+        ('{"metric":{"__name__":"a"},"values":[1],"timestamps":[[1.0]]}', "whole milliseconds"),
         ('{"metric":{"__name__":"a"},"values":[1],"timestamps":[99999999999999999]}', "whole milliseconds"),
         ('{"metric":{"__name__":"\\ud800"},"values":[1],"timestamps":[1]}', "not valid UTF-8"),
         ('{"metric":{"__name__":"a"},"histograms":[{"schema":99}],"timestamps":[1]}', "schema 99"),

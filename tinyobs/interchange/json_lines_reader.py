@@ -142,11 +142,13 @@ def _times(plain: Any) -> NDArray[np.int64]:
         times = np.array(plain)
         if len(plain) == 0:
             return np.empty(0, np.int64)
+        if times.ndim != 1:
+            raise ValueError
         if times.dtype != np.int64:
             if times.dtype != np.float64 or not (times == np.rint(times)).all():
                 raise ValueError
             times = np.array([int(t) for t in plain], np.int64)
-        if times.ndim != 1 or len(time_faults(times)):
+        if len(time_faults(times)):
             raise ValueError
     except (ValueError, OverflowError):
         raise Fault(f'"timestamps" is a list of whole milliseconds, none beyond {TIME_MS_MAX}') from None
