@@ -161,6 +161,8 @@ def test_a_point_and_a_list_of_them():
     assert rows(read_put(GOOD, memory)[0], registry)[1] == ('sys_cpu{host="b"}', 1_356_998_401_000, 7.0)
     with pytest.raises(WireError):
         read_put(b"[", memory)
+    _, failed = read_put(json.dumps({**ONE, "timestamp": "noon"}).encode(), memory)
+    assert failed[0][1] == 'a time that is not a number: "noon"'
 
 
 async def test_answers_of_put():

@@ -94,7 +94,10 @@ class Points:
 
 def time_ms(number: Any, parse: Callable[[Any], float] = float) -> int:
     """Return a time in ms; raises `ValueError`."""
-    value = parse(number)
+    try:
+        value = parse(number)
+    except (TypeError, ValueError):
+        raise ValueError(f"a time that is not a number: {printable(str(number).encode())}") from None
     ms = value * 1000 if abs(value) <= SECONDS_MAX else value
     if not abs(ms) <= TIME_MS_MAX:
         raise ValueError(f"a time that cannot be: {printable(str(number).encode())}")

@@ -271,7 +271,9 @@ def test_text_that_is_not_utf_8():
     body.scope_metrics.metrics[1].name = b"\xff"
     body.gauge("good", 1.0)
     assert list(floats(body.bytes())) == ["good"]
-    assert refused(body.bytes())[0] == {"labels": 1, "name": 1}
+    counts, texts = refused(body.bytes())
+    assert counts == {"labels": 1, "name": 1}
+    assert sum('a text is not UTF-8: "\\xff"' in text for text in texts) == 2
     body.resource_metrics.resource.attributes.add(key=b"k").value.string_value = b"\xff"
     assert refused(body.bytes())[0] == {"resource": 3}
 

@@ -16,7 +16,7 @@ from ...model.labels import NAME, Labels, from_mapping
 from ...model.metadata import MetricMetadata, MetricType
 from .names import COUNTER, GAUGE, label_name, metric_name, unit_name
 from .schema import CUMULATIVE, DELTA
-from .values import attributes_of
+from .values import attributes_of, utf8
 
 TARGET_INFO: Final = "target_info"
 TARGET_METADATA: Final = MetricMetadata(MetricType.GAUGE, "Target metadata")
@@ -177,9 +177,9 @@ class Translator:
             return ScopeContext({})
         try:
             found = {self.label(f"otel_scope_{key}"): value for key, value in attributes_of(message.attributes)}
-            found["otel_scope_name"] = message.name.decode()
-            found["otel_scope_version"] = message.version.decode()
-            found["otel_scope_schema_url"] = schema_url.decode()
+            found["otel_scope_name"] = utf8(message.name)
+            found["otel_scope_version"] = utf8(message.version)
+            found["otel_scope_schema_url"] = utf8(schema_url)
         except ValueError as e:
             return ScopeContext({}, ("scope", f"a scope cannot be taken: {e}"))
         return ScopeContext(found)
@@ -230,9 +230,7 @@ class Translator:
     def _family(self, message: Any, kind: str, is_counter: bool) -> str:
         named = COUNTER if is_counter else GAUGE if kind == "gauge" else kind
         rules = self.rules
-        return metric_name(
-            message.name.decode(), message.unit.decode(), named, escape=rules.escape, suffixes=rules.suffixes
-        )
+        return metric_name(utf8(message.name), utf8(message.unit), named, escape=rules.escape, suffixes=rules.suffixes)
 
     def _types(self, metadata: MetricMetadata) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -254,4 +252,4 @@ def _metadata(message: Any, kind: str, is_counter: bool, stays_delta: bool) -> M
     }
     type_ = MetricType.UNKNOWN if stays_delta else types.get(kind, MetricType.HISTOGRAM)
     help_ = message.description.decode("utf-8", "replace")
-    return MetricMetadata(type_, help_, unit_name(message.unit.decode(), escape=True))
+    return MetricMetadata(type_, help_, unit_name(utf8(message.unit), escape=True))

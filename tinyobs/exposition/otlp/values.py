@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from ..floats import printable
+
 DEPTH_MAX: Final = 32
 """Lists and maps within one another that an attribute may have; from 46 on the protobuf library refuses the request."""
 
@@ -26,14 +28,22 @@ def attributes_of(pairs: Sequence[Any]) -> list[tuple[str, str]]:
     """Return (key, value as text) of messages `KeyValue`, in their order; raises `ValueError`."""
     if len(pairs) > ATTRIBUTES_MAX:
         raise ValueError(f"more than {ATTRIBUTES_MAX} attributes")
-    return [(pair.key.decode(), text_of(pair.value)) for pair in pairs]
+    return [(utf8(pair.key), text_of(pair.value)) for pair in pairs]
+
+
+def utf8(data: bytes) -> str:
+    """Return bytes as the text that they should be; raises `ValueError`."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"a text is not UTF-8: {printable(data)}") from None
 
 
 def text_of(value: Any) -> str:
     """Return an `AnyValue` as text, "" for none; raises `ValueError` where it is not UTF-8 or nested too deeply."""
     kind = value.WhichOneof("value")
     if kind == "string_value":
-        return str(value.string_value.decode())
+        return utf8(value.string_value)
     if kind == "int_value":
         return str(value.int_value)
     if kind == "bool_value":
@@ -73,7 +83,7 @@ def _json(value: Any, depth: int) -> str:
     if kind == "array_value":
         return f"[{','.join([_json(v, depth + 1) for v in value.array_value.values])}]"
     if kind == "kvlist_value":
-        members: Mapping[str, Any] = {pair.key.decode(): pair.value for pair in value.kvlist_value.values}
+        members: Mapping[str, Any] = {utf8(pair.key): pair.value for pair in value.kvlist_value.values}
         inside = [f"{_quoted(k)}:{_json(v, depth + 1)}" for k, v in sorted(members.items())]
         return f"{{{','.join(inside)}}}"
     if kind is None:
