@@ -63,6 +63,15 @@ def test_exemplars_that_come_again_are_ignored(monkeypatch):
     assert times(ring, 1) == [10, 20, 30, 30, 30]
 
 
+def test_exemplars_that_come_again_before_they_are_kept_are_ignored():
+    """As those of a request that is sent again while the first one is being stored."""
+    ring, pending = ExemplarRing(10), {}
+    sent = [Exemplar(1, A, 1.0, at) for at in (10, 20, 30)]
+    assert len(ring.judge(sent, pending).accepted) == 3
+    again = ring.judge([*sent, Exemplar(1, A, 1.0, 15), Exemplar(1, A, 1.0, 40)], pending)
+    assert ([e.time_ms for e in again.accepted], again.refused) == ([40], {ExemplarRefused.OUT_OF_ORDER: 1})
+
+
 def test_an_exemplar_without_its_own_time_is_the_same_at_another():
     """A target that repeats an exemplar without a time says nothing new."""
     ring = ExemplarRing(10)

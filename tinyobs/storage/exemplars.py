@@ -15,7 +15,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,9 @@ LABEL_BYTES_MAX: Final = 32 << 20
 REPEATED_MAX: Final = 128
 """Newest exemplars of a series among which one that is out of order is looked for."""
 _NONE: Final = -1
+
+Pending = dict[int, tuple[StoredExemplar, ...]]
+"""The newest exemplars of each series, ascending, that are on their way into the ring."""
 
 
 @define
@@ -71,8 +74,8 @@ class ExemplarRing:
 
     # -- adding ------------------------------------------------------------------------------------------------
 
-    def judge(self, exemplars: Iterable[Exemplar], pending: dict[int, StoredExemplar]) -> Judged:
-        """Decide which exemplars are taken in, as if `pending`, the newest by series, were in already; it is updated.
+    def judge(self, exemplars: Iterable[Exemplar], pending: Pending) -> Judged:
+        """Decide which exemplars are taken in, as if `pending` were in already; it is updated.
 
         They are taken in their order, whatever the order in which they stand: what comes at one time is never late.
         """
@@ -87,18 +90,20 @@ class ExemplarRing:
                 news.append(StoredExemplar(e.ref, e.timestamp_ms, e.value, flags, encode_labels(e.labels)))
         news.sort(key=_order)
         for new in news:
-            known = pending.get(new.ref)
-            if known is None:
+            before = pending.get(new.ref, ())
+            if before:
+                known: StoredExemplar | None = before[-1]
+            else:
                 with self._lock:
                     known = self._newest_of(new.ref)
             if known is not None:
                 if _equal(known, new):
                     continue
                 if _order(new) < _order(known):
-                    if not self._is_kept(new):
+                    if not self._is_kept(new, before):
                         judged.refused[ExemplarRefused.OUT_OF_ORDER] += 1
                     continue
-            pending[new.ref] = new
+            pending[new.ref] = (*before[1 - REPEATED_MAX :], new)
             judged.accepted.append(new)
         return judged
 
@@ -195,10 +200,10 @@ class ExemplarRing:
         number = self._newest.get(ref)
         return None if number is None else self._at(number)
 
-    def _is_kept(self, e: StoredExemplar) -> bool:
-        """Tell whether an exemplar is among the newest of its series."""
+    def _is_kept(self, e: StoredExemplar, pending: tuple[StoredExemplar, ...]) -> bool:
+        """Tell whether an exemplar is among the newest of its series, or of those that are about to be."""
         with self._lock:
-            for known in islice(self._chain(e.ref), REPEATED_MAX):
+            for known in islice(chain(reversed(pending), self._chain(e.ref)), REPEATED_MAX):
                 if _equal(known, e):
                     return True
                 if _order(known) < _order(e):

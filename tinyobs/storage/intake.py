@@ -21,6 +21,7 @@ from ..model.metadata import MetricMetadata
 from ..model.ragged import Places
 from .admission import Offer, admit
 from .assemble import Part, assemble
+from .exemplars import Pending
 from .retention import proven_ms
 from .runs import Runs
 from .samples import samples_of
@@ -54,7 +55,7 @@ class Intake:
     metadata: dict[str, MetricMetadata] = Factory(dict)
     results: list[AppendResult] = Factory(list)
     _undo: list[Newest] = Factory(list)
-    _newest_exemplars: dict[int, StoredExemplar] = Factory(dict)
+    _new_exemplars: Pending = Factory(dict)
 
     def judge(self, batch: Batch) -> None:
         """Add a batch.  Raises `LimitExceeded`."""
@@ -65,9 +66,9 @@ class Intake:
         if entry is not None:
             self.entries.append(entry)
         if batch.exemplars:
-            for group in () if self._newest_exemplars else self.before:
-                self._newest_exemplars.update(group._newest_exemplars)
-            judged = self.engine.exemplar_ring.judge(batch.exemplars, self._newest_exemplars)
+            for group in () if self._new_exemplars else self.before:
+                self._new_exemplars.update(group._new_exemplars)
+            judged = self.engine.exemplar_ring.judge(batch.exemplars, self._new_exemplars)
             self.exemplars += judged.accepted
             stored, refused = len(judged.accepted), dict(judged.refused)
             result = evolve(result, exemplars_stored=stored, exemplars_refused=refused)
