@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from watched_lock import WatchedLock
 
 from tinyobs.errors import CorruptionError, DiskFullError, FormatVersionError, StorageError
 from tinyobs.storage.layout import PUSH_JOURNAL, PUSHGATEWAY_FOLDER
@@ -199,3 +200,42 @@ def test_the_example_of_the_page():
         Wiped(time_ms + 3000),
     ]
     assert found.torn_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda j: j.append([change(1)]), lambda j: j.rewrite([change(0), change(1)])],
+    ids=["append", "rewrite"],
+)
+def test_a_journal_that_is_closed_while_it_is_written(write):
+    """Whoever closes it waits until what is being written is durable; from then on nothing is written any more."""
+    disk, done = MemDisk(), []
+    journal = PushJournal(disk)
+    journal.rewrite([change(0)])
+    lock = journal._writing = WatchedLock()
+    create, opened = disk.create, journal._file
+
+    def close():
+        journal.close()
+        done.append("closed")
+
+    def watched(file):
+        sync = file.sync
+
+        def overtaken():
+            lock.meanwhile(close)
+            sync()
+            done.append("durable")
+
+        file.sync = overtaken
+        return file
+
+    watched(opened)
+    disk.create = lambda name: watched(create(name))
+    write(journal)
+    lock.join()
+    assert done == ["durable", "closed"]
+    assert journal.size == 0
+    with pytest.raises(StorageError, match="closed"):
+        journal.append([change(2)])
+    assert list(PushJournal(disk).open().records) == [change(0), change(1)]

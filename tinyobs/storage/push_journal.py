@@ -3,12 +3,13 @@
 Records that are appended together share one fsync.  After a failed write or fsync nothing is assumed of the file: the next
 time all of it is written anew, beside it, and takes its place.  Format page: docs/format/pushgateway-journal.md.
 
-Not here: what the records say (`push_journal_format.py`), and what follows from them.  Synchronous, one thread at a time.
+Not here: what the records say (`push_journal_format.py`), and what follows from them.  Synchronous.
 """
 
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -67,26 +68,32 @@ def read_journal(disk: Disk) -> Found:
 
 
 class PushJournal:
-    """The journal in a data directory.  Methods raise `StorageError`, or `DiskFullError`."""
+    """The journal in a data directory.  Methods raise `StorageError`, or `DiskFullError`.
+
+    Any thread; whoever closes it waits until what is being written is durable.
+    """
 
     def __init__(self, disk: Disk, *, rewrite_bytes_min: int = REWRITE_BYTES_MIN) -> None:
         self._disk, self._rewrite_bytes_min = disk, rewrite_bytes_min
         self._file: File | None = None
+        self._writing = threading.RLock()
         self._synced = 0
         self._compact_bytes = 0
 
     @property
     def size(self) -> int:
         """Bytes of the file, 0 while there is none."""
-        return 0 if self._file is None else self._file.size
+        file = self._file
+        return 0 if file is None else file.size
 
     @property
     def wants_rewrite(self) -> bool:
         """Whether all that is current must be written anew instead of a change being appended."""
-        if self._file is None:
+        file = self._file
+        if file is None:
             return True
         most = max(self._rewrite_bytes_min, GROWTH_MAX * self._compact_bytes)
-        return self._file.size > min(most, FILE_BYTES_MAX)
+        return file.size > min(most, FILE_BYTES_MAX)
 
     def open(self) -> Found:
         """Read the file, cut off a torn end, and get ready to append; raises `CorruptionError`, `FormatVersionError`."""
@@ -97,29 +104,33 @@ class PushJournal:
 
     def append(self, records: Sequence[Record]) -> None:
         """Append records, durably."""
-        assert self._file is not None
-        try:
-            self._file.append(encode_records(records, self._synced))
-            self._file.sync()
-        except OSError as e:
-            self.close()
-            raise _error(e) from e
-        self._synced = self._file.size
+        with self._writing:
+            if self._file is None:
+                raise StorageError("the journal of the pushgateway is closed")
+            try:
+                self._file.append(encode_records(records, self._synced))
+                self._file.sync()
+            except OSError as e:
+                self.close()
+                raise _error(e) from e
+            self._synced = self._file.size
 
     def rewrite(self, records: Iterable[Record]) -> None:
         """Write the file anew, durably, with the records that describe all that is current."""
-        self.close()
-        try:
-            self._rewrite(records)
-        except OSError as e:
+        with self._writing:
             self.close()
-            raise _error(e) from e
+            try:
+                self._rewrite(records)
+            except OSError as e:
+                self.close()
+                raise _error(e) from e
 
     def close(self) -> None:
         """Close the file; idempotent.  What was acknowledged is durable already."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
+        with self._writing:
+            file, self._file = self._file, None
+            if file is not None:
+                file.close()
 
     def _open(self) -> Found:
         names = self._disk.list(PUSHGATEWAY_FOLDER)

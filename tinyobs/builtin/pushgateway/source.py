@@ -72,7 +72,8 @@ class Pushgateway(Source):
         finally:
             gateway.trouble = "the pushgateway is stopping"
             if gateway.journal is not None:
-                gateway.journal.close()
+                with trio.CancelScope(shield=True):  # it waits until what is being written is durable
+                    await trio.to_thread.run_sync(gateway.journal.close)
 
     async def reconfigure(self, config: Any) -> None:
         """Look at the interval again."""
