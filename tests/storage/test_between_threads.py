@@ -17,6 +17,8 @@ from tinyobs.model.registry import SeriesRegistry
 from tinyobs.storage.census import Census
 from tinyobs.storage.churn import GONE_AFTER_MS, INTERVAL_MS, ChurnLog
 from tinyobs.storage.engine import Engine
+from tinyobs.storage.head_rows import new_matrix
+from tinyobs.storage.head_view import HeadView
 from tinyobs.storage.layout import wal_name
 from tinyobs.storage.log_index import LogIndex
 from tinyobs.storage.log_keeping import FollowedLog
@@ -138,6 +140,30 @@ def test_a_view_that_the_writer_forgets_when_it_was_found():
     engine.__class__ = Forgetful
     assert engine.current()[0] is view
     assert engine.current()[0] is not None
+
+
+def test_an_empty_row_that_is_given_to_another_series_while_rows_are_looked_for():
+    """A reader leaves it alone, whatever number the other series has."""
+    matrix, none = new_matrix(), np.empty(0, np.int64)
+    rows = matrix.give(np.array([0, 1], np.uint32), np.full(2, START_MS))
+    matrix.add_one_each(rows, rows, START_MS - matrix.bases_ms[rows], np.ones(2), None)
+    matrix.retire(rows[1:])
+    matrix.free(rows[1:], none)
+
+    class Overtaken(np.ndarray):
+        """The series of rows; when they have been compared once, the writer gives a row to a new one."""
+
+        def __sub__(self, other):
+            found = np.asarray(self) - other
+            matrix.give(np.array([500], np.uint32), np.full(1, START_MS))
+            return found
+
+    seen = matrix.seen_now()
+    seen.refs = seen.refs.view(Overtaken)
+    view = HeadView((), seen, np.full(2, START_MS), START_MS, START_MS)
+    found = view.find(np.array([0, 1], np.uint32), START_MS, START_MS).read(0, 2)
+    assert matrix.refs[1] == 500
+    assert [(places.tolist(), runs.values.tolist()) for places, runs in found] == [([0], [1.0])]
 
 
 def test_churn_that_is_asked_for_while_it_is_noted():

@@ -1,7 +1,7 @@
 """What the head held at one moment, for readers: lock-free, because none of it changes any more.
 
 A view shares chunks and row arrays with the head and owns only a copy of the rows' counts (a byte each).  As long as
-a view lives, the head gives none of its rows to another series.
+a view lives, the head gives none of its rows to another series.  Rows that were empty are not its own: they change.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class HeadView:
         # Series that belong together were born together: two comparisons rule out most rows of others.
         low = refs.min()
         rows = np.flatnonzero(self.rows.refs[: self.rows.used] - low <= refs.max() - low)
-        positions = place[self.rows.refs[rows]].astype(np.int64)
+        # Clipped, as the writer may be giving empty rows to other series meanwhile, beyond all places.
+        positions = place.take(self.rows.refs[rows], mode="clip").astype(np.int64)
         here = (positions >= 0) & (self.rows.counts[rows] > 0)
         rows, positions = rows[here], positions[here]
         if len(rows) > 1:
