@@ -11,6 +11,7 @@ import pytest
 
 from tinyobs.errors import LockedError, StorageError
 from tinyobs.storage.posix_disk import PosixDisk
+from tinyobs.testing import mem_disk
 from tinyobs.testing.check_disk import check_disk
 from tinyobs.testing.fault_disk import FaultDisk
 from tinyobs.testing.mem_disk import Loss, MemDisk
@@ -25,6 +26,21 @@ def test_mem_disk_keeps_the_contract():
     """A memory disk behaves like a directory as long as it does not crash."""
     disk = MemDisk()
     check_disk(lambda: disk)
+
+
+def test_files_that_come_while_a_memory_disk_is_looked_at(monkeypatch):
+    """The threads of a storage list and sync folders while others create files."""
+    disk = MemDisk({"a/1": b"", "a/2": b"", "b/1": b""})
+    folder_of = mem_disk._folder
+
+    def another(name):
+        disk._files.setdefault(f"c/{len(disk._files)}", disk._files["a/1"])
+        return folder_of(name)
+
+    monkeypatch.setattr(mem_disk, "_folder", another)
+    assert disk.list("a") == ["1", "2"]
+    disk.sync_folder("a")
+    assert disk.list("b") == ["1"]
 
 
 def test_fault_disk_without_faults_keeps_the_contract():

@@ -8,6 +8,7 @@ names after the last `sync_folder`.  For exhaustive tests: for every count and e
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -76,6 +77,7 @@ class MemDisk(Disk):
         self._renamed: dict[str, _Inode] = {}
         self._folders = {"", *map(_folder, self._files)}
         self._locked = False
+        self._syncing = threading.Lock()
 
     # -- crashing ----------------------------------------------------------------------------------------------
 
@@ -182,7 +184,7 @@ class MemDisk(Disk):
 
     def list(self, folder: str) -> list[str]:
         """Return the sorted names of the files in a folder."""
-        return sorted(n.rpartition("/")[2] for n in self._files if _folder(n) == folder)
+        return sorted(n.rpartition("/")[2] for n in list(self._files) if _folder(n) == folder)
 
     def make_folder(self, folder: str) -> None:
         """Create a folder and its parents, durably."""
@@ -195,9 +197,10 @@ class MemDisk(Disk):
         if folder not in self._folders:
             raise FileNotFoundError(folder)
         self.changes.append(Change("sync_folder", folder))
-        kept = {n: i for n, i in self._durable.items() if _folder(n) != folder}
-        self._durable = {**kept, **{n: i for n, i in self._files.items() if _folder(n) == folder}}
-        self._renamed = {n: i for n, i in self._renamed.items() if _folder(n) != folder}
+        with self._syncing:  # folders are synced side by side, those of the log and of cursors
+            kept = {n: i for n, i in self._durable.items() if _folder(n) != folder}
+            self._durable = {**kept, **{n: i for n, i in list(self._files.items()) if _folder(n) == folder}}
+            self._renamed = {n: i for n, i in list(self._renamed.items()) if _folder(n) != folder}
 
     def size(self, name: str) -> int:
         """Return the size of a file in bytes."""
