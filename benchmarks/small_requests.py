@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flood import field, request
+from flood_bodies import field, request
 from servers import cpu_seconds, free_port, serving
 
 SERIES, GROUPS = 20, 50
