@@ -24,11 +24,11 @@ from . import number_columns
 from .floats import printable
 from .influx_line import KEY, STRING, BadLine, Line, OpenString, parse_line
 from .influx_names import NameRules, Origin
-from .influx_recall import LineMemory
+from .influx_recall import LineMemory, Recalled
 from .influx_scan import Lines, read_times, read_values, scan
 from .influx_series import SERIES_MAX, KeyedFields, SeriesMemory
 from .influx_strings import hide_strings
-from .influx_times import Precision, to_ms
+from .influx_times import Precision, one_to_ms, to_ms
 from .pushed import Faults, Pushed
 
 I64 = NDArray[np.int64]
@@ -139,15 +139,23 @@ class _Decoding:
         """Read a body line by line, at once those that came before."""
         found = self.lines.recall(body, self.options.origin)
         if found is not None:
-            times, told = to_ms(found.times, self.options.precision, self.options.now_ms, self.options.trim_ms)
-            if told.all():
-                counts = np.array(found.counts, np.int64)
-                numbers = np.repeat(np.array(found.lines, np.int64), counts)
-                self.rows.append(_Rows(numbers, found.refs, np.repeat(times, counts), found.values))
+            times = self._times_of(found)
+            if times is not None:
+                numbers = np.repeat(np.array(found.lines, np.int64), found.counts)
+                self.rows.append(_Rows(numbers, found.refs, times, found.values))
                 self.strings += found.string_count
                 self._take_odd(found.left)
                 return
         self._take_odd(_whole_strings(body))
+
+    def _times_of(self, found: Recalled) -> I64 | None:
+        """Return the times of all fields of a recalled body in milliseconds, None where one cannot be told."""
+        how = self.options.precision, self.options.now_ms, self.options.trim_ms
+        if len(found.times) == 1:
+            time = one_to_ms(int(found.times[0]), *how)
+            return None if time is None else np.full(len(found.refs), time)
+        times, told = to_ms(found.times, *how)
+        return np.repeat(times, found.counts) if told.all() else None
 
     def _take_piece(self, data: NDArray[np.uint8], body: bytes, begin: int, end: int, line: int) -> int:
         """Read whole lines and return how many there were."""
@@ -157,6 +165,8 @@ class _Decoding:
             values, good = read_values(lines)
             times, sound = read_times(lines)
             times, told = to_ms(times, self.options.precision, self.options.now_ms, self.options.trim_ms)
+            if len(times) < len(lines):
+                times = np.repeat(times, len(lines))
             good &= sound & told
             if not good.all():
                 found.odd[lines.numbers[~good] - line] = True

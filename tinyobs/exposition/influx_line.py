@@ -87,7 +87,7 @@ def parse_line(line: bytes) -> Line:
         if not name or not equals:
             raise BadLine("invalid field format")
         fields.append((name, parse_value(value)))
-    return Line(parts[0], tuple(fields), _time(parts[2]) if len(parts) == 3 else None)
+    return Line(parts[0], tuple(fields), parse_time(parts[2]) if len(parts) == 3 else None)
 
 
 def parse_carefully(line: bytes) -> Line:
@@ -121,7 +121,7 @@ def parse_carefully(line: bytes) -> Line:
         at += 1
     if at < len(line) and line[at] != ord(" "):
         raise BadLine("invalid field format")
-    return Line(key, tuple(fields), _time(line[at:].strip(b" ")), strings)
+    return Line(key, tuple(fields), parse_time(line[at:].strip(b" ")), strings)
 
 
 def parse_value(text: bytes) -> float:
@@ -169,7 +169,8 @@ def unescaped(text: bytes) -> str:
         raise BadLine("not UTF-8") from None
 
 
-def _time(text: bytes) -> int | None:
+def parse_time(text: bytes) -> int | None:
+    """Return a timestamp as it stands, None where there is none; raises `BadLine`."""
     if not text:
         return None
     if not _TIME.match(text):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, repeat
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,8 @@ Shape = tuple[bytes, tuple[bytes, ...]]
 @frozen(eq=False)
 class Recalled:
     """What is known of a body.  lines: their numbers, from 1.  counts, times: of these lines.  refs, values: of all fields.
+
+    times: one where all are the same.
 
     left: (number, line) of all lines that are to be read with care.
     """
@@ -91,6 +94,10 @@ class LineMemory:
         known, plain = self._lines.get(origin), _without_strings(body)
         if known is None or plain is None:
             return None
+        return _recalled_at_once(plain, known) or self._recalled(body, plain, known)
+
+    def _recalled(self, body: bytes, plain: bytes, known: Mapping[Shape, bytes]) -> Recalled | None:
+        """Do as `recall` does, line by line.  plain: the body with empty strings."""
         lines: list[int] = []
         refs: list[bytes] = []
         times: list[bytes] = []
@@ -145,6 +152,48 @@ def _without_strings(body: bytes) -> bytes | None:
         if b'"' in line and b'"' in line.lstrip(b" \t\0").partition(b" ")[0]:
             return None
     return plain
+
+
+def _recalled_at_once(plain: bytes, known: Mapping[Shape, bytes]) -> Recalled | None:
+    """Return what is known of a body that came before as a whole; None where a line is new, or not like all others.
+
+    Each line has two spaces, no escapes and a time, as nearly always, so that all are taken apart by the same few operations.
+    """
+    parts = plain.removesuffix(b"\n").split(b" ")
+    ends, texts = parts[::2], parts[1::2]
+    lines, fields = len(texts), b",".join(texts)
+    flat = fields.replace(b"=", b",").split(b",")
+    if (
+        not len(parts) % 2
+        or b"\\" in plain
+        or b"\r" in plain
+        or b"\n" in fields
+        or list(map(bytes.count, ends, repeat(b"\n"))) != [0, *[1] * (lines - 1), 0]
+        or len(flat) % 2
+        or fields.translate(None, _NOT_MARKS) != (b"=," * (len(flat) // 2))[:-1]
+    ):
+        return None
+    ends = b"\n".join(ends).split(b"\n")  # key and time in turn
+    times, names, values = ends[1::2], flat[::2], flat[1::2]
+    if not (all(times) and b"".join(times).isdigit()):
+        return None
+    totals = list(map(bytes.count, texts, repeat(b"=")))
+    counts = totals
+    if _EMPTY in values:
+        names = [n + b'=""' if v == _EMPTY else n for n, v in zip(names, values, strict=True)]
+        values = [v for v in values if v != _EMPTY]
+        counts = [n - text.count(b'=""') for n, text in zip(totals, texts, strict=True)]
+    refs = []
+    for key, end, total in zip(ends[::2], accumulate(totals), totals, strict=True):
+        found = known.get((key, tuple(names[end - total : end])))
+        if found is None:
+            return None
+        refs.append(found)
+    numbers, stamps = _floats(values), _stamps(times)
+    if numbers is None or stamps is None:
+        return None
+    found_refs = np.frombuffer(b"".join(refs), np.uint32)
+    return Recalled(range(1, lines + 1), counts, stamps, found_refs, numbers, sum(totals) - len(values), [])
 
 
 def _taken_apart(line: bytes) -> tuple[Shape, list[bytes], bytes, int] | None:
@@ -214,9 +263,9 @@ def _numbers(texts: list[bytes]) -> list[float]:
 
 
 def _stamps(texts: list[bytes]) -> NDArray[np.int64] | None:
-    """Return the times of lines, which are digits; None where one of them is out of range."""
+    """Return the times of lines, which are digits, or one where all are the same; None where one of them is out of range."""
     if len(set(texts)) == 1:  # as usual
-        found = [int(texts[0])] * len(texts) if len(texts[0]) <= _DIGITS_MAX else [TIME_MAX + 1]
+        found = [int(texts[0]) if len(texts[0]) <= _DIGITS_MAX else TIME_MAX + 1]
     else:
         found = [int(text) if len(text) <= _DIGITS_MAX else TIME_MAX + 1 for text in texts]
     return np.array(found, np.int64) if max(found, default=0) <= TIME_MAX else None

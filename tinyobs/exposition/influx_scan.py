@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..model.block_hash import Blocks
 from ..model.ragged import offsets_of
-from .influx_line import BOOLEANS, TIME_MAX, BadLine, parse_value
+from .influx_line import BOOLEANS, TIME_MAX, BadLine, parse_time, parse_value
 from .influx_strings import QUOTE
 from .number_columns import DIGITS_MAX, are_alike, read_floats, read_integers
 
@@ -70,12 +70,6 @@ class Lines:
             *(c[chosen] for c in (self.time_starts, self.time_ends)),
         )
 
-    def first(self) -> Lines:
-        """Return the first line."""
-        chosen = np.zeros(len(self), np.bool_)
-        chosen[0] = True
-        return self.take(chosen)
-
     def without(self, fields: Bools) -> Lines:
         """Return the lines without some of their fields; lines may have none left."""
         left = ~fields
@@ -120,17 +114,20 @@ def scan(data: U8, begin: int, end: int, first_line: int) -> Scanned:
     marks, kinds, backslashes = _marks(data, begin, end)
     line_marks = np.flatnonzero(kinds == _LF)
     line_ends = marks[line_marks]
-    starts = np.concatenate((np.array([begin]), line_ends[:-1] + 1))
-    ends = line_ends - (data[line_ends - 1] == _CR)
-    ends = np.maximum(ends, starts)
+    starts = np.empty_like(line_ends)
+    starts[:1] = begin
+    np.add(line_ends[:-1], 1, out=starts[1:])
+    returns = data[line_ends - 1] == _CR
+    ends = np.maximum(line_ends - returns, starts) if returns.any() else line_ends
     initials = data[starts]
     odd = (ends > starts) & (initials != _HASH)
     space_marks = np.flatnonzero(kinds == _SPACE)
     spaces_before = np.searchsorted(space_marks, line_marks)
-    spaces = np.diff(spaces_before, prepend=0)
+    spaces = spaces_before.copy()
+    spaces[1:] -= spaces_before[:-1]
     likely = odd & ((spaces == 1) | (spaces == 2)) & (initials > _SPACE)  # before a key some bytes mean nothing
-    doubled = backslashes[1:][np.diff(backslashes) == 1]
-    if len(doubled):
+    if len(backslashes):
+        doubled = backslashes[1:][np.diff(backslashes) == 1]
         likely[np.searchsorted(line_ends, doubled)] = False
     chosen = np.flatnonzero(likely)
     first = space_marks[spaces_before[chosen] - spaces[chosen]]
@@ -225,11 +222,14 @@ def _integers(data: U8, starts: I64, ends: I64, final: U8) -> tuple[F64, Bools]:
 
 
 def read_times(lines: Lines) -> tuple[I64, Bools]:
-    """Return (timestamps as they stand, 0 where there is none; which of them are good)."""
+    """Return (timestamps as they stand, 0 where there is none; which of them are good); one where all are the same."""
     starts, ends = lines.time_starts, lines.time_ends
-    if len(starts) > 1 and are_alike(lines.data, ends, ends - starts):  # as what was measured at one time has it
-        one, good = read_times(lines.first())
-        return np.repeat(one, len(starts)), np.repeat(good, len(starts))
+    if are_alike(lines.data, ends, ends - starts):  # as what was measured at one time has it
+        try:
+            one = parse_time(lines.data[starts[0] : ends[0]].tobytes())
+        except BadLine:
+            return np.zeros(1, np.int64), np.zeros(1, np.bool_)
+        return np.array([one or 0]), np.ones(1, np.bool_)
     some = ends > starts
     negative = some & (lines.data[starts] == _MINUS)
     numbers, good = read_integers(lines.data, ends, ends - starts - negative)

@@ -60,6 +60,22 @@ def to_ms(times: I64, precision: Precision, now_ms: int, trim_ms: int = 1) -> tu
     return out, good
 
 
+def one_to_ms(time: int, precision: Precision, now_ms: int, trim_ms: int = 1) -> int | None:
+    """Do as `to_ms` does for a single timestamp that is not negative; None where it cannot be told."""
+    if precision in _FACTORS:
+        factor = _FACTORS[precision]
+        out = time * factor if time else now_ms - now_ms % factor
+        if out > _TIME_MAX:
+            return None
+    elif not time:
+        out = now_ms
+    elif precision in _DIVISORS:
+        out = time // _DIVISORS[precision]
+    else:
+        out = next((time // divisor for low, divisor in _UNITS if time >= low), time * 1000)
+    return out - out % trim_ms
+
+
 def _detected(times: I64) -> I64:
     sizes = np.abs(times)
     lowest, highest = int(sizes.min(initial=_TIME_MAX)), int(sizes.max(initial=0))

@@ -28,6 +28,8 @@ DIGITS_MAX: Final = 19
 """Digits of the longest integer that always fits 64 bits."""
 
 _WORD: Final = 8
+_SHORT_BYTES: Final = 2 * _WORD
+"""Characters of the longest text that is read as two words."""
 _ROW_BYTES: Final = 24
 """Bytes of a text that goes through the JSON parser, with the comma before it."""
 _EXACT: Final = np.uint64(1 << 53)
@@ -98,7 +100,14 @@ def read_floats(data: NDArray[np.uint8], starts: I64, ends: I64) -> tuple[F64, B
     negative = data[starts] == ord("-")
     begins = starts + negative
     lengths = ends - begins
-    values, good = _short(data, ends, lengths)
+    long = lengths > _SHORT_BYTES
+    if not long.any():
+        values, good = _short(data, ends, lengths)
+    else:
+        values, good = np.zeros(len(starts)), np.zeros(len(starts), np.bool_)
+        short = np.flatnonzero(~long)
+        if len(short):
+            values[short], good[short] = _short(data, ends[short], lengths[short])
     left = ~good & (lengths > 0) & (ends - starts < _ROW_BYTES)
     if left.any():
         rest = np.flatnonzero(left & (data[begins] - np.uint8(ord("0")) < 10))
@@ -108,15 +117,14 @@ def read_floats(data: NDArray[np.uint8], starts: I64, ends: I64) -> tuple[F64, B
 
 
 def _short(data: NDArray[np.uint8], ends: I64, lengths: I64) -> tuple[F64, Bools]:
-    """Read what has up to 16 characters without sign, and a point, if any, among the last eight."""
+    """Read what has up to `_SHORT_BYTES` characters without sign, and a point, if any, among the last eight."""
     words = words_of(data)
-    count = np.clip(lengths, 0, _WORD)
-    last = words[ends - _WORD] & LAST_BYTES[count] | _FILL[count]
+    last = words[ends - _WORD] & LAST_BYTES.take(lengths, mode="clip") | _FILL.take(lengths, mode="clip")
     is_long = bool((lengths > _WORD).any())
     first: U64 | None = None
     if is_long:
-        count = np.clip(lengths - _WORD, 0, _WORD)
-        first = words[ends - 2 * _WORD] & LAST_BYTES[count] | _FILL[count]
+        beyond = lengths - _WORD
+        first = words[ends - 2 * _WORD] & LAST_BYTES.take(beyond, mode="clip") | _FILL.take(beyond, mode="clip")
     differ = last ^ _POINTS
     found = (differ - _LOW) & ~differ & _HIGH_BITS
     decimals: Any = None
@@ -141,7 +149,7 @@ def _short(data: NDArray[np.uint8], ends: I64, lengths: I64) -> tuple[F64, Bools
         upper, wrong = _eight_digits(first ^ _ZEROS)
         number = number + upper * np.uint64(10**_WORD)
         good &= wrong == 0
-    good &= (number < _EXACT) & (lengths <= 2 * _WORD)
+    good &= number < _EXACT
     values = number.astype(np.float64)
     if decimals is None:
         return values, good & (lengths >= digits_min)
