@@ -11,6 +11,7 @@ from tinyobs.exposition import influx, influx_recall
 from tinyobs.exposition.influx import InfluxDecoder, InfluxOptions
 from tinyobs.exposition.influx_names import NameRules, Origin
 from tinyobs.exposition.influx_recall import LineMemory
+from tinyobs.exposition.influx_unions import NAME_ENTRIES
 from tinyobs.model.registry import SeriesRegistry
 
 ORIGIN = Origin("d")
@@ -137,11 +138,11 @@ def test_lines_with_one_head_and_other_names(in_bulk, rules):
 
 
 def test_a_known_line_is_asked_for_once_and_not_each_of_its_fields(in_bulk, monkeypatch):
-    """Neither names nor keys are hashed; what is kept is one entry for each field."""
+    """Neither names nor keys are hashed; each field is kept twice, for its line and for its key, and the names once."""
     lines = b"".join(b"m,h=%d a=1,b=2,c=3 10\n" % i for i in range(50))
     decoder = decoder_that_knows(lines)
-    assert len(decoder.memory) == 150
-    monkeypatch.setattr(decoder.memory, "_by_fields", None)
+    assert len(decoder.memory) == 2 * 150 + 3 * NAME_ENTRIES
+    monkeypatch.setattr(decoder.memory, "_by_key", None)
     names, values = bulk(lines.replace(b"=3", b"=4"), decoder)
     assert names == ["m_a", "m_b", "m_c"] * 50
     assert math.fsum(values) == 50 * 7

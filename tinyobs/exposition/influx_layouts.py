@@ -2,9 +2,8 @@
 
 A sender says the same of a thing again and again: a key, and the same fields in the same order.  Such a line is known by the hash of
 its *head*, the bytes from its beginning to the end of its first name, and by how many fields it has.  That the other names are those
-that it had before is seen by comparing them, a word at a time, which takes a fraction of hashing each and looking it up.  Names of
-more than `NAME_BYTES_MAX` bytes, and lines whose names are not always the same, are left to the memory of single fields
-(`influx_series.py`).
+that it had before is seen by comparing them, a word at a time, which takes a fraction of hashing each and looking it up.  Lines
+whose names are not always the same, or longer than `NAME_BYTES_MAX` bytes, are left to what is known of their keys (`influx_unions.py`).
 
 For each line that is known there are some 30 bytes, and four for each field; names are kept once for all lines that have them.
 """
@@ -76,10 +75,10 @@ class Layouts:
         """Remember lines, all different and new; a line can be found when all of it is there."""
         first, refs_first = len(self._table), self.refs_count
         counts = np.fromiter(map(len, names), np.int64, len(names))
-        self._refs = _put(self._refs, refs_first, np.concatenate([np.empty(0, np.uint32), *refs]))
-        self._first_refs = _put(self._first_refs, first, offsets_of(counts)[:-1] + refs_first)
+        self._refs = put(self._refs, refs_first, np.concatenate([np.empty(0, np.uint32), *refs]))
+        self._first_refs = put(self._first_refs, first, offsets_of(counts)[:-1] + refs_first)
         places = np.fromiter((self._place_of(some) for some in names), np.int64, len(names))
-        self._first_names = _put(self._first_names, first, places)
+        self._first_names = put(self._first_names, first, places)
         self.refs_count += int(counts.sum())
         self._table.add(lines)
 
@@ -113,13 +112,13 @@ class Layouts:
             found = self._lists[names] = self._names_count
             padded = b"".join([name.rjust(NAME_BYTES_MAX, b"\0") for name in names])
             columns = np.frombuffer(padded, "<u8").reshape(-1, NAME_BYTES_MAX // _WORD)[:, ::-1]
-            self._words = [_put(old, found, columns[:, i]) for i, old in enumerate(self._words)]
-            self._lengths = _put(self._lengths, found, np.fromiter(map(len, names), np.int64, len(names)))
+            self._words = [put(old, found, columns[:, i]) for i, old in enumerate(self._words)]
+            self._lengths = put(self._lengths, found, np.fromiter(map(len, names), np.int64, len(names)))
             self._names_count += len(names)
         return found
 
 
-def _put(values: NDArray[T], first: int, more: NDArray[T]) -> NDArray[T]:
+def put(values: NDArray[T], first: int, more: NDArray[T]) -> NDArray[T]:
     """Return an array that has more values from `first` on, the same one where they fit; readers keep the old one."""
     end = first + len(more)
     if end > len(values):
