@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from tinyobs.errors import LimitExceeded, TinyObsError, WireError
-from tinyobs.receiving import threads
-from tinyobs.receiving.bodies import THREAD_BYTES_MIN, read_body
+from tinyobs.receiving import bodies, threads
+from tinyobs.receiving.bodies import AT_ONCE_BYTES_MAX, THREAD_BYTES_MIN, read_body
 from tinyobs.web.held_bytes import HELD, Held, HeldBytes
 from tinyobs.web.problem import HttpError
 
@@ -153,6 +153,24 @@ async def test_large_bodies_are_unpacked_elsewhere(monkeypatch):
     large = random.Random(2).randbytes(THREAD_BYTES_MIN)
     assert await read_body(request(gzip.compress(large, mtime=0), "gzip"), 1 << 20) == large
     assert used
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "snappy"])
+async def test_small_bodies_that_become_large_are_unpacked_elsewhere(encoding, monkeypatch):
+    """What was counted for them until then is given back; those that stay small are unpacked where they are."""
+    used = []
+    monkeypatch.setattr(bodies, "in_thread", lambda work: used.append(1) or threads.in_thread(work))
+    pack = {"gzip": gzip.compress, "zstd": zstandard.compress, "snappy": cramjam.snappy.compress_raw}[encoding]
+    everything = HeldBytes(64 << 20)
+    for size, is_elsewhere in ((AT_ONCE_BYTES_MAX, False), (AT_ONCE_BYTES_MAX + 1, True), (3 << 20, True)):
+        used.clear()
+        body, held = bytes(size), Held(everything)
+        packed = bytes(pack(body))
+        held.add(len(packed))  # as when it arrives
+        assert await read_body(request(packed, encoding, held), 4 << 20) == body
+        assert bool(used) is is_elsewhere
+        assert everything.bytes == size
+        held.release()
 
 
 @given(st.sampled_from(sorted(PACKED)), st.binary(max_size=200), st.integers(0, 200))

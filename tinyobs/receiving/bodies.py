@@ -1,7 +1,7 @@
 """Bodies of requests, unpacked within limits: gzip, deflate, zstd and snappy, as `Content-Encoding` says.
 
 What a body is unpacked to is counted with the bodies of all requests (`web.held_bytes`) before it is there, and the packed
-form is given up behind it.  Large ones are unpacked in a worker thread.
+form is given up behind it.  Those that are large, or become so, are unpacked in a worker thread.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from ..web.inbox import take_body
 from ..web.problem import HttpError
 from .threads import in_thread
 
-THREAD_BYTES_MIN: Final = 64 << 10
+THREAD_BYTES_MIN: Final = 128 << 10
 """Bodies from this size on are unpacked in a worker thread, in bytes as sent."""
+AT_ONCE_BYTES_MAX: Final = 512 << 10
+"""Bytes that smaller ones may become without: a millisecond or two, and a hop to a thread takes a third of one."""
 ZSTD_WINDOW_BYTES_MAX: Final = 8 << 20
 """Memory that a frame of zstd may ask for; RFC 8878 recommends that decoders support this."""
 ENCODINGS: Final = ("gzip", "deflate", "zstd", "snappy", "identity")
@@ -58,22 +60,33 @@ async def read_body(request: Request, decoded_bytes_max: int) -> bytes:
     return body
 
 
+class _TooLongAtOnce(Exception):
+    """A body becomes too long to be unpacked in the event loop."""
+
+
 async def _unpacked(body: bytes, encoding: str, bytes_max: int, held: Held | None) -> bytes:
     unpack = _UNPACKERS.get(encoding)
     if unpack is None:
         raise HttpError(415, f"content encoding {encoding!r} is not accepted; known are {', '.join(ENCODINGS)}")
-    total = 0
+    total, is_at_once = 0, len(body) < THREAD_BYTES_MIN
 
     def count(size: int) -> None:
         nonlocal total
+        if is_at_once and total + size > AT_ONCE_BYTES_MAX:
+            raise _TooLongAtOnce
         total += size
         if total > bytes_max:
             raise _too_long(bytes_max)
         if held is not None:
             held.add(size)
 
-    if len(body) < THREAD_BYTES_MIN:
-        return unpack(body, count)
+    if is_at_once:
+        try:
+            return unpack(body, count)
+        except _TooLongAtOnce:
+            if held is not None:
+                held.give_back(total)
+            total, is_at_once = 0, False
     return await in_thread(partial(unpack, body, count))
 
 
