@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 from typing import Any
 
@@ -145,7 +144,23 @@ def in_memory(app: Application, **options: Any) -> tuple[Any, Any]:
     settings = ServerOptions(**options)
     bounded = BoundedStream(its, settings.send_seconds, Pace())
     scope = {"type": "http", "client": ("192.0.2.1", 1), "root_path": "", "scheme": "http"}
-    return ours, functools.partial(Http1Connection(app, settings, bounded, scope).run)
+    connection = Http1Connection(app, settings, bounded, scope, its.receive_stream.close)
+    server = ConnectionServer(app, settings, None)
+    server._open[its] = connection
+
+    async def serve() -> None:
+        failed: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.watch_idle)
+            try:
+                await connection.run()
+            except trio.BrokenResourceError as e:
+                failed = e
+            nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+
+    return ours, serve
 
 
 async def test_a_head_that_trickles_in_is_cut(autojump_clock: Any) -> None:
@@ -153,9 +168,10 @@ async def test_a_head_that_trickles_in_is_cut(autojump_clock: Any) -> None:
     client, serve = in_memory(application(), keep_alive_seconds=60)
 
     async def trickle() -> None:
-        for byte in GET * 10:
-            await client.send_all(bytes([byte]))
-            await trio.sleep(10)
+        with contextlib.suppress(trio.BrokenResourceError):
+            for byte in GET * 10:
+                await client.send_all(bytes([byte]))
+                await trio.sleep(10)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trickle)

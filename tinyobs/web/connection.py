@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -112,7 +113,8 @@ class ConnectionServer:
             if self._tls is not None and stream.selected_alpn_protocol() == "h2":
                 await self._http2_server().serve(state, bounded)
             else:
-                connection = Http1Connection(self._app, self._options, bounded, self._scope(plain, state))
+                wake = partial(trio.lowlevel.notify_closing, plain.socket)
+                connection = Http1Connection(self._app, self._options, bounded, self._scope(plain, state), wake)
                 self._open[plain] = connection
                 await connection.run()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as e:
@@ -122,6 +124,21 @@ class ConnectionServer:
         finally:
             del self._open[plain]
             plain.socket.close()
+
+    async def watch_idle(self) -> None:
+        """End connections whose next request has not come in time.
+
+        One task for all of them: whoever begins to wait after a look has time until after the next one.
+        """
+        while True:
+            now = trio.current_time()
+            at = now + self._options.keep_alive_seconds
+            for connection in self._open.values():
+                if connection is not None and connection.idle_until <= now:
+                    connection.give_up()
+                elif connection is not None:
+                    at = min(at, connection.idle_until)
+            await trio.sleep_until(at)
 
     async def finish(self) -> None:
         """Close idle connections now, and the others after the request that they are at; bodies that wait are not waited for."""

@@ -9,7 +9,9 @@ leaves HTTP is handed on as `upgrade.py` says.  Source: RFC 9112, the ASGI speci
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 from urllib.parse import unquote
 from wsgiref.handlers import format_date_time
@@ -53,14 +55,26 @@ _LOST: Final = (trio.BrokenResourceError, trio.ClosedResourceError)
 class Http1Connection:
     """One connection.  `run` serves it to its end; `finish` lets it end after the request that it is at."""
 
-    def __init__(self, app: Application, options: ServerOptions, stream: Any, scope: dict[str, Any]) -> None:
-        """Take a stream and what the scopes of its requests have in common."""
+    def __init__(
+        self,
+        app: Application,
+        options: ServerOptions,
+        stream: Any,
+        scope: dict[str, Any],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take a stream and what the scopes of its requests have in common.
+
+        wake: ends the wait of whoever waits for the stream, as if it had been closed.
+        """
+        self.idle_until = inf
+        """When the client's time is over, as long as the next request has not come."""
         self._app = app
         self._options = options
         self._stream = stream
         self._scope = scope
         self._finishing = trio.Event()
-        self._idle = trio.CancelScope()
+        self._wake = wake
         self._received = bytearray()
 
     async def run(self) -> None:
@@ -88,20 +102,32 @@ class Http1Connection:
     def finish(self) -> None:
         """Close now when no request is being answered, else after its answer."""
         self._finishing.set()
-        self._idle.cancel()
+        if self.idle_until < inf:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Wait no longer for the next request; one that is there already is answered."""
+        self.idle_until = -inf
+        self._wake()
 
     async def _next_head(self) -> RequestHead | None:
         """Return the head of the next request; None at the end of the connection or of the client's time."""
         if self._finishing.is_set():
             return None
-        self._idle = trio.CancelScope(deadline=trio.current_time() + self._options.keep_alive_seconds)
+        # Not a cancel scope, which would take a tenth of a small request: see `ConnectionServer.watch_idle`.
+        self.idle_until = trio.current_time() + self._options.keep_alive_seconds
         try:
-            with self._idle:
-                data = await self._head_bytes()
-                return parse_head(data) if data else None
+            data = await self._head_bytes()
+            return parse_head(data) if data else None
         except HeadError as e:
+            self.idle_until = inf
             await self._refuse(e.status, e.reason)
             await self._linger()
+        except _LOST:
+            if self.idle_until > -inf:
+                raise
+        finally:
+            self.idle_until = inf
         return None
 
     async def _head_bytes(self) -> bytes:
@@ -123,6 +149,8 @@ class Http1Connection:
                 del received[:size]
                 return data
             searched = size
+            if self.idle_until == -inf:
+                raise trio.ClosedResourceError("nothing more is waited for")
             more = await self._stream.receive_some(RECEIVE_BYTES)
             if not more:
                 if received:

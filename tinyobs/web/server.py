@@ -88,6 +88,7 @@ class Server:
     ) -> None:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as outer:
+                outer.start_soon(self._connections.watch_idle)
                 async with trio.open_nursery() as connections:
                     task_status.started(connections)
                     await stop.wait()
