@@ -114,6 +114,8 @@ async def store_decoded(
 
 
 def _outcome(pushed: Pushed, result: AppendResult, reception: Reception, registry: SeriesRegistry) -> Outcome:
+    if not (pushed.refused or result.refused):
+        return Outcome(result.stored, 0, pushed.problems)
     reception.refuse_all(pushed.refused)
     undecoded = sum(pushed.refused.values())
     return Outcome(
@@ -126,6 +128,8 @@ def _outcome(pushed: Pushed, result: AppendResult, reception: Reception, registr
 
 def joined(outcomes: Sequence[Outcome]) -> Outcome:
     """Return what became of the pieces of one request as one."""
+    if len(outcomes) == 1:
+        return outcomes[0]
     return Outcome(
         sum(o.stored for o in outcomes),
         sum(o.refused for o in outcomes),

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 import trio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from ..abc import Dialect, Route
@@ -26,6 +26,7 @@ from .inbox import ARRIVED, BodyReader, Inbox, Receive
 from .options import WebOptions
 from .problem import ApiError, HttpError, forget_frames, retry_after
 from .reply import RawHeaders, Reply, Send
+from .request import WebRequest
 from .request_statistics import RequestStatistics
 from .router import Match, NoRoute, Router
 from .services import Readiness
@@ -133,7 +134,10 @@ class Application:
         """Make the answer and send it; only `trio.Cancelled` escapes."""
         try:
             response = await self._response(match, scope, inbox, headers)
-            await response(scope, inbox.receive, reply.send)
+            if type(response) is Response and response.background is None:
+                await reply.send_whole(response)
+            else:
+                await response(scope, inbox.receive, reply.send)
         except (ConnectionError, ClientDisconnect, trio.BrokenResourceError, trio.ClosedResourceError):
             log.debug("the client went away", path=scope["path"])
         except LimitExceeded as e:
@@ -169,7 +173,7 @@ class Application:
             error = _internal()
         if dialect is None:
             return error.response()
-        refusal: Response = dialect.refuse(Request(scope, inbox.receive), error)
+        refusal: Response = dialect.refuse(WebRequest(scope, inbox.receive), error)
         return refusal
 
     @staticmethod
@@ -190,7 +194,7 @@ class Application:
         self._busy += 1
         try:
             scope["path_params"] = dict(match.parameters)
-            request = Request(scope, inbox.receive)
+            request = WebRequest(scope, inbox.receive)
             if match.is_socket:
                 return self.sockets.accept(match.route.handler, request, self.options)
             response: Response = await match.route.handler(request)

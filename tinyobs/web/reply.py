@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from starlette.responses import Response
+
 from . import compression
 from .inbox import Message
 
@@ -31,6 +33,11 @@ class Reply:
         self._begin = begin
         self._head: Message | None = None
         self._compressor: compression.Compressor | None = None
+
+    async def send_whole(self, response: Response) -> None:
+        """Send an answer that is there as a whole, as it would send itself."""
+        self._head = {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        await self.send({"type": "http.response.body", "body": response.body})
 
     async def send(self, message: Message) -> None:
         """Take a message of ASGI; the head goes out with the first piece of the body."""

@@ -30,6 +30,7 @@ MESSAGE_CHARACTERS_MAX: Final = 2000
 """Longest text of an error."""
 
 _HEADERS: Final = {"x-influxdb-version": VERSION, "x-influxdb-build": "TinyObs"}
+_TAKEN: Final = Response(status_code=204, headers=_HEADERS)
 _CODES: Final[Mapping[int, str]] = {
     400: "invalid",
     401: "unauthorized",
@@ -85,7 +86,7 @@ class Handlers:
             raise http_error(e) from None
         if written.dropped:
             raise HttpError(400, _in_words(written))
-        return Response(status_code=204, headers=_HEADERS)
+        return _TAKEN
 
     def _precision(self, request: Request) -> Precision:
         name = request.query_params.get("precision", "")

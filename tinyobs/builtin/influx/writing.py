@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ...abc import Services
 from ...exposition.influx import STRING_FIELD, InfluxDecoder, InfluxOptions, samples_about
-from ...exposition.influx_names import NameRules, Origin
+from ...exposition.influx_names import Origin
 from ...exposition.influx_times import Precision
 from ...exposition.pushed import Pushed
 from ...receiving.outcome import joined, store_decoded, store_pushed
@@ -44,7 +44,8 @@ class Writer:
         self.reception = services.reception(SECTION)
         self._services = services
         self._decoder: InfluxDecoder | None = None
-        self._rules: NameRules | None = None
+        self._seen: InfluxSettings | None = None
+        """What the decoder was made for."""
 
     @property
     def settings(self) -> InfluxSettings:
@@ -91,7 +92,9 @@ class Writer:
         return b""
 
     def _current_decoder(self) -> InfluxDecoder:
-        rules = self.settings.rules()
-        if self._decoder is None or rules != self._rules:
-            self._decoder, self._rules = InfluxDecoder(self._services.registry, rules), rules
+        settings = self.settings
+        if self._decoder is None or settings is not self._seen:
+            rules, self._seen = settings.rules(), settings
+            if self._decoder is None or rules != self._decoder.memory.rules:
+                self._decoder = InfluxDecoder(self._services.registry, rules)
         return self._decoder
