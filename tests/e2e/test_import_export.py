@@ -124,9 +124,8 @@ def test_what_victoriametrics_exports_is_imported(tmp_path):
         body = "\n".join(lines).encode()
         urllib.request.urlopen(urllib.request.Request(f"{peer}/api/v1/import/prometheus", body), timeout=60).read()
         get(f"{peer}/internal/force_flush")
-        until = time.monotonic() + 30
         exported = b""
-        while exported.count(b"\n") < 10 and time.monotonic() < until:
+        while exported.count(b"\n") < 10:
             pause(0.2)
             exported = get(f"{peer}/api/v1/export?match[]=cpu&start={START - 10}&end={START + 10_000}")
         (tmp_path / "vm.jsonl").write_bytes(exported)
@@ -143,7 +142,7 @@ def test_what_victoriametrics_exports_is_imported(tmp_path):
         urllib.request.urlopen(urllib.request.Request(f"{peer}/api/v1/import", ours), timeout=60).read()
         get(f"{peer}/internal/force_flush")
         back = b""
-        while back.count(b"\n") < 10 and time.monotonic() < until + 30:
+        while back.count(b"\n") < 10:
             pause(0.2)
             back = get(f"{peer}/api/v1/export?match[]=cpu2&start={START - 10}&end={START + 10_000}")
     assert sorted(back.replace(b'"cpu2"', b'"cpu"').splitlines()) == sorted(exported.splitlines())

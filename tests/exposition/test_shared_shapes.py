@@ -31,6 +31,7 @@ def test_equal_bodies_share_one_shape() -> None:
     some = parsers(3, BODY % (0, 1)) + parsers(1, BODY % (0, 2))
     shapes = {id(layout(p).shape) for p in some}
     assert len(shapes) == 1
+    gc.collect()  # what earlier tests left must not go in between
     before = len(_shapes)
     del some
     gc.collect()

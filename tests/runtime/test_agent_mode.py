@@ -47,7 +47,7 @@ async def test_the_example_of_the_page(tmp_path):
 
     async with fake_target(FakeTarget(b"scrapes 1\n")) as target:
         text = text.replace("127.0.0.1:9100", target.address).replace("path: samples.jsonl", f"path: {out}")
-        text = text.replace("scrape_interval: 15s", "scrape_interval: 200ms\n  scrape_timeout: 200ms")
+        text = text.replace("scrape_interval: 15s", "scrape_interval: 3s\n  scrape_timeout: 3s")
         for _ in range(2):
             async with running_agent(settings(tmp_path, text)) as running:
                 before = len(values(out, "scrapes")) if out.exists() else 0
