@@ -17,7 +17,7 @@ from functools import partial
 import psutil
 import pytest
 
-WAIT_SECONDS = 100
+WAIT_SECONDS = 150
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from tinyobs.builtin.http_sd import HttpDiscoverer
 from tinyobs.builtin.nomad_sd import NomadDiscoverer
 from tinyobs.config.loader import parse
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer]
 
 MAKERS: Mapping[str, Any] = {
     "http_sd_configs": HttpDiscoverer,

@@ -127,7 +127,6 @@ scrape_configs:
 
 @pytest.mark.peer
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_prometheus_scrapes_what_we_discovered(tmp_path: Path) -> None:
     """Debian's Prometheus takes both lists: what was found, and what we scrape, which it then scrapes in the same way."""
     program, port = prometheus_3(), free_port()

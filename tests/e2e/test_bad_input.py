@@ -16,7 +16,7 @@ from test_kill import request
 
 from tinyobs.model.registry import encode_block, varint
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow]
 
 CONFIG = """
 tinyobs:

@@ -95,7 +95,7 @@ def wait_for_progress(pushers: list[Pusher], threads: list[threading.Thread], co
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + KILLS * 20)
+@pytest.mark.timeout(300 + KILLS * 20)
 def test_no_acknowledged_sample_is_lost_by_kills(tmp_path):
     """Two connections push while the daemon is killed at random moments; every restart is checked."""
     random_ = random.Random(7)

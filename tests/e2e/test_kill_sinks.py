@@ -35,7 +35,7 @@ def written(path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + KILLS * 20)
+@pytest.mark.timeout(300 + KILLS * 20)
 @pytest.mark.parametrize("mode", MODES)
 def test_a_sink_loses_and_doubles_nothing_by_kills(tmp_path, mode):
     """Two connections push; behind the last start and an orderly stop, the file has what was acknowledged, once each."""

@@ -9,7 +9,7 @@ import time
 import pytest
 from peers import daemon, free_port, get, pause, program, query, running
 
-pytestmark = [pytest.mark.peer, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
 SCRAPE = """
 global: {{scrape_interval: 1s}}
@@ -62,7 +62,7 @@ def seconds_of_data(base, count):
 
 def when_both_are_up(*bases):
     """Return a time at which the last scrape of all servers was a good one: on a busy machine one may be too late."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 150
     while True:
         at = time.time()
         found = [query(base, "up", at) for base in bases]
@@ -139,7 +139,7 @@ def test_promtool_accepts_our_metrics_and_queries_us(tmp_path):
         found = subprocess.run([promtool, "check", "metrics"], input=get(f"{base}/metrics"), capture_output=True)
         told = [line for line in (found.stdout + found.stderr).splitlines() if not line.startswith(NAMED_UPSTREAM)]
         assert told == []
-        until = time.monotonic() + 30
+        until = time.monotonic() + 150
         while not query(base, "up") and time.monotonic() < until:
             pause(0.1)
         for command, wanted in (

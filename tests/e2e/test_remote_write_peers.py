@@ -39,7 +39,7 @@ def sent(base: str) -> float:
     return sum(metric(base, "prometheus_remote_storage_samples_total").values())
 
 
-def forwarded(tmp_path: Path, url: str, base: str, message: str, seconds: float = 90.0) -> dict[str, float]:
+def forwarded(tmp_path: Path, url: str, base: str, message: str, seconds: float = 150.0) -> dict[str, float]:
     """Run a daemon that scrapes itself and sends; return its counters once the receiver has its samples."""
     port = free_port()
     (tmp_path / "near.yml").write_text(CONFIG.format(own=port, url=url, message=message))
@@ -105,7 +105,7 @@ def test_tinyobs_receives(tmp_path):
     far.mkdir()
     with daemon(far, "--web.enable-remote-write-receiver", "--no-plugin=host") as (base, _):
         forwarded(tmp_path, f"{base}/api/v1/write", base, V2)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 150
         known: dict[str, object] = {}
         while time.monotonic() < until and "tinyobs_registry_series" not in known:
             pause(0.3)

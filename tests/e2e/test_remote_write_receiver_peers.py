@@ -67,7 +67,7 @@ def api(base, path):
     return json.loads(get(f"{base}/api/v1/{path}"))["data"]
 
 
-def until(found, seconds=60.0):
+def until(found, seconds=150.0):
     """Wait until something is found; return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

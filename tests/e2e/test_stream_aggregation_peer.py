@@ -141,7 +141,6 @@ def both(folder, peer):
         return (exported(theirs), stored(ours)) if feed([theirs, ours]) else None
 
 
-@pytest.mark.timeout(300)
 def test_what_is_put_out_equals_that_of_victoriametrics(tmp_path):
     """Names, labels, times and values of every output, resets and late samples included."""
     peer = victoria_metrics("streamAggr.enableWindows")

@@ -93,7 +93,7 @@ def _fill(engine, first=0):
         append(engine, samples, [(H, (("trace", str(i)),), 1.0, now)])
 
 
-@pytest.mark.timeout(300)  # the upkeep begins anew for every call of the disk
+@pytest.mark.timeout(600)  # the upkeep begins anew for every call of the disk
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_fault_anywhere_in_upkeep_loses_nothing(number):
     """Cut and merge are given up at any fault, everything stays readable, and they succeed later."""

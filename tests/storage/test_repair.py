@@ -69,7 +69,7 @@ def test_planning_changes_nothing(sound):
     assert disk.changes == []
 
 
-@pytest.mark.timeout(300)  # thousands of directories are opened
+@pytest.mark.timeout(600)  # thousands of directories are opened
 def test_every_damaged_byte_of_a_segment_can_be_repaired(sound):
     """Whatever byte is damaged, all but what the plan names is there afterwards, and the original is kept."""
     expected = flat(sound)
@@ -150,7 +150,7 @@ def test_without_a_manifest_unfinished_segments_are_set_aside(sound):
     assert read_manifest(disk).next_segment == 1000
 
 
-@pytest.mark.timeout(300)  # thousands of directories are opened
+@pytest.mark.timeout(600)  # thousands of directories are opened
 def test_every_damaged_byte_of_the_log_can_be_repaired(sound):
     """What stands before the damage and in later sessions is kept; the plan counts what is lost."""
     expected = flat(sound)

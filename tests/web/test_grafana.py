@@ -19,8 +19,6 @@ from tinyobs.model.exemplars import Exemplar
 from tinyobs.model.histograms import Histogram
 from tinyobs.model.labels import Labels, from_mapping
 
-pytestmark = pytest.mark.timeout(120)
-
 REQUESTS = json.loads((Path(__file__).parent / "grafana" / "requests.json").read_text())["requests"]
 NAMES = [request["name"] for request in REQUESTS]
 SECONDS = 600

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from peers import daemon, free_port, get, pause, prometheus_3, running
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer]
 
 BODY = b"""# HELP a_total Some "counter" with \\\\ and \\n in it.
 # TYPE a_total counter
@@ -83,7 +83,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]
     try:
         with daemon(folder, f"--config.file={folder / 'both.yml'}") as (ours, _):  # noqa: SIM117
             with running(command, f"{theirs}/-/ready", folder):
-                until = time.monotonic() + 30
+                until = time.monotonic() + 150
                 for base in (ours, theirs):
                     while len({e["target"]["job"] for e in data(base, "/targets/metadata")}) < 2:
                         assert time.monotonic() < until, "nothing was scraped"

@@ -23,7 +23,7 @@ from tinyobs.model.labels import from_mapping
 from tinyobs.model.matchers import Matcher, MatchType
 from tinyobs.model.staleness import STALE_NAN
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer]
 
 READS = 'remote_read: [{{url: "{base}/api/v1/read", read_recent: true}}]\n'
 COUNT = 400

@@ -33,7 +33,7 @@ from peers import running as running_peer
 from tinyobs.config.kubernetes_sd import KubernetesSdConfig, Role
 from tinyobs.config.loader import parse
 
-pytestmark = [pytest.mark.peer, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.peer]
 
 HTTP = port("http", 8080, key="port")
 TWO = {"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4"]}
