@@ -126,6 +126,15 @@ async def test_a_tls_connection_is_kept_for_more_requests(authority: trustme.CA,
         assert server.statistics().connections_accepted_total == 2
 
 
+async def test_an_idle_tls_connection_is_closed(authority: trustme.CA, tls: TlsOptions) -> None:
+    """As a plain one is; what was asked before is answered."""
+    async with running(make_server(options=ServerOptions(keep_alive_seconds=0.05), tls=tls)) as [url]:
+        plain = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+        stream = trio.SSLStream(plain, client_context(authority), server_hostname="127.0.0.1", https_compatible=True)
+        await stream.send_all(b"GET /x HTTP/1.1\r\nhost: t\r\n\r\n")
+        assert (await read_until_end(stream)).startswith(b"HTTP/1.1 200")
+
+
 async def test_a_lost_connection_of_http2_cancels_its_handlers(authority: trustme.CA, tls: TlsOptions) -> None:
     """As with HTTP/1.1."""
     begun, cancelled = trio.Event(), trio.Event()
