@@ -27,7 +27,8 @@ def read(packed, symbols):
     numbers = read_numbers(blocks, symbols)
     pairs = list(zip(numbers.names.tolist(), numbers.values.tolist(), strict=True))
     ends = np.cumsum(numbers.counts).tolist()
-    return numbers.sound.tolist(), [pairs[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+    sound = [True] * len(packed) if numbers.sound is None else numbers.sound.tolist()
+    return sound, [pairs[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def one_by_one(packed, symbols):

@@ -6,9 +6,9 @@ import numpy as np
 
 from tinyobs.exposition import remote_write_v2_recent
 from tinyobs.exposition.remote_write_v2_decode import Decoder2
-from tinyobs.exposition.remote_write_v2_numbers import ReferenceRows
 from tinyobs.exposition.remote_write_v2_recent import RecentRequests
 from tinyobs.exposition.remote_write_v2_schema import Request2
+from tinyobs.model.block_hash import PADDING_BYTES, Blocks, blocks_of
 from tinyobs.model.labels import from_mapping, to_text
 from tinyobs.model.registry import SeriesRegistry
 
@@ -34,11 +34,16 @@ def sets(*values):
     return [from_mapping({"__name__": "m", "x": value}) for value in values]
 
 
-def rows(*given):
-    """References as rows."""
-    width = 8
-    table = np.array([[*r, *[0] * (width - len(r))] for r in given], np.uint8)
-    return ReferenceRows(table, np.array([len(r) for r in given]))
+def refs(*given):
+    """Packed references, before each series a byte as in a request."""
+    data = b"".join(b"\x01" + bytes(r) for r in given) + bytes(PADDING_BYTES)
+    lengths = np.array([len(r) for r in given], np.int64)
+    return Blocks(np.frombuffer(data, np.uint8), np.cumsum(lengths + 1) - lengths, lengths)
+
+
+def texts(*given):
+    """Symbols."""
+    return blocks_of(given)
 
 
 def test_the_same_request_with_other_values():
@@ -103,39 +108,57 @@ def test_metadata_of_a_request_that_comes_again():
 def test_zeros_at_the_end_are_no_padding():
     """A reference to "" is one, though rows end with zeros."""
     recent = RecentRequests()
-    keys, sound = np.array([7], np.uint64), np.array([True])
+    keys, symbols = np.array([7], np.uint64), texts(b"", b"s")
     for _ in range(2):
-        recent.remember(b"s", rows([1, 2]), keys, sound)
-    assert recent.find(b"s", rows([1, 2])) == (keys, sound)
-    assert recent.find(b"s", rows([1, 2, 0])) is None
-    assert recent.find(b"s", rows([1, 3])) is None
-    assert recent.find(b"s", rows([1, 2], [1, 2])) is None
-    assert recent.find(b"t", rows([1, 2])) is None
+        recent.remember(symbols, refs([1, 2]), keys)
+    assert recent.find(symbols, refs([1, 2])) is keys
+    assert recent.find(symbols, refs([1, 2, 0])) is None
+    assert recent.find(symbols, refs([1, 3])) is None
+    assert recent.find(symbols, refs([1, 2], [1, 2])) is None
+    assert recent.find(texts(b"", b"t"), refs([1, 2])) is None
+    assert recent.find(texts(), refs([1, 2])) is None
 
 
-def test_what_is_remembered_is_bounded():
+def test_only_the_same_symbols_are_the_same():
+    """Others with the same number, size, beginning and end have the same mark, and are told apart."""
+    recent = RecentRequests()
+    keys = np.array([7], np.uint64)
+    for middle in (b"x", b"y"):
+        symbols = texts(b"a" * 300, middle, b"b" * 300)
+        assert recent.find(symbols, refs([1, 2])) is None
+        recent.remember(symbols, refs([1, 2]), keys)
+    assert recent.find(texts(b"a" * 300, b"y", b"b" * 300), refs([1, 2])) is keys
+    assert recent.find(texts(b"a" * 300, b"x", b"b" * 300), refs([1, 2])) is None
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
     """The first go first; what is too large is not remembered at all; one with the same symbols takes its place."""
     recent = RecentRequests(bytes_max=1000)
-    keys, sound = np.array([7], np.uint64), np.array([True])
+    keys = np.array([7], np.uint64)
     for i in range(200):
-        recent.remember(bytes([i // 2]), rows([1, i // 2]), keys, sound)
+        recent.remember(texts(bytes([i // 2])), refs([1, i // 2]), keys)
     assert 500 < recent._bytes <= 1000
-    assert recent.find(b"\x00", rows([1, 0])) is None
-    assert recent.find(b"\x63", rows([1, 99])) is not None
+    assert recent.find(texts(b"\x00"), refs([1, 0])) is None
+    assert recent.find(texts(b"\x63"), refs([1, 99])) is keys
     before = recent._bytes
-    recent.remember(b"\x63", rows([1, 98]), keys, sound)
+    recent.remember(texts(b"\x63"), refs([1, 98]), keys)
     assert recent._bytes == before
     for _ in range(2):
-        recent.remember(bytes(2000), rows([1, 2]), keys, sound)
-    assert recent.find(bytes(2000), rows([1, 2])) is None
+        recent.remember(texts(bytes(2000)), refs([1, 2]), keys)
+    assert recent.find(texts(bytes(2000)), refs([1, 2])) is None
+    monkeypatch.setattr(remote_write_v2_recent, "ROWS_BYTES_MAX", 15)
+    for _ in range(2):
+        recent.remember(texts(b"many"), refs([1, 2], [1, 2]), keys)
+    assert recent.find(texts(b"many"), refs([1, 2], [1, 2])) is None
 
 
 def test_requests_are_kept_when_their_symbols_come_again(monkeypatch):
-    """Those of a sender whose symbols never repeat are not; of their symbols so many are remembered by a hash."""
+    """Those of a sender whose symbols never repeat are not; of their symbols so many are remembered by a mark."""
     monkeypatch.setattr(remote_write_v2_recent, "SEEN_MAX", 3)
     recent = RecentRequests()
-    keys, sound = np.array([7], np.uint64), np.array([True])
+    keys = np.array([7], np.uint64)
     for symbols in (b"a", b"b", b"c", b"d", b"a", b"d"):
-        recent.remember(symbols, rows([1, 2]), keys, sound)
-    assert [s for s in (b"a", b"b", b"c", b"d") if recent.find(s, rows([1, 2]))] == [b"d"], "a was forgotten"
+        recent.remember(texts(symbols), refs([1, 2]), keys)
+    found = [s for s in (b"a", b"b", b"c", b"d") if recent.find(texts(s), refs([1, 2])) is not None]
+    assert found == [b"d"], "a was forgotten"
     assert len(recent._seen) == 3

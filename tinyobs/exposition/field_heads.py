@@ -13,7 +13,7 @@ def read_heads(data: NDArray[np.uint8], begins: I64) -> tuple[I64, I64]:
 
     Where the length is longer, both are -1.
     """
-    length = data.take(begins + 1, mode="clip").astype(np.int64)
+    length = data[1:].take(begins, mode="clip").astype(np.int64)
     content = begins + 2
     long = length >= 0x80
     if not long.any():

@@ -28,13 +28,12 @@ from .remote_write_v2_fields import Fields, read_fields, read_metadata
 from .remote_write_v2_general import GeneralWay2
 from .remote_write_v2_memory import SeriesMemory
 from .remote_write_v2_metadata import ToldMetadata, by_labels, type_keys
-from .remote_write_v2_numbers import Numbers, fits_at_once, numbers_of_rows, read_numbers, read_rows
 from .remote_write_v2_pieces import SeriesPiece, series_pieces
-from .remote_write_v2_recent import RecentRequests, symbol_bytes
+from .remote_write_v2_recent import RecentRequests
 from .remote_write_v2_split import split
 from .remote_write_v2_symbols import Symbols
 
-METADATA_EVERY: Final = 8
+METADATA_EVERY: Final = 16
 """Requests of which one is looked at for metadata of known series that has changed."""
 SHORT_MAX: Final = 100
 """Series of a request that is looked at in any case."""
@@ -100,66 +99,51 @@ class Decoder2:
         return Symbols(parts.symbols, self._memory.hasher), SeriesPiece(parts.series)
 
     def _decode(self, symbols: Symbols, piece: SeriesPiece, typed: bool) -> Decoded:
-        series = piece.series
-        fields = read_fields(series)
-        keys, sound, numbers = self._keys(symbols, fields.refs, piece.is_whole)
-        places = np.flatnonzero(sound)
-        metadata = read_metadata(fields.metadata.take(places)) if typed else None
+        fields = read_fields(piece.series)
+        keys = self._keys(symbols, fields.refs, piece.is_whole)
+        metadata = read_metadata(fields.metadata) if typed else None
         if metadata is not None:
-            fields.is_usual[places[~metadata.is_read]] = False
-            keys = keys + type_keys(metadata, symbols)
+            fields.is_usual[~metadata.is_read.repeat(metadata.runs)] = False
+            keys = np.where(keys, keys + type_keys(metadata, symbols).repeat(metadata.runs), np.uint64(0))
         entries = self._memory.find(keys)
-        unknown = np.flatnonzero(entries == MISSING)
+        missing = (entries == MISSING).nonzero()[0]
         told = None
-        if len(unknown) or self._looks_at_metadata(len(series)):
-            metadata = metadata or read_metadata(fields.metadata.take(places))
-            numbers = numbers or read_numbers(fields.refs, len(symbols))
-            new = unknown[fields.is_usual[places[unknown]]] if typed else unknown
+        if len(missing) or self._looks_at_metadata(len(keys)):
+            metadata = metadata or read_metadata(fields.metadata)
+            unknown = missing[keys[missing] > 0]
+            new = unknown[fields.is_usual[unknown]] if typed else unknown
             for some, extra in by_labels(metadata, symbols, new, typed):
-                self._memory.learn(symbols, numbers, keys, some, extra)
-            if len(unknown):
-                entries[unknown] = self._memory.find(keys[unknown])
-            told = ToldMetadata(metadata, entries, symbols, numbers, self._memory)
-        refs = self._refs(entries, places, len(series))
+                self._memory.learn(symbols, fields.refs, keys, some, extra)
+            entries[unknown] = self._memory.find(keys[unknown])
+            told = ToldMetadata(metadata, entries, symbols, fields.refs, self._memory)
+        refs = self._memory.refs(entries)
+        if len(missing):
+            refs[entries == MISSING] = MISSING
         if told is not None and len(told.unsound):
-            refs[places[told.unsound]] = MISSING  # the general way says why
+            refs[told.unsound] = MISSING  # the general way says why
         if typed:
             refs[~fields.is_usual] = MISSING  # what they say of type and unit is not in their keys
         way = GeneralWay2(self._registry, symbols=symbols, typed=typed)
-        slow = np.flatnonzero(~fields.is_usual | (refs == MISSING))
+        slow = (~fields.is_usual | (refs == MISSING)).nonzero()[0]
         columns, of_series = _quick(fields, refs, slow)
         histograms = None
         if len(slow):
-            found = self._take(way, piece, slow, refs)
-            self._remember({i: ref for i, ref in found.items() if fields.is_usual[i] or not typed}, places, keys)
+            found = self._take(way, piece, slow, refs, fields.refs)
+            self._remember({i: ref for i, ref in found.items() if fields.is_usual[i] or not typed}, keys)
             columns, histograms = way.merged(columns, of_series)
         if told is None:
             return decoded(columns, histograms, way, way.metadata)
         return evolve(decoded(columns, histograms, way, told.metadata | way.metadata), stored=told.stored)
 
-    def _keys(self, symbols: Symbols, refs: Blocks, is_whole: bool) -> tuple[U64, Bools, Numbers | None]:
-        """Return (keys of the sound series, which are sound, their references if they had to be read)."""
-        rows = read_rows(refs) if is_whole and fits_at_once(refs) else None
-        if rows is None:
-            numbers = read_numbers(refs, len(symbols))
-            return symbols.keys(numbers), numbers.sound, numbers
-        texts = symbol_bytes(symbols.blocks)
-        recent = self._recent.find(texts, rows)
-        if recent is not None:
-            return *recent, None
-        numbers = numbers_of_rows(rows, len(symbols))
-        keys = symbols.keys(numbers)
-        self._recent.remember(texts, rows, keys, numbers.sound)
-        return keys, numbers.sound, numbers
-
-    def _refs(self, entries: NDArray[np.uint32], places: I64, count: int) -> NDArray[np.uint32]:
-        """Return the refs of so many series, of which those at `places` have entries, which may be `MISSING`."""
-        known = entries != MISSING
-        if len(entries) == count and known.all():
-            return self._memory.refs(entries)
-        refs = np.full(count, MISSING, np.uint32)
-        refs[places[known]] = self._memory.refs(entries[known])
-        return refs
+    def _keys(self, symbols: Symbols, refs: Blocks, is_whole: bool) -> U64:
+        """Return the key of each series, 0 where it has none."""
+        if not is_whole:
+            return symbols.keys(refs)
+        keys = self._recent.find(symbols.blocks, refs)
+        if keys is None:
+            keys = symbols.keys(refs)
+            self._recent.remember(symbols.blocks, refs, keys)
+        return keys
 
     def _looks_at_metadata(self, series: int) -> bool:
         """Tell whether a request of so many known series is looked at for metadata that has changed.
@@ -172,40 +156,39 @@ class Decoder2:
         self._requests += 1
         return (self._requests * _GOLDEN & 0xFFFF_FFFF) * METADATA_EVERY < 1 << 32
 
-    def _take(self, way: GeneralWay2, piece: SeriesPiece, slow: I64, refs: NDArray[np.uint32]) -> dict[int, int]:
-        """Take series by the general way; return which of those without a ref have one now."""
+    def _take(
+        self, way: GeneralWay2, piece: SeriesPiece, slow: I64, refs: NDArray[np.uint32], packed: Blocks
+    ) -> dict[int, int]:
+        """Take series by the general way; return which of those without a ref have one now that their references stand for."""
         found: dict[int, int] = {}
         series = piece.series
         for i in slow.tolist():
             try:
-                ref = way.take(i, series.one(i), int(refs[i]))
+                ref = way.take(i, series.one(i), int(refs[i]), packed.one(i))
             except DecodeError:
                 raise WireError(f"malformed series {piece.first + i}", piece.offset_of(i)) from None
             if refs[i] == MISSING and ref != MISSING:
                 found[i] = ref
         return found
 
-    def _remember(self, found: Mapping[int, int], places: I64, keys: U64) -> None:
-        """Remember the refs of series by number; keys: of those at `places`."""
-        if found:
-            at = np.array(list(found), np.int64)
-            where = np.searchsorted(places, at)
-            have = (where < len(places)) & (places[np.minimum(where, len(places) - 1)] == at) if len(places) else at < 0
-            self._memory.remember(keys[where[have]], np.array(list(found.values()), np.uint32)[have])
+    def _remember(self, found: Mapping[int, int], keys: U64) -> None:
+        """Remember the refs of series by number."""
+        have = [i for i in found if keys[i]]
+        if have:
+            self._memory.remember(keys[have], np.array([found[i] for i in have], np.uint32))
 
 
 def _quick(fields: Fields, refs: NDArray[np.uint32], slow: I64) -> tuple[Columns, I64]:
     """Return the samples of the usual series but for those in `slow`; where there are any, also which series each belongs to."""
-    of_sample, of_series = refs, _NONE
-    if not fields.is_one_each:
-        of_sample = np.repeat(refs, fields.counts)
+    of_series = fields.of_series
+    of_sample = refs if of_series is None else refs[of_series]
     columns = Columns(of_sample, fields.times_ms, without_handles(fields.values), fields.starts_ms)
-    if len(slow):
-        of_series = np.repeat(np.arange(len(refs)), fields.counts)
-        is_slow = np.zeros(len(refs), np.bool_)
-        is_slow[slow] = True
-        stays = ~is_slow[of_series]
-        starts = None if columns.starts_ms is None else columns.starts_ms[stays]
-        columns = Columns(columns.refs[stays], columns.times_ms[stays], columns.values[stays], starts)
-        of_series = of_series[stays]
-    return columns, of_series
+    if not len(slow):
+        return columns, _NONE
+    if of_series is None:
+        of_series = np.arange(len(refs))
+    is_slow = np.zeros(len(refs), np.bool_)
+    is_slow[slow] = True
+    stays = ~is_slow[of_series]
+    starts = None if columns.starts_ms is None else columns.starts_ms[stays]
+    return Columns(of_sample[stays], columns.times_ms[stays], columns.values[stays], starts), of_series[stays]

@@ -26,6 +26,10 @@ LABELS_MAX: Final = 1 << 12
 """Labels of one series, beyond which it is refused before any is looked at."""
 
 
+_GOES_ON: Final = bytes(range(0x80, 0x100))
+"""Bytes of a number but for its last one."""
+
+
 class RefsError(ValueError):
     """References to symbols that cannot be; the text says why."""
 
@@ -39,14 +43,16 @@ class GeneralWay2(Gathered):
     """Whether type and unit are labels of a series."""
     metadata: dict[str, MetricMetadata] = field(factory=dict)
 
-    def take(self, index: int, data: bytes, known: int) -> int:
-        """Decode series number `index`, which is `known` or `MISSING`; return its ref, or `MISSING`.
+    def take(self, index: int, data: bytes, known: int, packed: bytes) -> int:
+        """Decode series number `index`; return its ref if that is the one of all series with these references, else `MISSING`.
 
-        Raises `DecodeError` of the protobuf library.
+        known: what that ref is, `MISSING` where it is not known.  packed: the references that stand first in it; more may follow,
+        which make it another series.  Raises `DecodeError` of the protobuf library.
         """
         series = TimeSeries2.FromString(data)
         count = len(series.samples) + len(series.histograms)
-        ref = known
+        are_all = len(series.labels_refs) == len(packed.translate(None, _GOES_ON))
+        ref = known if are_all else MISSING
         told, fault = self._told(series)
         labels: Labels = ()
         if ref == MISSING and not fault:
@@ -68,7 +74,7 @@ class GeneralWay2(Gathered):
             self._take_exemplar(ref, message)
         if told != MetricMetadata():
             self.metadata[family_name(get(self.registry.labels(ref), NAME), told.type)] = told
-        return ref
+        return ref if are_all else MISSING
 
     def _labels(self, refs: Sequence[int], told: MetricMetadata) -> tuple[Labels, str]:
         try:

@@ -1,7 +1,8 @@
 """What is remembered of the series of remote write 2.0 from one request to the next: their refs, and the metadata they told.
 
 Both are found by the key of a series (`remote_write_v2_symbols.py`).  There is one entry for each series of the registry that
-was ever sent by 2.0, 34 to 41 bytes of memory; it stays while the process lives, as the series in the registry does.
+was ever sent by 2.0, 34 to 41 bytes of memory; it stays while the process lives, as the series in the registry does.  Those that
+were sent with empty labels as well, or with others, have several, until there are `ENTRIES_PER_SERIES_MAX` for each series.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.block_hash import BlockHasher, blocks_of
+from ..model.block_hash import BlockHasher, Blocks, blocks_of
 from ..model.gate import STAND_INS
 from ..model.hash_table import MISSING, HashTable
 from ..model.labels import NAME
 from ..model.registry import SeriesRegistry
-from .remote_write_v2_numbers import Numbers
+from .remote_write_v2_numbers import read_numbers
 from .remote_write_v2_symbols import EncodedPair, Symbols
 
+ENTRIES_PER_SERIES_MAX: Final = 2
 _AT_ONCE: Final = 4096
 """New series that are interned in one step, which bounds the memory of it."""
 
@@ -44,7 +46,7 @@ class SeriesMemory:
         return len(self._entries)
 
     def find(self, keys: U64) -> U32:
-        """Return the entry of each key, `MISSING` where there is none."""
+        """Return the entry of each key, `MISSING` where there is none, as for 0."""
         entries = np.empty(len(keys), np.uint32)
         done = self._entries.find_runs(keys, entries)
         if done < len(keys):
@@ -52,8 +54,8 @@ class SeriesMemory:
         return entries
 
     def refs(self, entries: U32) -> U32:
-        """Return the series of entries, none of them `MISSING`."""
-        return self._refs.take(entries)
+        """Return the series of entries; anything where an entry is `MISSING`."""
+        return self._refs.take(entries, mode="clip")
 
     def told(self, entries: U32) -> U64:
         """Return what the last metadata of entries was, as a hash; 0 for none, anything where an entry is `MISSING`."""
@@ -71,8 +73,9 @@ class SeriesMemory:
         first.sort()  # as they came, so that they are found in runs
         keys = keys[first]
         with self._lock:
-            new = np.flatnonzero(self._entries.find(keys) == MISSING)
             count = len(self._entries)
+            room = max(ENTRIES_PER_SERIES_MAX * len(self.registry) - count, 0)
+            new = np.flatnonzero(self._entries.find(keys) == MISSING)[:room]
             end = count + len(new)
             if end > len(self._refs):
                 for name in ("_refs", "_told"):
@@ -84,20 +87,19 @@ class SeriesMemory:
             self._told[count:end] = 0
             self._entries.add(keys[new])
 
-    def learn(self, symbols: Symbols, numbers: Numbers, keys: U64, new: I64, extra: Sequence[EncodedPair] = ()) -> None:
-        """Intern those of the sound series at the positions `new`, and remember them.
+    def learn(self, symbols: Symbols, refs: Blocks, keys: U64, new: I64, extra: Sequence[EncodedPair] = ()) -> None:
+        """Intern those of the series at the positions `new`, and remember them.
 
-        extra: labels that all of them have besides, to stand behind the metric name.
+        refs: the packed references of all series, sound ones for those that are new.  extra: labels that these have besides, to
+        stand behind the metric name.
         Not those with labels that cannot be, that are out of order, or without a metric name: for them is the general way.
         """
-        starts = np.cumsum(numbers.counts) - numbers.counts
         for i in range(0, len(new), _AT_ONCE):
             part = new[i : i + _AT_ONCE]
-            counts = numbers.counts[part]
-            at = np.arange(int(counts.sum())) + np.repeat(starts[part] - (np.cumsum(counts) - counts), counts)
-            coded, place = np.unique(numbers.names[at] << 32 | numbers.values[at], return_inverse=True)
+            numbers = read_numbers(refs.take(part), len(symbols))
+            coded, place = np.unique(numbers.names << 32 | numbers.values, return_inverse=True)
             pairs = [symbols.pair(code >> 32, code & 0xFFFF_FFFF) for code in coded.tolist()]
-            part_keys = keys[part]
+            counts, part_keys = numbers.counts, keys[part]
             if extra:
                 named = np.array([p is not None and p[0][0] == NAME for p in pairs])[place]
                 place, counts, part_keys = _inserted(

@@ -9,6 +9,7 @@ Not here: what the numbers refer to (`remote_write_v2_symbols.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -21,8 +22,8 @@ from ..model.block_hash import Blocks
 REFS_BYTES_MAX: Final = 246
 """Longest packed references that are read in bulk; longer ones take the general way."""
 
-AT_ONCE_BYTES: Final = 1 << 20
-"""Bytes of rows that are read in one step; more than requests of 10 000 series have."""
+AT_ONCE_BYTES: Final = 96 << 10
+"""Bytes of rows that are read in one step, so that what is made of them stays in the processor's cache."""
 _WORD_BYTES: Final = 8
 _BEHIND: Final = np.where(np.arange(256) <= np.arange(256)[:, None], 0, 0xFF).astype(np.uint8)
 """For each length of references a row with the bytes behind them set."""
@@ -41,11 +42,11 @@ Places = NDArray[np.intp]
 class Numbers:
     """References of series to symbols.
 
-    sound: which series have some that could be read, in pairs; whether they are in range is not looked at.  counts: how many
-    pairs each sound one has.  table: the two numbers of each pair, one series after the other.
+    sound: which series have some that could be read, in pairs, None where all have; whether they are in range is not looked at.
+    counts: how many pairs each sound one has.  table: the two numbers of each pair, one series after the other.
     """
 
-    sound: Bools
+    sound: Bools | None
     counts: I64
     table: NDArray[Any]
 
@@ -67,19 +68,28 @@ class ReferenceRows:
     rows: NDArray[np.uint8]
     lengths: I64
 
-    def are(self, others: ReferenceRows) -> bool:
-        """Tell whether others have the same bytes."""
-        return np.array_equal(self.lengths, others.lengths) and np.array_equal(self.rows, others.rows)
+    def are(self, refs: Blocks) -> bool:
+        """Tell whether packed references have the same bytes."""
+        return np.array_equal(self.lengths, refs.lengths) and np.array_equal(self.rows, read_rows(refs).rows)
 
 
-def fits_at_once(refs: Blocks) -> bool:
-    """Tell whether the references of so many series are read in one step."""
-    return len(refs) * _longest(refs) <= AT_ONCE_BYTES
+def steps(refs: Blocks) -> Sequence[Blocks]:
+    """Return references in parts that are read in one step each; one that is long makes rows of all in its part that are as long."""
+    parts = -(-rows_bytes(refs) // AT_ONCE_BYTES)
+    if parts <= 1:
+        return (refs,)
+    size = -(-len(refs) // parts)
+    return [refs.slice(i, i + size) for i in range(0, len(refs), size)]
+
+
+def rows_bytes(refs: Blocks) -> int:
+    """Return the size of references as rows."""
+    return len(refs) * _width(refs)
 
 
 def read_rows(refs: Blocks) -> ReferenceRows:
     """Return the references, before each of which is a byte below 0x80, as rows; of those that are too long only the beginning."""
-    width = -(-(_longest(refs) + 1) // _WORD_BYTES) * _WORD_BYTES
+    width = _width(refs)
     overlapping = np.ndarray((len(refs.data) - width + 1,), f"V{width}", refs.data, 0, (1,))
     rows = overlapping[refs.starts - 1].view(np.uint64).reshape(-1, width // _WORD_BYTES)
     rows |= _behind(width).take(refs.lengths, axis=0, mode="clip")
@@ -89,37 +99,32 @@ def read_rows(refs: Blocks) -> ReferenceRows:
 def read_numbers(refs: Blocks, symbols: int) -> Numbers:
     """Read packed references to so many symbols, each of which has a byte below 0x80 before it.
 
-    They are read in steps, or one that is long would make rows of all others that are as long.
+    It takes memory as if all were as long as the longest, some 20 times as much; see `steps`.
     """
-    if fits_at_once(refs):
-        return numbers_of_rows(read_rows(refs), symbols)
-    step = AT_ONCE_BYTES // REFS_BYTES_MAX
-    parts = [numbers_of_rows(read_rows(refs.slice(i, i + step)), symbols) for i in range(0, len(refs), step)]
-    return Numbers(
-        *(np.concatenate(columns) for columns in zip(*((p.sound, p.counts, p.table) for p in parts), strict=True))
-    )
-
-
-def numbers_of_rows(references: ReferenceRows, symbols: int) -> Numbers:
-    """Read packed references to so many symbols."""
+    references = read_rows(refs)
     rows, lengths = references.rows, references.lengths
     ends = rows < _ENDS_BELOW
     ends[:, 0] = False
     counts = _ends_of_rows(ends)
-    numbers: NDArray[Any] = _short_numbers(rows.reshape(-1)).compress(ends.reshape(-1))
+    raw, is_end = rows.reshape(-1), ends.reshape(-1)
+    values = _short_numbers(raw)
+    numbers: NDArray[Any] = values.compress(is_end)
     # Else there are others than of one and two bytes, or some are cut.
     is_short = int(lengths.sum()) == len(numbers) + int(np.count_nonzero(numbers >= _ENDS_BELOW))
-    if is_short and not (counts & 1).any() and counts.all():
-        return Numbers(np.ones(len(counts), np.bool_), counts >> 1, numbers)
+    if is_short and np.count_nonzero(counts) == len(counts) and not np.bitwise_or.reduce(counts) & 1:
+        return Numbers(None, counts >> 1, numbers)
     whole = _whole(references)
     if not is_short:
-        numbers = _with_long_ones(numbers, rows, ends, symbols)
+        numbers = _with_long_ones(values, raw, is_end, symbols).compress(is_end)
     sound = whole & (counts > 0) & ((counts & 1) == 0)
+    if np.count_nonzero(sound) == len(sound):
+        return Numbers(None, counts >> 1, numbers)
     return Numbers(sound, counts[sound] >> 1, numbers[np.repeat(sound, counts)])
 
 
-def _longest(refs: Blocks) -> int:
-    return min(int(refs.lengths.max()), REFS_BYTES_MAX) if len(refs) else 0
+def _width(refs: Blocks) -> int:
+    longest = min(int(refs.lengths.max(initial=0)), REFS_BYTES_MAX)
+    return -(-(longest + 1) // _WORD_BYTES) * _WORD_BYTES
 
 
 @lru_cache(32)
@@ -145,21 +150,24 @@ def _short_numbers(raw: NDArray[np.uint8]) -> U16:
     """
     values = raw.astype(np.uint16)
     goes_on = values[:-1] >> 7
-    values[1:] += goes_on * (values[1:] * np.uint16(127) + values[:-1] - np.uint16(128))
+    more = values[1:] * np.uint16(127)
+    more += values[:-1]
+    more -= np.uint16(128)
+    more *= goes_on
+    values[1:] += more
     return values
 
 
-def _with_long_ones(numbers: U16, rows: NDArray[np.uint8], ends: Bools, symbols: int) -> I64:
-    """Return all numbers with those of three bytes as they are; for longer ones `symbols`, which is out of range.
+def _with_long_ones(values: U16, raw: NDArray[np.uint8], ends: Bools, symbols: int) -> I64:
+    """Return the number that ends with each byte, up to three bytes long; for longer ones `symbols`, which is out of range.
 
-    numbers: right where they have up to two bytes.
+    values: as `_short_numbers` returns them.
     """
-    raw, last = rows.reshape(-1), ends.reshape(-1).nonzero()[0]
-    goes_on = raw.take(last - 1) & raw.take(last - 2, mode="clip")
-    long = (goes_on >= _ENDS_BELOW).nonzero()[0]
-    high, before, third, fourth = (raw.take(last[long] - i, mode="clip").astype(np.int64) for i in range(4))
-    found = numbers.astype(np.int64)
-    found[long] = np.where(fourth < 0x80, high << 14 | (before & 0x7F) << 7 | third & 0x7F, symbols)
+    goes_on = raw >= _ENDS_BELOW
+    at = (ends[2:] & goes_on[1:-1] & goes_on[:-2]).nonzero()[0] + 2
+    high, before, third, fourth = (raw[at - i].astype(np.int64) for i in range(4))
+    found = values.astype(np.int64)
+    found[at] = np.where(fourth < 0x80, high << 14 | (before & 0x7F) << 7 | third & 0x7F, symbols)
     return found
 
 

@@ -1,10 +1,10 @@
 """A Request of remote write 2.0 cut into its symbols and its series without looking at one byte after the other.
 
 A request is a list of fields `22 <varint: length> <symbol>` and `2a <varint: length> <series>`.  Where a field ends is known
-only from where it begins, but a guess of all beginnings can be checked at once.  Senders write all symbols first.  The guess of
-series: every 2a whose content begins with a tag 0a behind a length of up to two bytes.  Of these only those stay that end where
-another one begins, or the request ends, until what stays is a chain.  Before its first byte are the symbols: every 22 there is one of
-them in the same way.  Requests of any other kind are walked through field by field.
+only from where it begins, but a guess of all beginnings can be checked at once.  Series may begin at every 2a whose content begins
+with a tag 0a behind a length of up to two bytes, symbols at every 22; those that do begin there are the ones that are reached from
+the first byte, where each ends where the next one begins.  Senders write all symbols first, or all last, so they are looked for there,
+and only then everywhere.  Requests of any other kind are walked through field by field.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _PART_BYTES: Final = 240 << 10
 _REFS_BEHIND_MAX: Final = 3
 """Bytes from the tag of a series to that of its references, if its length has up to two."""
 _TAG_MIN: Final = 8
-_ROUNDS_MAX: Final = 8
-"""How often false beginnings are taken out; they rarely point to one another."""
+_BREAKS_MAX: Final = 64
+"""Places from which the next one is not reached that are looked at one by one."""
 _HEAD_BYTES_MAX: Final = 20
 """Bytes of a tag and a number behind it."""
 
@@ -53,73 +53,113 @@ def split(data: NDArray[np.uint8], size: int) -> Parts:
 
     Raises `WireError` where it is malformed, with the offset, and `LimitExceeded` where it has too many parts.
     """
-    parts = _guess(data, size)
-    if parts is not None:
-        return parts
-    begins, content, ends = _walk(data, size)
-    is_series = data[begins] == _SERIES_TAG
+    series = _likely(data, size)
+    for symbols in (_outside, _everywhere):
+        begins = symbols(data, series, size)
+        if 0 < len(begins) <= FIELDS_MAX:
+            followed = _follow(data, begins, size)
+            if followed is not None:
+                return _parts(data, *followed)
+    return _parts(data, *_walk(data, size))
+
+
+def _parts(data: NDArray[np.uint8], begins: I64, content: I64, ends: I64) -> Parts:
     both = Blocks(data, content, ends - content)
-    return Parts(both.take(np.flatnonzero(~is_series)), both.take(np.flatnonzero(is_series)))
-
-
-def _guess(data: NDArray[np.uint8], size: int) -> Parts | None:
-    """Return the parts of a request whose symbols come first, None where the guess fails."""
-    series = _chain(data, _likely(data, size), size)
-    if series is None:
-        return None
-    first, blocks = series
-    if not first:
-        return Parts(blocks.slice(0, 0), blocks)
-    symbols = _chain(data, (data[:first] == _SYMBOL_TAG).nonzero()[0], first)
-    if symbols is None or symbols[0] or len(symbols[1]) + len(blocks) > FIELDS_MAX:
-        return None
-    return Parts(symbols[1], blocks)
+    is_series = data.take(begins) == _SERIES_TAG
+    first = len(begins) - int(np.count_nonzero(is_series))
+    if np.count_nonzero(is_series[first:]) == len(begins) - first:
+        return Parts(both.slice(0, first), both.slice(first, len(begins)))
+    return Parts(both.take((~is_series).nonzero()[0]), both.take(is_series.nonzero()[0]))
 
 
 def _likely(data: NDArray[np.uint8], size: int) -> I64:
     """Return where series may begin."""
-    places = [np.zeros(0, np.int64)]
+    places: list[I64] = []
     for at in range(0, size, _PART_BYTES):
         part = data[at : min(at + _PART_BYTES, size) + _REFS_BEHIND_MAX]
         refs = part == _REFS_TAG
         likely = refs[_REFS_BEHIND_MAX - 1 : -1] | refs[_REFS_BEHIND_MAX:]
         likely &= part[:-_REFS_BEHIND_MAX] == _SERIES_TAG
-        places.append(likely.nonzero()[0] + at)
-    return np.concatenate(places)
+        found = likely.nonzero()[0]
+        places.append(found + at if at else found)
+    if len(places) == 1:
+        return places[0]
+    return np.concatenate([np.zeros(0, np.int64), *places])
 
 
-def _chain(data: NDArray[np.uint8], begins: I64, end: int) -> tuple[int, Blocks] | None:
-    """Return (where they begin, the contents) of fields that follow one another up to `end`; begins: where some may begin.
+def _outside(data: NDArray[np.uint8], series: I64, size: int) -> I64:
+    """Return where fields may begin if series follow one another, and all symbols are either before or behind them."""
+    first, last = (int(series[0]), int(series[-1])) if len(series) else (size, size)
+    if first or not len(series):
+        return np.concatenate(((data[:first] == _SYMBOL_TAG).nonzero()[0], series))
+    end = max(int(read_heads(data, series[-1:])[1][0]), last)
+    symbols = (data[end:size] == _SYMBOL_TAG).nonzero()[0]
+    return np.concatenate((series, symbols + end)) if len(symbols) else series
 
-    False ones are those that do not end where one begins, and those, but for the first, that do not begin where one ends.
+
+def _everywhere(data: NDArray[np.uint8], series: I64, size: int) -> I64:
+    """Return where fields may begin."""
+    begins: I64 = np.concatenate(((data[:size] == _SYMBOL_TAG).nonzero()[0], series))
+    begins.sort()
+    return begins
+
+
+def _follow(data: NDArray[np.uint8], begins: I64, size: int) -> tuple[I64, I64, I64] | None:
+    """Return (begin, begin of the content, end) of the fields that follow one another from 0 to `size`, None if they do not.
+
+    begins: where some may begin, ascending.  From most of them the next one is reached; others are looked at one by one, or taken
+    out together before where they are many.
     """
-    if len(begins) > FIELDS_MAX:
+    if begins[0]:
         return None
     content, ends = read_heads(data, begins)
-    for _ in range(_ROUNDS_MAX):
-        if not len(begins):
-            return None
-        if ends[-1] == end and (ends[:-1] == begins[1:]).all():
-            return int(begins[0]), Blocks(data, content, ends - content)
-        ends = np.minimum(ends, end + 1)  # where nothing begins; also for those that have no end
-        stays = _is_in(begins, end, end + 2)[ends]
-        stays &= _is_in(ends, int(begins[0]), end + 2)[begins]
-        if stays.all():
+    following = _following(begins, size)
+    breaks = (ends != following).nonzero()[0]
+    if len(breaks) > _BREAKS_MAX:
+        stays = _likelier(begins, ends, size)
+        if not stays[0]:
             return None
         begins, content, ends = begins[stays], content[stays], ends[stays]
-    return None
+        following = _following(begins, size)
+        breaks = (ends != following).nonzero()[0]
+    if not len(breaks):
+        return begins, content, ends
+    behind = ends[breaks]
+    found = following.searchsorted(behind)
+    is_found = following.take(found, mode="clip") == behind
+    false: list[int] = []
+    reached = 0
+    for last, follow, goes_on in zip(breaks.tolist(), found.tolist(), is_found.tolist(), strict=True):
+        if last >= reached:
+            if not goes_on:
+                return None
+            false.extend(range(last + 1, follow + 1))
+            reached = follow + 1
+    stays = np.ones(len(begins), np.bool_)
+    stays[false] = False
+    return begins[stays], content[stays], ends[stays]
 
 
-def _is_in(places: I64, one_more: int, size: int) -> NDArray[np.bool_]:
-    """Return for each of `size` places whether it is among those."""
-    found = np.zeros(size, np.bool_)
-    found[places] = True
-    found[one_more] = True
-    return found
+def _following(begins: I64, size: int) -> I64:
+    """Return for each place the one behind it, `size` for the last."""
+    following = np.empty_like(begins)
+    following[:-1], following[-1] = begins[1:], size
+    return following
+
+
+def _likelier(begins: I64, ends: I64, size: int) -> NDArray[np.bool_]:
+    """Tell which places fields may begin at that end where another may begin, and begin where another may end."""
+    found = np.zeros(size + 1, np.bool_)
+    found[begins] = found[size] = True
+    stays = found.take(ends, mode="clip")
+    found[:] = False
+    found[np.minimum(ends, size)] = found[0] = True
+    stays &= found.take(begins)
+    return stays
 
 
 def _walk(data: NDArray[np.uint8], size: int) -> tuple[I64, I64, I64]:
-    """Return what `_chain` does, step by step; fields that are unknown are passed over."""
+    """Return what `_follow` does, step by step; fields that are unknown are passed over."""
     raw = data[:size].tobytes()
     found = array("q")
     """Begin, begin of the content and end of each field."""

@@ -5,9 +5,9 @@ series is made of the texts: with two numbers of 64 random bits for each text, o
 value, it is the sum of the products of all pairs, modulo 2^64.  Making it takes a few operations on arrays for all series of a
 request, and no text is looked at but once in each request, for its hash.
 
-The order of labels does not change the key, nor does a label with an empty value, whose number is zero: that is the same
-series.  Two label sets have the same key with a chance of 2^-64, or 2^-58 where they have the same texts in other pairs,
-whatever they are, as the hashes are keyed (`block_hash.py`).
+The order of labels does not change the key.  A label with an empty value does, though it is the same series without it.  Two lists
+of labels have the same key with a chance of 2^-64, or 2^-58 where they have the same texts in other pairs, whatever they are, as the
+hashes are keyed (`block_hash.py`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 
 from ..model.block_hash import BlockHasher, Blocks
 from ..model.label_block import encode_pair, varint
-from .remote_write_v2_numbers import Numbers
+from .remote_write_v2_numbers import Numbers, read_numbers, steps
 
 I64 = NDArray[np.int64]
 U64 = NDArray[np.uint64]
 
 _MIX: Final = np.uint64(0xD6E8_FEB8_6659_FD93)
-"""An odd number with bits everywhere: multiplying with it, and folding before and after, changes all bits of a hash."""
+"""An odd number with bits everywhere."""
+_HALF: Final = np.uint64(32)
 
-
+_ONE: Final = np.uint64(1)
 _NOWHERE: Final = np.frombuffer(os.urandom(8), np.uint64)[0]
 """The hash of a text that is not there; drawn anew in each process, so that no series has it in its key."""
 
@@ -75,40 +76,48 @@ class Symbols:
             return None
         return encoded_pair(label)
 
-    def keys(self, numbers: Numbers) -> U64:
-        """Return the keys of the sound series, never 0.
+    def keys(self, refs: Blocks) -> U64:
+        """Return the keys of series by their packed references; 0 for those whose references could not be read, in pairs.
 
-        Those with a label without a name, or a reference to a text that is not there, have keys that no other series has.
+        Those with a reference to a text that is not there have keys that no series without one has.
         """
+        parts = [self._keys(read_numbers(part, len(self))) for part in steps(refs)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _keys(self, numbers: Numbers) -> U64:
+        keys = self._keys_of_pairs(numbers)
+        if numbers.sound is None:
+            return keys
+        every = np.zeros(len(numbers.sound), np.uint64)
+        every[numbers.sound] = keys
+        return every
+
+    def _keys_of_pairs(self, numbers: Numbers) -> U64:
         if not len(numbers.counts):
             return np.zeros(0, np.uint64)
         of_names, of_values = self._of_names_and_values()
-        names = numbers.names
-        pairs = of_names.take(names, mode="clip")
+        pairs = of_names.take(numbers.names, mode="clip")
         pairs *= of_values.take(numbers.values, mode="clip")
-        if not pairs.min():  # a value is empty, whatever it is that it belongs to
-            empty = (pairs == 0).nonzero()[0]
-            names = names[empty]
-            bad = (names >= len(self)) | (self.blocks.lengths.take(names, mode="clip") == 0)
-            pairs[empty[bad]] = _NOWHERE
-        begins = np.cumsum(numbers.counts)
+        begins = numbers.counts.cumsum()
         begins -= numbers.counts
         keys: U64 = np.add.reduceat(pairs, begins)
-        keys[keys == 0] = 1
-        return keys
+        return np.maximum(keys, _ONE, out=keys)
 
     def of_values(self) -> U64:
         """Return for each symbol its number as a value; that of "" is 0.  Behind them is one for what points at no text."""
-        return self._of_names_and_values()[1]
+        values = self._of_names_and_values()[1].copy()
+        values[:-1][self.blocks.lengths == 0] = 0
+        return values
 
     def _of_names_and_values(self) -> tuple[U64, U64]:
         if self._numbers is None:
             hashes = np.empty(len(self) + 1, np.uint64)
             hashes[:-1] = self.hasher.hash_many(self.blocks)
             hashes[-1] = _NOWHERE
-            values = _spread(hashes)
-            values[:-1][self.blocks.lengths == 0] = 0
-            hashes |= np.uint64(1)
+            values = hashes >> _HALF
+            values ^= hashes
+            values *= _MIX
+            hashes |= _ONE
             self._numbers = hashes, values
         return self._numbers
 
@@ -116,9 +125,3 @@ class Symbols:
         """Return the numbers under which a text stands, as a table may repeat it."""
         likely = np.flatnonzero(self.blocks.lengths == len(text))
         return likely[[self.raw(i) == text for i in likely.tolist()]]
-
-
-def _spread(hashes: U64) -> U64:
-    """Return numbers that have nothing to do with the hashes that they are made of."""
-    z = (hashes ^ (hashes >> np.uint64(32))) * _MIX
-    return z ^ (z >> np.uint64(29))

@@ -1,7 +1,7 @@
 """Keyed 64-bit hashes of many byte strings that lie in one buffer.
 
 Multilinear hashing over 32-bit words w with random 64-bit keys k: the upper 32 bits of `sum(w[i] * k[i]) mod 2^64`, twice
-with independent keys.  Two different strings get the same 64 bits with a chance of at most 2^-64, whatever they are, as long
+with independent keys; the lower half of the first sum stays, under the second one's upper half.  Two different strings get the same 64 bits with a chance of at most 2^-64, whatever they are, as long
 as whoever chose them does not know the keys (Lemire and Kaser, "Strongly universal string hashing is fast", 2014).  The keys
 are drawn once per process and never leave it.
 
@@ -39,10 +39,14 @@ _WIDTHS: Final = np.array([64, 128, 256, 512, 1024, 2048, BLOCK_BYTES_MAX])
 """Strings of very different lengths are brought to one of these, so that they make a matrix: few widths, as each takes its time."""
 _NARROW_BYTES: Final = 256
 """Strings of like lengths up to this are brought to the words of the longest; and masks up to this are a table."""
-_PART_BYTES: Final = 512 << 10
+_FEW_BYTES: Final = 32 << 10
+"""Strings that make a matrix of up to so many bytes are hashed in one step: dividing them by length takes longer."""
+_FEW_WORDS: Final = 8
+_PART_BYTES: Final = 256 << 10
 """Bytes of a matrix, so that what is computed of it stays in the processor's cache."""
-_HIGH: Final = np.uint64(0xFFFF_FFFF_0000_0000)
 _HALF: Final = np.uint64(32)
+_ONE: Final = np.uint64(1)
+_ALL: Final = (1 << 64) - 1
 
 
 @frozen(eq=False)
@@ -84,33 +88,28 @@ class BlockHasher:
     """One set of keys.  All methods may be called from any thread."""
 
     def __init__(self) -> None:
-        words = BLOCK_BYTES_MAX // 8
-        self._keys = np.frombuffer(os.urandom(8 * 4 * words), np.uint64).reshape(4, words)
+        halves = BLOCK_BYTES_MAX // 4
+        self._keys = np.frombuffer(os.urandom(8 * 2 * halves), np.uint64).reshape(2, halves)
         self._length_keys = np.frombuffer(os.urandom(16), np.uint64)
         self._secret = os.urandom(32)
-        # The product of a 64-bit word with its key holds the upper half times 2^32 times the key as well; that only
-        # changes which random number the upper half is multiplied with.
-        self._half_keys: list[list[int]] = []
-        for low, high in ((0, 1), (2, 3)):
-            pairs = zip(self._keys[low].tolist(), self._keys[high].tolist(), strict=True)
-            self._half_keys.append([k for a, b in pairs for k in (a, (a << 32) + b)])
+        self._key_lists: list[list[int]] = self._keys.tolist()
 
     def hash_many(self, blocks: Blocks) -> U64:
         """Return the hash of each string; never 0."""
+        width = max(-(-int(blocks.lengths.max(initial=0)) // _WORD_BYTES), 1) * _WORD_BYTES
+        size = len(blocks) * width
+        if width <= _NARROW_BYTES and (size <= _FEW_BYTES or size < 2 * int(blocks.lengths.sum())):
+            return self._class(blocks, width)
         long = (blocks.lengths > _WORD_BYTES).nonzero()[0]
         if len(long) * 2 > len(blocks):
-            return self._wide(blocks)
+            return self._by_length(blocks)
         out = self._class(blocks, _WORD_BYTES)
         if len(long):
-            out[long] = self._wide(blocks.take(long))
+            out[long] = self.hash_many(blocks.take(long))
         return out
 
-    def _wide(self, blocks: Blocks) -> U64:
+    def _by_length(self, blocks: Blocks) -> U64:
         out = np.empty(len(blocks), np.uint64)
-        longest = int(blocks.lengths.max())
-        width = max(-(-longest // _WORD_BYTES), 1) * _WORD_BYTES
-        if width <= _NARROW_BYTES and len(blocks) * width < 2 * int(blocks.lengths.sum()):
-            return self._class(blocks, width)
         classes = _WIDTHS.searchsorted(blocks.lengths)
         first, last = int(classes.min()), int(classes.max())
         for c in range(first, last + 1):
@@ -132,9 +131,9 @@ class BlockHasher:
         halves = struct.unpack(f"<{2 * -(-size // 8)}I", block + bytes(-size % 8))
         a, b = (
             sum(map(mul, halves, keys)) + size * int(k)
-            for keys, k in zip(self._half_keys, self._length_keys, strict=True)
+            for keys, k in zip(self._key_lists, self._length_keys, strict=True)
         )
-        return (a & int(_HIGH)) | (b >> 32 & 0xFFFF_FFFF) or 1
+        return (a ^ (b & _ALL) >> 32) & _ALL or 1
 
     def _class(self, blocks: Blocks, width: int) -> U64:
         n = max(_PART_BYTES // width, 1)
@@ -147,17 +146,18 @@ class BlockHasher:
         overlapping = np.ndarray((len(blocks.data) - width + 1,), f"V{width}", blocks.data, 0, (1,))
         words = overlapping[blocks.starts].view(np.uint64).reshape(-1, width // 8)
         _blank_behind(words, blocks.lengths)
-        upper = words >> _HALF
-        keys = self._keys[:, : width // 8]
-        totals = blocks.lengths.view(np.uint64) * self._length_keys[:, None]
-        for part, some in ((words, keys[::2]), (upper, keys[1::2])):
-            totals += some * part[:, 0] if width == _WORD_BYTES else np.einsum("ij,kj->ki", part, some)
+        halves = words.view(np.uint32).astype(np.uint64)
+        keys = self._keys[:, : width // 4]
+        if width == _WORD_BYTES:
+            totals = keys[:, :1] * halves[:, 0]
+            totals += keys[:, 1:] * halves[:, 1]
+        else:
+            totals = np.einsum("ij,kj->ki", halves, keys)
+        totals += blocks.lengths.view(np.uint64) * self._length_keys[:, None]
         hashes: U64 = totals[1]
         hashes >>= _HALF
-        totals[0] &= _HIGH
-        hashes |= totals[0]
-        hashes[hashes == 0] = 1
-        return hashes
+        hashes ^= totals[0]
+        return np.maximum(hashes, _ONE, out=hashes)
 
     def _long(self, blocks: Blocks) -> U64:
         return np.array([self.hash_one(blocks.one(i)) for i in range(len(blocks))], np.uint64)
@@ -165,9 +165,11 @@ class BlockHasher:
 
 def _blank_behind(words: U64, lengths: I64) -> None:
     """Set to zero what stands behind strings.  words: uint64[n, w], each row a string and the bytes behind it."""
-    full = int(lengths.min(initial=words.shape[1] * _WORD_BYTES)) // _WORD_BYTES  # words of all strings
-    some, left = words[:, full:], lengths - full * _WORD_BYTES
-    count = some.shape[1]
+    count = words.shape[1]
+    some, left = words, lengths
+    if count > _FEW_WORDS and len(words):  # most of them may be full in all strings
+        full = int(lengths.min()) // _WORD_BYTES
+        some, left, count = words[:, full:], lengths - full * _WORD_BYTES, count - full
     if count * _WORD_BYTES <= _NARROW_BYTES:
         some &= _masks(count).take(left, axis=0, mode="clip")  # without checks, which take longer
     else:
