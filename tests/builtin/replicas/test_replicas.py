@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinyobs.abc import ConfigSection
-from tinyobs.builtin.replicas import tinyobs_config_sections, tinyobs_processors, tinyobs_sources
+from tinyobs.builtin.replicas import tinyobs_config_sections, tinyobs_processors
 from tinyobs.builtin.replicas.settings import SECTION, ReplicaSettings
 from tinyobs.config import loader
 from tinyobs.errors import ConfigError
@@ -18,7 +18,6 @@ from tinyobs.model.labels import from_mapping, to_text
 from tinyobs.runtime.settings import AgentSettings
 from tinyobs.testing.agents import running_agent
 from tinyobs.testing.check_processor import check_processor
-from tinyobs.testing.check_source import check_source
 from tinyobs.testing.services import FakeServices
 
 SECTIONS = [ConfigSection(SECTION, ReplicaSettings)]
@@ -38,7 +37,6 @@ class Bench:
         self.now_ms = 0
         self.services.clock = SimpleNamespace(now_ms=lambda: self.now_ms)
         (self.processor,) = tinyobs_processors(self.services)
-        (self.source,) = tinyobs_sources(self.services)
 
     def batch(self, *labels, **more):
         """A batch with one sample for each label set."""
@@ -66,7 +64,7 @@ def test_duplicates_are_dealt_with_and_the_label_goes():
     bench.now_ms = 30_000
     assert bench.stored(bench.batch(replica("b", i="1"))) == (['x{cluster="c", i="1"}'], 0)
     assert bench.stored(bench.batch(replica("a", i="1"))) == ([], 1)
-    found = bench.source.statistics()
+    found = bench.processor.statistics()
     assert found.deduplicated_samples_total == {"c": 2}
     assert found.elected_replica_changes_total == {"c": 1}
     assert found.elected_replica_timestamp_seconds == {("c", "b"): 30.0}
@@ -77,7 +75,7 @@ def test_more_clusters_than_there_may_be_are_refused():
     bench = Bench(clusters_max="1")
     out = bench.processor.process(bench.batch(replica("a"), replica("a", "d")))
     assert (len(out), out.refused, out.absorbed) == (1, {Refused.LIMIT: 1}, 0)
-    assert bench.source.statistics().refused_samples_total == 1
+    assert bench.processor.statistics().refused_samples_total == 1
 
 
 def test_exemplars_go_the_way_of_their_replica():
@@ -96,11 +94,6 @@ def test_the_contracts_are_kept(enabled):
     check_processor(bench.processor, bench.services.registry)
     batch = bench.batch({"i": "1"})
     assert bench.processor.process(batch) is batch
-
-
-async def test_the_component_keeps_its_contract(autojump_clock):
-    """It has statistics and does nothing."""
-    await check_source(lambda: tinyobs_sources(Bench().services)[0], parsed())
 
 
 def test_other_labels_may_name_them_and_the_label_may_stay():

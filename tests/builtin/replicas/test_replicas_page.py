@@ -25,6 +25,7 @@ async def test_the_example_works():
         _, metrics = await running.get("/metrics")
         for name in re.findall(r"`(tinyobs_replicas_\w+)`", PAGE):
             assert name in metrics.decode(), name
+        assert len(re.findall(r"^# TYPE \S+_elected_replica_changes_total ", metrics.decode(), re.MULTILINE)) == 1
 
 
 def test_the_settings_are_those_of_the_code():

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...abc import ConfigSection, Processor, Services, Source
+from ...abc import ConfigSection, Processor, Services
 from ...hookspecs import hookimpl
-from .component import ReplicaStates
-from .processor import Replicas, replicas_of
+from .processor import Replicas
 from .settings import SECTION, ReplicaSettings
 
 
@@ -24,11 +23,4 @@ def tinyobs_config_sections() -> Sequence[ConfigSection]:
 @hookimpl
 def tinyobs_processors(services: Services) -> Sequence[Processor]:
     """Return the processor that chooses."""
-    found: Replicas = replicas_of(services)
-    return [found]
-
-
-@hookimpl
-def tinyobs_sources(services: Services) -> Sequence[Source]:
-    """Return the component that shows how the elections stand."""
-    return [ReplicaStates(replicas_of(services))]
+    return [Replicas(services)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from attrs import evolve, field, frozen
@@ -44,6 +43,8 @@ class ReplicaStatistics:
 
 class Replicas(Processor):
     """Takes the samples of elected replicas.  Used in the writer's threads, one at a time; statistics from any."""
+
+    name = SECTION
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -170,14 +171,3 @@ class Replicas(Processor):
 
 def _exemplars(exemplars: Sequence[Exemplar], refs: NDArray[np.uint32], taken: NDArray[np.bool_]) -> Sequence[Exemplar]:
     return [evolve(e, ref=int(ref)) for e, ref, is_taken in zip(exemplars, refs, taken, strict=True) if is_taken]
-
-
-_OF_AGENTS: WeakKeyDictionary[Services, Replicas] = WeakKeyDictionary()
-
-
-def replicas_of(services: Services) -> Replicas:
-    """Return the one processor of an agent; made on first use."""
-    found = _OF_AGENTS.get(services)
-    if found is None:
-        found = _OF_AGENTS[services] = Replicas(services)
-    return found
