@@ -11,6 +11,7 @@ from functools import partial
 from io import BytesIO
 from typing import Final
 
+from attrs import evolve
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,9 +24,9 @@ from ..interchange.csv_format import parse_format
 from ..interchange.csv_reader import CsvReader
 from ..interchange.json_lines_reader import JsonLinesReader
 from ..interchange.streams import BLOCK_BYTES
-from ..receiving.answers import http_error
+from ..receiving.answers import http_error, refused_error, refused_status
 from ..receiving.extra_labels import LabelAdder
-from ..receiving.outcome import holding, refusals
+from ..receiving.outcome import Outcome, holding, joined, over_limit, refusals
 from ..receiving.pieces import use_pieces
 from ..receiving.push import MALFORMED, Push, take_push, time_ms_of
 from ..receiving.threads import in_thread
@@ -93,28 +94,30 @@ class BulkImport:
     async def _answer(self, request: Request, reader: Reader) -> Response:
         try:
             push = await take_push(request, self._services, self._reception)
-            problems = await self._store(push, reader)
+            outcome = await self._store(push, reader)
         except UsageError as e:
             self._reception.refuse(MALFORMED)
             raise HttpError(400, str(e)) from None
         except TinyObsError as e:
             raise http_error(e) from None
-        if problems:
-            raise HttpError(400, "\n".join(problems))
+        if outcome.problems:
+            status = refused_status(self._services, is_over_limit=outcome.is_over_limit)
+            raise refused_error(status, "\n".join(outcome.problems))
         return Response(status_code=204)
 
-    async def _store(self, push: Push, reader: Reader) -> list[str]:
-        """Store the pieces of a body; return sentences about what was left out."""
+    async def _store(self, push: Push, reader: Reader) -> Outcome:
+        """Store the pieces of a body; return what became of them."""
         registry, refused = self._services.registry, Refusals(BODY)
         chunks = iter(reader.read(BytesIO(push.body), registry, refused))
-        sentences: dict[str, None] = {}
+        outcomes: list[Outcome] = []
 
         async def store(chunk: Chunk) -> None:
             batch = self._labels.add(chunk.batch, push.extra_labels) if push.extra_labels else chunk.batch
             if len(batch):
                 with holding(push.held, batch):
                     result = await self._reception.store(batch, push.source)
-                sentences.update(dict.fromkeys(refusals(registry, batch, result)))
+                problems = refusals(registry, batch, result)
+                outcomes.append(Outcome(result.stored, result.refused_total, problems, over_limit(result)))
 
         if len(push.body) > BLOCK_BYTES:
             await use_pieces(chunks, store)
@@ -125,8 +128,9 @@ class BulkImport:
             while (chunk := await in_thread(partial(next, chunks, None))) is not None:
                 await store(chunk)
         self._reception.refuse_all({MALFORMED: refused.count})
-        sentences = dict.fromkeys(list(sentences)[:PROBLEMS_SHOWN_MAX])
         problems = [f"line {p.line}, column {p.column}: {p.message}" for p in refused.examples]
         if refused.count > len(problems):
             problems.append(f"{refused.count} lines of this request could not be read")
-        return [*problems, *sentences]
+        of_all = joined(outcomes)
+        sentences = list(dict.fromkeys(of_all.problems))[:PROBLEMS_SHOWN_MAX]
+        return evolve(of_all, refused=of_all.refused + refused.count, problems=(*problems, *sentences))

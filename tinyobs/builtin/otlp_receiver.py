@@ -28,7 +28,7 @@ from ..exposition.otlp.rules import Rules
 from ..hookspecs import hookimpl
 from ..model.durations import DurationMs
 from ..model.labels import Labels
-from ..receiving.answers import RETRY_SECONDS, http_error
+from ..receiving.answers import RETRY_SECONDS, http_error, refused_error, refused_status
 from ..receiving.outcome import store_pushed
 from ..receiving.pieces import hold_document, piece_bytes, use_pieces
 from ..receiving.push import MALFORMED, Push, take_push
@@ -164,7 +164,7 @@ class OtlpReceiver:
             await use_pieces(request_pieces(body, bytes_max, check_wanted), partial(self._take_piece, taken))
         message = "; ".join(taken.problems[:PROBLEMS_SHOWN_MAX])
         if taken.rejected and not taken.stored:
-            raise HttpError(400, message)
+            raise refused_error(refused_status(self._services, is_over_limit=taken.is_over_limit), message)
         return Response(response(content_type, taken.rejected, message), 200, media_type=content_type)
 
     async def _take_piece(self, taken: _Taken, body: bytes) -> None:
@@ -214,6 +214,7 @@ class OtlpReceiver:
         left_out = outcome.refused - sum(decoded.pushed.refused.values())
         taken.rejected += min(decoded.rejected + left_out, decoded.points)
         taken.stored += outcome.stored
+        taken.is_over_limit &= outcome.is_over_limit or not outcome.refused
         taken.problems += outcome.problems
 
     def _decoder(self, extra_labels: Labels) -> Decoder:
@@ -243,13 +244,17 @@ class OtlpReceiver:
 
 @define(eq=False)
 class _Taken:
-    """A request, and what became of its pieces so far.  points, rejected: data points.  stored: samples."""
+    """A request, and what became of its pieces so far.  points, rejected: data points.  stored: samples.
+
+    is_over_limit: whether all that was refused is beyond limits on numbers of series, as in `Outcome`.
+    """
 
     push: Push
     as_json: bool
     points: int = 0
     rejected: int = 0
     stored: int = 0
+    is_over_limit: bool = True
     problems: list[str] = field(factory=list)
 
 

@@ -22,12 +22,11 @@ from ..exposition.prometheus_lines import LineMemory, LineReader, pieces
 from ..exposition.pushed import Pushed
 from ..hookspecs import hookimpl
 from ..model.labels import Labels
-from ..receiving.answers import http_error
-from ..receiving.outcome import Outcome, store_decoded, store_pushed
+from ..receiving.answers import http_error, refused_error, refused_status
+from ..receiving.outcome import Outcome, joined, store_decoded, store_pushed
 from ..receiving.pieces import piece_bytes, use_pieces
 from ..receiving.push import MALFORMED, Push, take_push, time_ms_of
 from ..receiving.threads import in_thread
-from ..web.problem import HttpError
 
 PROTOCOL: Final = "prometheus"
 PATH: Final = "/api/v1/import/prometheus"
@@ -74,7 +73,8 @@ class PrometheusImport:
             shown = problems[:PROBLEMS_SHOWN_MAX]
             if refused > len(shown):
                 shown.append(f"{refused} lines or samples of this request were left out")
-            raise HttpError(400, "\n".join(shown))
+            status = refused_status(self._services, is_over_limit=joined(outcomes).is_over_limit)
+            raise refused_error(status, "\n".join(shown))
         # Clients of Pushgateways take no other answer than 200 or 202 for success.
         return Response(status_code=200 if _PATH_BEGINS in request.scope["raw_path"] else 204)
 

@@ -167,7 +167,14 @@ class LimitSettings:
     """Native histograms that are remembered because they are folded; more are refused; default 64MiB."""
     rules: tuple[LimitRule, ...] = setting(default=())
     """Other limits for some series, and bounds for the values of labels."""
+    refused_status: int = setting(default=429)
+    """What a push over HTTP is answered when all that is refused of it is beyond limits on numbers of series: 429, or 400."""
     rates: RateSettings = setting(factory=RateSettings)
+
+    def faults(self) -> Iterator[Fault]:
+        """Yield what is wrong with the status."""
+        if self.refused_status not in (400, 429):
+            yield Fault("refused_status is 400 or 429", "refused_status")
 
 
 def _network_faults(networks: tuple[str, ...] | list[str], key: str) -> Iterator[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ..abc import Services
 from ..errors import (
     DiskFullError,
     ExpositionError,
@@ -41,3 +42,18 @@ def http_error(error: TinyObsError) -> HttpError:
     elif status in (503, 507):
         headers["retry-after"] = RETRY_SECONDS
     return HttpError(status, str(error), headers)
+
+
+def refused_status(services: Services, *, is_over_limit: bool) -> int:
+    """Return the status for a push of which a part was refused, and the rest stored.
+
+    is_over_limit: whether all of that is beyond limits on how many series there are.  What it is answered is a setting, since
+    many senders repeat what is answered 429.
+    """
+    return int(services.config.tinyobs.limits.refused_status) if is_over_limit else 400
+
+
+def refused_error(status: int, message: str, headers: Mapping[str, str] | None = None) -> HttpError:
+    """Return the answer with the status that `refused_status` has told."""
+    again = {"retry-after": RETRY_SECONDS} if status == 429 else {}
+    return HttpError(status, message, {**again, **(headers or {})})

@@ -33,14 +33,18 @@ _WORDS: Final[Mapping[Refused, str]] = {
 class Outcome:
     """stored: samples.  refused: how many were not.  problems: a sentence for each kind of those.
 
-    is_over_limit: whether all that was refused is beyond limits on how many series there are.  A protocol whose senders take
-    429 for "too much", and not for "send it again until it is taken", may answer so; see docs/limits.md.
+    over_limit: how many of them are beyond limits on how many series there are.
     """
 
     stored: int
     refused: int = 0
     problems: tuple[str, ...] = ()
-    is_over_limit: bool = False
+    over_limit: int = 0
+
+    @property
+    def is_over_limit(self) -> bool:
+        """Whether that is so of all that was refused; see `answers.refused_status`."""
+        return 0 < self.over_limit == self.refused
 
 
 async def store_pushed(
@@ -81,10 +85,9 @@ class holding:  # noqa: N801 - a context manager: one made of a generator takes 
             self._held.give_back(self._bytes)
 
 
-def is_beyond_numbers(result: AppendResult) -> bool:
-    """Tell whether samples were refused, and all of them because there are too many series."""
-    hit = sum(h.samples for h in result.limits if h.is_cardinality)
-    return 0 < result.refused_total == hit
+def over_limit(result: AppendResult) -> int:
+    """Return how many samples were refused because there are too many series."""
+    return sum(h.samples for h in result.limits if h.is_cardinality)
 
 
 def is_beyond_shapes(result: AppendResult) -> bool:
@@ -122,7 +125,7 @@ def _outcome(pushed: Pushed, result: AppendResult, reception: Reception, registr
         result.stored,
         undecoded + result.refused_total,
         (*pushed.problems, *refusals(registry, pushed.batch, result)),
-        not undecoded and is_beyond_numbers(result),
+        over_limit(result),
     )
 
 
@@ -134,7 +137,7 @@ def joined(outcomes: Sequence[Outcome]) -> Outcome:
         sum(o.stored for o in outcomes),
         sum(o.refused for o in outcomes),
         tuple(problem for o in outcomes for problem in o.problems),
-        any(o.is_over_limit for o in outcomes) and all(o.is_over_limit or not o.refused for o in outcomes),
+        sum(o.over_limit for o in outcomes),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import free_port
 from receiver_pages import agent_of, blocks, run_commands, with_free_ports
 from tinyobs.abc import ConfigSection
 from tinyobs.errors import WireError
@@ -188,6 +189,20 @@ def test_points_and_resources_of_v2_that_cannot_be():
     pushed = SeriesReader(registry).v2(body(one, {**one, "resources": [5]}, {**one, "resources": "x"}))
     assert rows(pushed, registry) == [('a{host="a"}', 1000, 1.0), ('a{host="a"}', 4000, 4.0)]
     assert pushed.refused == {"malformed": 4}
+
+
+async def test_too_many_series():
+    """The answer has the status of all receivers for that."""
+    http = free_port()
+    config = "tinyobs: {limits: {rules: [{match: a, series_max: 1}]}}\n"
+    series = [{"metric": "a", "points": [["$N", 1]], "tags": [f"n:{n}"]} for n in "12"]
+    body = json.dumps({"series": series}).replace('"$N"', "'$(date +%s)'")
+    commands = f"curl -s -w ' %{{http_code}}' http://127.0.0.1:{http}/datadog/api/v1/series -d '{body}'"
+    with trio.fail_after(60):
+        async with agent_of(config, f"127.0.0.1:{http}", plugins={"datadog": tinyobs_datadog}):
+            told = await run_commands(commands)
+    assert told.endswith(" 429")
+    assert "series beyond the limit series_max 1" in told
 
 
 def test_tags_without_names():

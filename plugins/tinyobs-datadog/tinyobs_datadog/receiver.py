@@ -16,7 +16,7 @@ from tinyobs.abc import Dialect, Route, Services
 from tinyobs.errors import TinyObsError
 from tinyobs.exposition.pushed import Pushed
 from tinyobs.model.labels import Labels
-from tinyobs.receiving.answers import http_error
+from tinyobs.receiving.answers import http_error, refused_error, refused_status
 from tinyobs.receiving.names import Names
 from tinyobs.receiving.outcome import Outcome, store_decoded
 from tinyobs.receiving.pieces import hold_document
@@ -118,7 +118,7 @@ class DatadogReceiver:
         except TinyObsError as e:
             raise http_error(e) from None
         if outcome.refused:
-            raise HttpError(400, _text(outcome))
+            raise refused_error(refused_status(self._services, is_over_limit=outcome.is_over_limit), _text(outcome))
         return Response(orjson.dumps(good), 202, media_type="application/json")
 
     def _reader_for(self, extra: Labels) -> SeriesReader:

@@ -205,6 +205,20 @@ async def test_points_that_the_storage_refuses():
     assert error["error"].startswith("duplicate sample for timestamp")
 
 
+async def test_too_many_series():
+    """The answer has the status of all receivers for that."""
+    http = free_port()
+    config = "tinyobs: {limits: {rules: [{match: a, series_max: 1}]}}\n"
+    points = [{"metric": "a", "timestamp": "$N", "value": 1, "tags": {"n": n}} for n in "12"]
+    body = json.dumps(points).replace('"$N"', "'$(date +%s)'")
+    commands = f"curl -s -w ' %{{http_code}}' http://127.0.0.1:{http}/api/put -d '{body}'"
+    with trio.fail_after(60):
+        async with agent_of(config, f"127.0.0.1:{http}", plugins={"opentsdb": tinyobs_opentsdb}):
+            told = await run_commands(commands)
+    assert told.endswith(" 429")
+    assert "series beyond the limit series_max 1" in told
+
+
 async def test_labels_of_the_url():
     """They are added to each series of the request only."""
     services = services_for(CASE)

@@ -13,7 +13,7 @@ from tinyobs.abc import Dialect, Services
 from tinyobs.errors import TinyObsError
 from tinyobs.exposition.pushed import PROBLEMS_MAX, Pushed
 from tinyobs.model.labels import Labels
-from tinyobs.receiving.answers import http_error
+from tinyobs.receiving.answers import http_error, refused_error, refused_status
 from tinyobs.receiving.names import Names
 from tinyobs.receiving.outcome import Outcome, store_decoded
 from tinyobs.receiving.pieces import hold_document
@@ -101,12 +101,13 @@ class HttpReceiver:
             failed += [({}, problem) for problem in problems]
         except TinyObsError as e:
             raise http_error(e) from None
-        return _answer(request, outcome, failed)
+        return _answer(request, outcome, failed, refused_status(self._services, is_over_limit=outcome.is_over_limit))
 
 
-def _answer(request: Request, outcome: Outcome, failed: Failed) -> Response:
+def _answer(request: Request, outcome: Outcome, failed: Failed, refused: int) -> Response:
+    """Return the answer; refused: its status where some points failed."""
     given = request.query_params
-    status = 400 if outcome.refused else 200
+    status = refused if outcome.refused else 200
     if "details" in given or "summary" in given:
         found: dict[str, Any] = {"success": outcome.stored, "failed": outcome.refused}
         if "details" in given:
@@ -115,7 +116,7 @@ def _answer(request: Request, outcome: Outcome, failed: Failed) -> Response:
     if not outcome.refused:
         return Response(status_code=204)
     text = "; ".join(outcome.problems[:PROBLEMS_SHOWN_MAX])
-    raise HttpError(400, f"One or more data points had errors: {text}")
+    raise refused_error(refused, f"One or more data points had errors: {text}")
 
 
 def _refuse(request: Request, error: HttpError) -> Response:

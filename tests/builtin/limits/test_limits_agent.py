@@ -51,7 +51,7 @@ async def test_a_push_learns_its_limit_and_leaves_nothing_behind(tmp_path):
     """Good series are stored, the answer names limit and metric, and the registry stays as it is."""
     async with running_agent(settings(tmp_path, {"series_per_metric_max": 3})) as agent:
         answer = await push(agent, *({"n": str(i)} for i in range(100)))
-        assert answer.status_code == 400
+        assert answer.status_code == 429
         assert "series_per_metric_max 3 of metric x (97 samples in this request)" in answer.text
         before = len(agent.agent.registry), agent.agent.registry.pair_count
         for j in range(5):
@@ -112,7 +112,7 @@ async def test_series_count_after_a_restart(tmp_path):
     rule = {"match": "x", "labels": ["n"], "values_max": 3, "mode": "refuse"}
     async with running_agent(settings(tmp_path, {**limits, "rules": [rule]})) as agent:
         answer = await push(agent, {"n": "4"}, {"n": "3"}, {"n": "1"})
-        assert answer.status_code == 400
+        assert answer.status_code == 429
         assert "values_max 3 of label n of metric x (1 samples" in answer.text
         assert "series_max 3" in (await push(agent, {"m": "4"})).text
 

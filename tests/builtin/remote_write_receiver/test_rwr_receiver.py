@@ -113,7 +113,7 @@ def test_added_labels_are_remembered_for_a_few_sets(monkeypatch):
     [
         ("limits: {rules: [{match: x, labels: [n], values_max: 1}]}", (204, (4, 4, 0))),
         ("stream_aggregation: {rules: [{match: x, interval: 1h, outputs: [total]}]}", (204, (4, 4, 0))),
-        ("limits: {series_per_metric_max: 2}", (400, (2, 2, 0))),
+        ("limits: {series_per_metric_max: 2}", (429, (2, 2, 0))),
     ],
     ids=["folded", "aggregated", "refused"],
 )
@@ -132,7 +132,7 @@ async def test_samples_and_histograms_that_were_dealt_with_are_counted_apart(tmp
             answer = await receiver.send(made.body())
             status, counts = wanted
             expected = {"f": (counts[0], 0, 0), "h": (0, counts[1], 0)}.get(kinds, counts)
-            if status == 400 and kinds == "fh":
+            if status == 429 and kinds == "fh":
                 expected = (1, 1, 0)
             assert (answer.status_code, written(answer)) == (status, expected)
 

@@ -18,7 +18,7 @@ from ...abc import Dialect, Route, Services
 from ...errors import TinyObsError
 from ...exposition.influx_names import Origin
 from ...exposition.influx_times import PRECISIONS, Precision
-from ...receiving.answers import http_error
+from ...receiving.answers import http_error, refused_error, refused_status
 from ...receiving.push import take_push
 from ...web.problem import HttpError
 from .statements import answer_statements
@@ -85,7 +85,8 @@ class Handlers:
         except TinyObsError as e:
             raise http_error(e) from None
         if written.dropped:
-            raise HttpError(400, _in_words(written))
+            status = refused_status(self._services, is_over_limit=written.is_over_limit)
+            raise refused_error(status, _in_words(written))
         return _TAKEN
 
     def _precision(self, request: Request) -> Precision:

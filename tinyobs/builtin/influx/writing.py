@@ -30,11 +30,15 @@ log = structlog.get_logger(SECTION)
 
 @frozen
 class Written:
-    """stored: samples.  dropped: lines and samples that were not.  problems: sentences about them."""
+    """stored: samples.  dropped: lines and samples that were not.  problems: sentences about them.
+
+    is_over_limit: as in `Outcome`.
+    """
 
     stored: int
     dropped: int
     problems: tuple[str, ...]
+    is_over_limit: bool
 
 
 class Writer:
@@ -81,7 +85,8 @@ class Writer:
                 held.add(len(lines))  # the decoder has a copy
             await use_pieces(decoder.decode_pieces(lines, options, bytes_max), store)
         outcome = joined(outcomes)
-        return Written(outcome.stored, outcome.refused - strings, outcome.problems)
+        dropped = outcome.refused - strings
+        return Written(outcome.stored, dropped, outcome.problems, 0 < outcome.over_limit == dropped)
 
     async def take(self, lines: bytes, source: str) -> bytes:
         """Store lines of a protocol without answers."""

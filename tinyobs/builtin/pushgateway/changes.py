@@ -47,7 +47,8 @@ class Kind(Enum):
 class Change:
     """Something to be done, and what became of it.
 
-    body, raw, format: of a push.  fault: why a push was inconsistent.  error: why nothing could be done.
+    body, raw, format: of a push.  fault: why a push was inconsistent.  error: why nothing could be done; is_over_limit:
+    that there are too many series, and nothing else.
     """
 
     kind: Kind
@@ -62,6 +63,7 @@ class Change:
     is_done: bool = False
     fault: str = ""
     error: Exception | None = None
+    is_over_limit: bool = False
 
 
 @frozen(eq=False)

@@ -22,7 +22,7 @@ from ...exposition.formats import Format
 from ...exposition.group_body import GroupBody, GroupReader
 from ...model.batch import AppendResult, Batch, Refused
 from ...model.labels import Labels
-from ...receiving.outcome import refusals
+from ...receiving.outcome import over_limit, refusals
 from ...storage.push_journal import PushJournal
 from ...storage.push_journal_format import Deleted, Failed, Pushed, Record, Wiped
 from .changes import NUMBERS, Applied, Change, Kind, Samples, batch_of, markers, stamp
@@ -270,7 +270,9 @@ class Gateway:
             for change, _ in made:
                 change.error = e
             return False
-        made[0][0].error = WireError("; ".join(refusals(self._services.registry, batch, result)))
+        change = made[0][0]
+        change.error = WireError("; ".join(refusals(self._services.registry, batch, result)))
+        change.is_over_limit = over_limit(result) == result.refused_total
         return False
 
     async def _append(self, batch: Batch, source: str, then: Then | None) -> AppendResult:

@@ -22,7 +22,7 @@ from ...exposition.json import dump
 from ...exposition.negotiate import choose
 from ...exposition.writer import write
 from ...model.labels import Labels
-from ...receiving.answers import http_error
+from ...receiving.answers import http_error, refused_error, refused_status
 from ...receiving.push import MALFORMED, TOO_LARGE, take_push
 from ...receiving.threads import in_thread
 from ...web.problem import HttpError
@@ -82,6 +82,9 @@ class Handlers:
             except LimitExceeded:
                 self._reception.refuse(TOO_LARGE)
                 raise
+            except WireError as e:  # what the storage refuses
+                status = refused_status(self._services, is_over_limit=change.is_over_limit)
+                raise refused_error(status, str(e)) from None
         except TinyObsError as e:
             raise http_error(e) from None
         if change.fault:

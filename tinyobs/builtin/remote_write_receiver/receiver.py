@@ -16,9 +16,9 @@ from ...exposition.remote_write_v2_decode import Decoder2
 from ...model.batch import AppendResult, Batch
 from ...model.exemplars import ExemplarRefused
 from ...model.labels import Labels
-from ...receiving.answers import http_error
+from ...receiving.answers import http_error, refused_status
 from ...receiving.extra_labels import LabelAdder
-from ...receiving.outcome import holding, refusals
+from ...receiving.outcome import holding, over_limit, refusals
 from ...receiving.pieces import piece_bytes, use_pieces
 from ...receiving.push import MALFORMED, TOO_LARGE, admit_push
 from ...receiving.threads import check_wanted, in_thread
@@ -150,6 +150,8 @@ class _Taking:
     message: Message
     held: Held | None
     written: Written = field(factory=Written)
+    is_over_limit: bool = True
+    """Whether all that was refused so far is beyond limits on how many series there are."""
 
     def cut_short(self, error: HttpError) -> HttpError:
         """Return the answer to a request of which only some pieces were stored; one to 2.0 says how much that is."""
@@ -169,20 +171,30 @@ class _Taking:
         self.reception.refuse_all(
             {INVALID_LABELS: decoded.refused_samples, INVALID_HISTOGRAM: decoded.refused_histograms}
         )
-        problems = [
-            *self.written.problems,
-            *refusals(self.services.registry, decoded.batch, result),
-            *_left_out(decoded),
-        ]
+        others = _left_out(decoded)
         if self.message is Message.V2:
-            problems += _exemplars_left_out(decoded, result)
+            others += _exemplars_left_out(decoded, result)
         before, exemplars = self.written, len(decoded.batch.exemplars) - sum(result.exemplars_refused.values())
+        self.is_over_limit &= _is_over_limit(decoded, result, self.message)
         self.written = Written(
             before.samples + result.stored - result.histograms_stored,
             before.histograms + result.histograms_stored,
             before.exemplars + exemplars,
-            problems,
+            [*before.problems, *refusals(self.services.registry, decoded.batch, result), *others],
+            refused_status(self.services, is_over_limit=self.is_over_limit),
         )
+
+
+def _is_over_limit(decoded: Decoded, result: AppendResult, message: Message) -> bool:
+    """Tell whether all that was refused is beyond limits on how many series there are."""
+    undecoded = decoded.refused_series + decoded.refused_histograms
+    exemplars: set[ExemplarRefused] = set()
+    if message is Message.V2:
+        undecoded += decoded.refused_exemplars
+        exemplars = set(result.exemplars_refused) & set(_EXEMPLARS)
+        if over_limit(result):
+            exemplars.discard(ExemplarRefused.LIMIT)
+    return over_limit(result) == result.refused_total and not undecoded and not exemplars
 
 
 def _left_out(decoded: Decoded) -> list[str]:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from ...abc import Route
 from ...errors import TinyObsError
-from ...receiving.answers import http_error
+from ...receiving.answers import http_error, refused_error
 from ...web.api_v1.envelope import allow
 from ...web.problem import HttpError
 from .negotiation import Message, message_of
@@ -31,12 +31,13 @@ _WRITTEN: Final = "x-prometheus-remote-write-{}-written"
 
 @frozen
 class Written:
-    """What of a request was written, and a sentence for every kind of thing that was not."""
+    """What of a request was written, and a sentence for every kind of thing that was not, with the status for that."""
 
     samples: int = 0
     histograms: int = 0
     exemplars: int = 0
     problems: Sequence[str] = ()
+    refused_status: int = 400
 
     def headers(self) -> dict[str, str]:
         """Return the headers that remote write 2.0 requires."""
@@ -76,7 +77,7 @@ class WriteApi:
             raise _with_counts(http_error(e), is_v2) from None
         headers = written.headers() if is_v2 else {}
         if written.problems:
-            raise HttpError(400, "\n".join(written.problems[:PROBLEMS_SHOWN_MAX]), headers)
+            raise refused_error(written.refused_status, "\n".join(written.problems[:PROBLEMS_SHOWN_MAX]), headers)
         return Response(status_code=204, headers=headers)
 
 
