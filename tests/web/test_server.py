@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Generator
@@ -13,11 +14,14 @@ from typing import Any
 import httpx
 import pytest
 import trio
+import trio.testing
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from tinyobs.abc import Route
 from tinyobs.errors import UsageError
+from tinyobs.runtime.listeners import server_options
+from tinyobs.runtime.settings import AgentSettings
 from tinyobs.web.application import Application
 from tinyobs.web.listener import Address, parse_address
 from tinyobs.web.options import ServerOptions, WebOptions
@@ -165,6 +169,21 @@ async def test_an_idle_connection_is_closed() -> None:
             stream = await connect(url)
             await stream.send_all(sent)
             await read_until_end(stream)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0], ids=["none", "some"])
+async def test_no_limit_for_idle_connections(seconds: float) -> None:
+    """Zero seconds of the flag are no limit, and nothing is looked at again and again because of it."""
+    options = server_options(AgentSettings(read_seconds=seconds), None)
+    assert options.keep_alive_seconds == (seconds or math.inf)
+    async with running(make_server(options=options)) as [url]:
+        stream = await connect(url)
+        await stream.send_all(GET)
+        await read_answer(stream)
+        await trio.testing.wait_all_tasks_blocked()  # which would wait for ever for a task that looks again at once
+        await stream.send_all(GET)
+        await read_answer(stream)
+        await stream.aclose()
 
 
 async def test_connections_above_the_limit_wait() -> None:

@@ -152,7 +152,13 @@ option = partial(click.option, show_default=True)
 @option(
     "--web.config.file", "web_config_file", type=click.Path(path_type=Path), help="File with TLS settings and users."
 )
-@option("--web.read-timeout", "read_timeout", type=DURATION, default="5m", help="How long a connection may be idle.")
+@option(
+    "--web.read-timeout",
+    "read_timeout",
+    type=DURATION,
+    default="5m",
+    help="How long a connection may be idle; 0s: for ever.",
+)
 @option("--web.max-connections", "max_connections", type=click.IntRange(1), default=512, help="Open connections.")
 @option(
     "--web.max-notifications-subscribers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -115,7 +116,7 @@ def server_options(settings: AgentSettings, web: WebConfig | None) -> ServerOpti
     """Return limits of the listener."""
     return ServerOptions(
         connections_max=settings.connections_max,
-        keep_alive_seconds=settings.read_seconds,
+        keep_alive_seconds=settings.read_seconds or math.inf,
         drain_seconds=settings.drain_seconds,
         http2=web.http_server_config.http2 if web else True,
     )

@@ -68,7 +68,7 @@ class AgentSettings:
     notification_subscribers_max: int = 16
     """Listeners to live notifications at one time (`--web.max-notifications-subscribers`)."""
     read_seconds: float = 300.0
-    """How long a connection may be idle or take to send a request (`--web.read-timeout`)."""
+    """How long a connection may be idle or take to send a request (`--web.read-timeout`); 0: no limit."""
     lifecycle: bool = False
     """Allow reload and quit over HTTP (`--web.enable-lifecycle`)."""
     admin_api: bool = False
