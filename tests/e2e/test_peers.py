@@ -73,6 +73,15 @@ def when_both_are_up(*bases):
         pause(0.2)
 
 
+def when_all_has_come(base, peer_base, at):
+    """Wait until what a server has of the last 20 s before `at` is at the other one: its queues send side by side."""
+    until = time.monotonic() + 150
+    expression = 'count_over_time({job="node"}[20s])'
+    while query(base, expression, at) != query(peer_base, expression, at):
+        assert time.monotonic() < until, "some samples did not come"
+        pause(0.2)
+
+
 def test_both_scrape_the_same_exporter_alike(tmp_path):
     """Counters, gauges and rates of one exporter agree within what a second of jitter explains."""
     port, exporter = node_exporter(tmp_path)
@@ -109,8 +118,8 @@ def test_prometheus_delivers_by_remote_write_and_both_answer_alike(tmp_path):
         peer_base, peer = prometheus(tmp_path, SCRAPE.format(port=port) + REMOTE_WRITE.format(base=base))
         with peer:
             seconds_of_data(base, 15)
-            # The last series of a scrape: what belongs to newer ones may be on its way.
             (at,) = query(base, 'timestamp(scrape_series_added{job="node"})').values()
+            when_all_has_come(base, peer_base, at)
             for expression in (
                 '{job="node"}',
                 "count_over_time(node_load1[8s])",

@@ -57,22 +57,40 @@ def bits(value):
     return pack(value) if isinstance(value, Histogram) else struct.pack("<d", value)
 
 
+def in_order(exemplar):
+    """Return what says which of two exemplars of a series is the later one."""
+    _, labels, value, time, _ = exemplar
+    return time, value, encode_labels(labels)
+
+
+def is_repeated(known, exemplar):
+    """Tell whether one of the two stands for both; where neither has a time of its own, that of the sample does not matter."""
+    (_, *mine, at, has_time), (_, *others, time, has) = known, exemplar
+    return mine == others and (at == time or not (has_time or has))
+
+
 class ExemplarModel:
     """The newest exemplars of all series, as a list."""
 
     def __init__(self):
         self.kept = []
 
+    def add_all(self, exemplars):
+        """Tell what becomes of the exemplars of a batch, which are taken in the order of their times, values and labels."""
+        return [self.add(*e) for e in sorted(exemplars, key=in_order)]
+
     def add(self, series, labels, value, time, has_time):
         """Tell what becomes of an exemplar: True stored, False refused, None ignored."""
-        mine = [e for e in self.kept if e[0] == series]
-        if mine:
-            _, *last, had_time = mine[-1]
-            if last[:2] == [labels, value] and (last[2] == time or not (has_time or had_time)):
-                return None
-            if (time, value, encode_labels(labels)) < (last[2], last[1], encode_labels(last[0])):
-                return False
-        self.kept.append((series, labels, value, time, has_time))
+        new = series, labels, value, time, has_time
+        mine = [e for e in reversed(self.kept) if e[0] == series]
+        if mine and (is_repeated(mine[0], new) or in_order(new) < in_order(mine[0])):
+            for known in mine:
+                if is_repeated(known, new):
+                    return None
+                if in_order(known) < in_order(new):
+                    break
+            return False
+        self.kept.append(new)
         return True
 
     def drop_oldest(self):
@@ -127,7 +145,7 @@ class Machine(RuleBasedStateMachine):
             ]
         )
         for (samples, exemplars), result in zip(groups, results, strict=True):
-            verdicts = [self.exemplars.add(*e) for e in exemplars]
+            verdicts = self.exemplars.add_all(exemplars)
             assert result.exemplars_stored == verdicts.count(True)
             assert sum(result.exemplars_refused.values()) == verdicts.count(False)
             expected = self.expect(samples)
