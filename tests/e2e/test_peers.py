@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 from peers import daemon, free_port, get, pause, program, query, running
@@ -73,12 +75,18 @@ def when_both_are_up(*bases):
         pause(0.2)
 
 
+def last_samples(base, at):
+    """Return the samples of the node job in the last 12 s before a time, by series."""
+    parameters = {"query": '{job="node"}[12s]', "time": repr(at)}
+    data = json.loads(get(f"{base}/api/v1/query?{urllib.parse.urlencode(parameters)}"))["data"]
+    return {tuple(sorted(r["metric"].items())): r["values"] for r in data["result"]}
+
+
 def when_all_has_come(base, peer_base, at):
-    """Wait until what a server has of the last 20 s before `at` is at the other one: its queues send side by side."""
-    until = time.monotonic() + 150
-    expression = 'count_over_time({job="node"}[20s])'
-    while query(base, expression, at) != query(peer_base, expression, at):
-        assert time.monotonic() < until, "some samples did not come"
+    """Wait until a server has what another one forwards to it, up to a time: the queues of that send side by side."""
+    until = time.monotonic() + 60
+    while last_samples(base, at) != last_samples(peer_base, at):
+        assert time.monotonic() < until, "some samples did not come, or are others"
         pause(0.2)
 
 
@@ -119,6 +127,7 @@ def test_prometheus_delivers_by_remote_write_and_both_answer_alike(tmp_path):
         with peer:
             seconds_of_data(base, 15)
             (at,) = query(base, 'timestamp(scrape_series_added{job="node"})').values()
+            at += 0.001  # that no sample stands where a range begins, which Prometheus 2 counts and 3 does not
             when_all_has_come(base, peer_base, at)
             for expression in (
                 '{job="node"}',
