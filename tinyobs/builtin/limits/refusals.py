@@ -8,7 +8,6 @@ from typing import Any, Final
 from attrs import define, field
 
 from ...model.batch import LimitHit
-from ...model.gate import STAND_INS
 from ...model.labels import Labels
 
 FIRST: Final = 0xFFFF_0000
@@ -111,9 +110,3 @@ class Refusals:
         """Return the entries of the report, of those that samples were refused for, the worst first."""
         hit = sorted((r for r in self._all if r.samples), key=lambda r: -r.samples)
         return [r.as_json() for r in hit[:SHOWN_MAX]]
-
-
-def is_refusal(ref: int) -> bool:
-    """Tell whether a stand-in is for refused series, and not for folded ones."""
-    assert ref >= STAND_INS
-    return ref >= FIRST

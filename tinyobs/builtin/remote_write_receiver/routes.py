@@ -1,8 +1,9 @@
 """The answers of the remote write receiver.
 
 204 stored; 400 malformed or partly refused (the good samples are stored; a sender does not retry); 413 too large; 415 another
-message or compression; 429 beyond a rate; 503 overloaded and 507 disk full (a sender retries).  An answer to 2.0 says in any
-case how much was written; one to 1.0 does not, so that nobody takes it for one to 2.0.
+message or compression; 429 beyond a rate, or partly refused for too many series alone; 503 overloaded and 507 disk full (a
+sender retries).  An answer to 2.0 says in any case how much was written; one to 1.0 does not, so that nobody takes it for one
+to 2.0.
 """
 
 from __future__ import annotations
